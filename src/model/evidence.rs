@@ -1,0 +1,446 @@
+//! What each check said of one copy, and the verdict that follows from it.
+
+use super::limits::FAULTS_KEPT;
+use super::span::Span;
+use serde::{Deserialize, Serialize};
+
+/// One check, in the order in which they are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The medium gave every byte.
+    Read,
+    /// The content equals the catalog's digest.
+    Digest,
+    /// The size equals what the store itself recorded (Maildir `S=`, `W=`).
+    NativeSize,
+    /// Checksums inside compressed files, the server's own content hashes.
+    NativeHash,
+    /// The header block is one.
+    Header,
+    /// MIME boundaries open and close, parts are there.
+    Mime,
+    /// base64 and quoted-printable decode.
+    Encoding,
+    /// The body hash of a DKIM-Signature agrees.
+    DkimBody,
+    /// No bytes that mail does not contain.
+    Pattern,
+}
+
+impl Check {
+    pub const ALL: [Check; 9] = [
+        Check::Read,
+        Check::Digest,
+        Check::NativeSize,
+        Check::NativeHash,
+        Check::Header,
+        Check::Mime,
+        Check::Encoding,
+        Check::DkimBody,
+        Check::Pattern,
+    ];
+
+    /// The name in machine output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::Read => "read",
+            Check::Digest => "digest",
+            Check::NativeSize => "native_size",
+            Check::NativeHash => "native_hash",
+            Check::Header => "header",
+            Check::Mime => "mime",
+            Check::Encoding => "encoding",
+            Check::DkimBody => "dkim_body",
+            Check::Pattern => "pattern",
+        }
+    }
+}
+
+/// What one check said. `Absent`: the message carries no such witness, which never counts against it.
+/// `Unknown`: the check could not finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Pass,
+    Fail,
+    #[default]
+    Absent,
+    Unknown,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Pass => "pass",
+            Outcome::Fail => "fail",
+            Outcome::Absent => "absent",
+            Outcome::Unknown => "unknown",
+        }
+    }
+}
+
+/// What exactly is wrong in a range of bytes. The first group proves damage, the second only raises suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The medium returned an error for this range.
+    ReadError,
+    /// The medium did not answer within the time-out.
+    ReadTimeout,
+    /// The content is not what the catalog recorded.
+    DigestMismatch,
+    /// Fewer bytes than the store recorded.
+    TooShort,
+    /// More bytes than the store recorded.
+    TooLong,
+    /// The compressed form is broken here (checksum, framing or end).
+    BrokenCompression,
+    /// No bytes at all.
+    Empty,
+    /// The file does not begin with a header block.
+    NotAHeader,
+    /// A run of NUL bytes.
+    NulRun,
+    /// A run of 0xFF bytes.
+    FfRun,
+    /// A region of bytes that text mail does not contain.
+    BinaryRegion,
+
+    /// One or a few NUL bytes.
+    NulByte,
+    /// A multipart whose closing boundary never comes.
+    UnclosedMultipart,
+    /// A declared multipart none of whose boundaries appear.
+    NoParts,
+    /// base64 that breaks off or holds foreign bytes.
+    BrokenBase64,
+    /// Broken quoted-printable.
+    BrokenQuotedPrintable,
+    /// The header block never ends.
+    HeaderUnended,
+    /// `W=` disagrees while `S=` agrees or is absent.
+    VirtualSizeMismatch,
+}
+
+impl FaultKind {
+    /// Whether this alone shows that bytes were lost or changed, with no outside witness
+    /// (FIELD.md section 4: what occurs in mail that nothing happened to proves nothing).
+    pub fn proves_damage(self) -> bool {
+        use FaultKind::*;
+        match self {
+            ReadError | ReadTimeout | DigestMismatch | TooShort | BrokenCompression | Empty | NotAHeader | NulRun
+            | FfRun | BinaryRegion => true,
+            TooLong
+            | NulByte
+            | UnclosedMultipart
+            | NoParts
+            | BrokenBase64
+            | BrokenQuotedPrintable
+            | HeaderUnended
+            | VirtualSizeMismatch => false,
+        }
+    }
+
+    /// Words for an administrator.
+    pub fn words(self) -> &'static str {
+        use FaultKind::*;
+        match self {
+            ReadError => "the disk returned a read error",
+            ReadTimeout => "the disk did not answer in time",
+            DigestMismatch => "the content is not what was recorded",
+            TooShort => "shorter than the size the server recorded",
+            TooLong => "longer than the size the server recorded",
+            BrokenCompression => "the compressed data is broken",
+            Empty => "the file is empty",
+            NotAHeader => "does not begin with a mail header",
+            NulRun => "a run of zero bytes",
+            FfRun => "a run of 0xFF bytes",
+            BinaryRegion => "bytes that mail does not contain",
+            NulByte => "single zero bytes",
+            UnclosedMultipart => "a multipart is never closed",
+            NoParts => "a multipart without its parts",
+            BrokenBase64 => "broken base64",
+            BrokenQuotedPrintable => "broken quoted-printable",
+            HeaderUnended => "the header never ends",
+            VirtualSizeMismatch => "the CRLF size in the name disagrees",
+        }
+    }
+}
+
+/// One range that a check blames. `offset` counts decoded bytes, except for `read` and
+/// `native_hash`, where it counts stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub check: Check,
+    pub kind: FaultKind,
+    pub span: Span,
+    /// The operating system's error number, for `read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<i32>,
+}
+
+/// How surely a copy is whole. Ordered; see DESIGN.md section 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assurance {
+    /// Reads and parses clean; nothing outside the message says more.
+    Plausible,
+    /// A native size, GUID or checksum agrees.
+    Consistent,
+    /// Equal copies on different file systems, not one inode.
+    Corroborated,
+    /// A DKIM body hash agrees.
+    Authenticated,
+    /// Equals the catalog's digest or the server's own content hash.
+    Identical,
+}
+
+impl Assurance {
+    pub const ALL: [Assurance; 5] = [
+        Assurance::Plausible,
+        Assurance::Consistent,
+        Assurance::Corroborated,
+        Assurance::Authenticated,
+        Assurance::Identical,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Assurance::Plausible => "plausible",
+            Assurance::Consistent => "consistent",
+            Assurance::Corroborated => "corroborated",
+            Assurance::Authenticated => "authenticated",
+            Assurance::Identical => "identical",
+        }
+    }
+}
+
+/// Why a message that was expected is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// There is evidence of loss.
+    Lost,
+    /// Nothing tells loss from deletion.
+    Undecided,
+    /// There is evidence that its owner deleted it.
+    Deleted,
+    /// The same content stands elsewhere in the account.
+    Moved,
+    /// An isolated disappearance in a mailbox that otherwise changed normally.
+    PresumedDeleted,
+}
+
+impl Missing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Missing::Lost => "lost",
+            Missing::Undecided => "undecided",
+            Missing::Deleted => "deleted",
+            Missing::Moved => "moved",
+            Missing::PresumedDeleted => "presumed_deleted",
+        }
+    }
+}
+
+/// The judgement on one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Intact(Assurance),
+    Suspect,
+    Damaged,
+    Unreadable,
+    Missing(Missing),
+    Undetermined,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Intact(_) => "intact",
+            Verdict::Suspect => "suspect",
+            Verdict::Damaged => "damaged",
+            Verdict::Unreadable => "unreadable",
+            Verdict::Missing(_) => "missing",
+            Verdict::Undetermined => "undetermined",
+        }
+    }
+
+    pub fn is_intact(self) -> bool {
+        matches!(self, Verdict::Intact(_))
+    }
+}
+
+/// All outcomes for one copy, small, with the ranges that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    outcomes: [Outcome; Check::ALL.len()],
+    faults: Vec<Fault>,
+    /// Encrypted or otherwise not decodable by design: content checks do not apply.
+    pub opaque: bool,
+}
+
+impl Evidence {
+    pub fn get(&self, check: Check) -> Outcome {
+        self.outcomes[check as usize]
+    }
+
+    /// Records an outcome. A `Fail` is never weakened by a later outcome of the same check.
+    pub fn set(&mut self, check: Check, outcome: Outcome) {
+        let slot = &mut self.outcomes[check as usize];
+        if *slot != Outcome::Fail {
+            *slot = outcome;
+        }
+    }
+
+    /// Records a fault and fails its check.
+    pub fn blame(&mut self, fault: Fault) {
+        self.outcomes[fault.check as usize] = Outcome::Fail;
+        if self.faults.len() < FAULTS_KEPT {
+            self.faults.push(fault);
+        } else if fault.kind.proves_damage()
+            && let Some(weak) = self.faults.iter_mut().find(|f| !f.kind.proves_damage())
+        {
+            *weak = fault;
+        }
+    }
+
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Joins what two looks at the same copy said.
+    pub fn merge(&mut self, other: Evidence) {
+        for check in Check::ALL {
+            if other.get(check) != Outcome::Absent {
+                self.set(check, other.get(check));
+            }
+        }
+        for fault in other.faults {
+            self.blame(fault);
+        }
+        self.opaque |= other.opaque;
+    }
+
+    /// The judgement that follows. Total and pure: every combination of outcomes has an answer.
+    ///
+    /// In order: bytes that could not be read make it `unreadable`; the catalog's digest decides where
+    /// there is one; an opaque message is otherwise `undetermined`; a fault that proves damage makes it
+    /// `damaged`, any other fault `suspect`; a check that could not finish leaves it `undetermined`;
+    /// else it is intact, as surely as its best witness says.
+    pub fn verdict(&self) -> Verdict {
+        match self.get(Check::Read) {
+            Outcome::Fail => return Verdict::Unreadable,
+            Outcome::Unknown | Outcome::Absent => return Verdict::Undetermined,
+            Outcome::Pass => {}
+        }
+        match self.get(Check::Digest) {
+            Outcome::Pass => return Verdict::Intact(Assurance::Identical),
+            Outcome::Fail => return Verdict::Damaged,
+            Outcome::Absent | Outcome::Unknown => {}
+        }
+        if self.faults.iter().any(|f| f.kind.proves_damage()) {
+            return Verdict::Damaged;
+        }
+        if self.opaque {
+            return Verdict::Undetermined;
+        }
+        let content =
+            [Check::NativeSize, Check::NativeHash, Check::Header, Check::Mime, Check::Encoding, Check::Pattern];
+        if content.iter().any(|&c| self.get(c) == Outcome::Fail) {
+            return Verdict::Suspect;
+        }
+        if content.iter().any(|&c| self.get(c) == Outcome::Unknown) || self.get(Check::Header) == Outcome::Absent {
+            return Verdict::Undetermined;
+        }
+        Verdict::Intact(self.assurance())
+    }
+
+    /// How surely the copy is whole, given that no check failed.
+    fn assurance(&self) -> Assurance {
+        // A DKIM body hash raises the body only; the message has the lower of header and body.
+        if self.get(Check::NativeSize) == Outcome::Pass || self.get(Check::NativeHash) == Outcome::Pass {
+            Assurance::Consistent
+        } else {
+            Assurance::Plausible
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_clean() -> Evidence {
+        let mut evidence = Evidence::default();
+        evidence.set(Check::Read, Outcome::Pass);
+        evidence.set(Check::Header, Outcome::Pass);
+        evidence
+    }
+
+    fn fault(check: Check, kind: FaultKind) -> Fault {
+        Fault { check, kind, span: Span::new(0, 1), errno: None }
+    }
+
+    #[test]
+    fn nothing_checked_is_never_intact() {
+        assert_eq!(Evidence::default().verdict(), Verdict::Undetermined);
+        let mut read_only = Evidence::default();
+        read_only.set(Check::Read, Outcome::Pass);
+        assert_eq!(read_only.verdict(), Verdict::Undetermined);
+    }
+
+    #[test]
+    fn the_digest_decides_over_the_cheap_checks() {
+        let mut evidence = read_clean();
+        evidence.blame(fault(Check::Mime, FaultKind::UnclosedMultipart));
+        assert_eq!(evidence.verdict(), Verdict::Suspect);
+        evidence.set(Check::Digest, Outcome::Pass);
+        assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Identical));
+        let mut changed = read_clean();
+        changed.set(Check::NativeSize, Outcome::Pass);
+        changed.set(Check::Digest, Outcome::Fail);
+        assert_eq!(changed.verdict(), Verdict::Damaged);
+    }
+
+    #[test]
+    fn holes_are_unreadable_whatever_else_passed() {
+        let mut evidence = read_clean();
+        evidence.set(Check::NativeSize, Outcome::Pass);
+        evidence.blame(fault(Check::Read, FaultKind::ReadError));
+        assert_eq!(evidence.verdict(), Verdict::Unreadable);
+    }
+
+    #[test]
+    fn every_combination_has_an_answer_and_no_failure_is_intact() {
+        let outcomes = [Outcome::Pass, Outcome::Fail, Outcome::Absent, Outcome::Unknown];
+        for combination in 0..4usize.pow(9) {
+            let mut evidence = Evidence::default();
+            let mut rest = combination;
+            for check in Check::ALL {
+                evidence.set(check, outcomes[rest % 4]);
+                rest /= 4;
+            }
+            if let Verdict::Intact(assurance) = evidence.verdict() {
+                assert_eq!(evidence.get(Check::Read), Outcome::Pass);
+                let failed = Check::ALL.iter().any(|&c| c != Check::DkimBody && evidence.get(c) == Outcome::Fail);
+                assert!(!failed || assurance == Assurance::Identical, "{evidence:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_never_weakened_and_proof_survives_the_cap() {
+        let mut evidence = read_clean();
+        for _ in 0..FAULTS_KEPT + 5 {
+            evidence.blame(fault(Check::Encoding, FaultKind::BrokenBase64));
+        }
+        evidence.blame(fault(Check::Pattern, FaultKind::NulRun));
+        evidence.set(Check::Encoding, Outcome::Pass);
+        assert_eq!(evidence.get(Check::Encoding), Outcome::Fail);
+        assert_eq!(evidence.faults().len(), FAULTS_KEPT);
+        assert_eq!(evidence.verdict(), Verdict::Damaged);
+    }
+}

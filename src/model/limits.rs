@@ -1,0 +1,45 @@
+//! Every limit in one place, with the relations between them checked at compile time.
+
+/// Messages up to this size are held whole; larger ones stream through windows. Bytes.
+pub const WHOLE_MESSAGE: u64 = 1 << 20;
+/// Size of one window of a streamed message. Bytes.
+pub const WINDOW: usize = 256 << 10;
+/// A message that decodes to more than this is not decoded further (compression bombs). Bytes.
+pub const DECODED_MAX: u64 = 2 << 30;
+/// A compressed message may grow by at most this factor beyond the first window.
+pub const DECODED_RATIO: u64 = 1100;
+/// Faults kept for one copy; more of the same tell nothing new.
+pub const FAULTS_KEPT: usize = 16;
+/// Bytes of header that the envelope parser is shown.
+pub const HEADER_MAX: usize = 256 << 10;
+/// Bytes kept of any one envelope field.
+pub const ENVELOPE_FIELD: usize = 512;
+/// Companion files above this size are not read (a user may have written anything there). Bytes.
+pub const COMPANION_MAX: u64 = 64 << 20;
+/// One line of a plan, a journal or a configuration list. Bytes.
+pub const LINE_MAX: usize = 1 << 20;
+/// Levels below the store's root that discovery walks.
+pub const DEPTH_MAX: usize = 64;
+/// One frame between parent and lane. Bytes.
+pub const FRAME_MAX: usize = 8 << 20;
+/// Messages named in one read request.
+pub const READ_BATCH: usize = 64;
+/// Read requests that a lane holds at a time.
+pub const READS_IN_FLIGHT: usize = 4;
+/// Directory entries in one answer of a lane.
+pub const LIST_BATCH: usize = 2048;
+/// Fresh lanes started on one device after time-outs, before it is given up.
+pub const LANE_RESTARTS: u32 = 8;
+/// Steps that are written, synced and renamed together.
+pub const APPLY_BATCH: usize = 256;
+/// Bytes that are written before a batch is synced.
+pub const APPLY_BATCH_BYTES: u64 = 64 << 20;
+/// Bytes that must stay free on the target beyond what a plan needs.
+pub const FREE_RESERVE: u64 = 32 << 20;
+/// Block size for comparing a damaged copy with a candidate outside the blamed ranges. Bytes.
+pub const COMPARE_BLOCK: u64 = 4096;
+
+const _: () = assert!(WINDOW as u64 <= WHOLE_MESSAGE);
+const _: () = assert!(LINE_MAX <= FRAME_MAX);
+const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
+const _: () = assert!(HEADER_MAX <= WINDOW);

@@ -1,0 +1,123 @@
+//! One message as it was found: its key, what the file system said, what reading it showed.
+
+use super::digest::Digest;
+use super::evidence::Evidence;
+use super::path::bytes_text;
+use serde::{Deserialize, Serialize};
+
+/// A message's native name in its mailbox: for Maildir the file name up to the first `,` or `:`
+/// (servers rewrite the rest). Bytes, as strangers wrote them.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(#[serde(with = "bytes_text")] pub Vec<u8>);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&super::path::escape(&self.0))
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&super::path::escape(&self.0))
+    }
+}
+
+/// A point in time with the file system's precision: seconds since 1970 and nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    pub sec: i64,
+    pub nsec: u32,
+}
+
+/// What `fstat` said of an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stat {
+    pub dev: u64,
+    pub ino: u64,
+    pub nlink: u64,
+    /// Bytes as stored.
+    pub size: u64,
+    pub mtime: Stamp,
+    pub ctime: Stamp,
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits only (07777).
+    pub mode: u32,
+}
+
+/// What a repaired message gets besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attrs {
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits only (07777).
+    pub mode: u32,
+    /// The received date.
+    pub mtime: Stamp,
+    /// `user.*` and POSIX ACL attributes, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<Xattr>,
+}
+
+/// One extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Xattr {
+    #[serde(with = "bytes_text")]
+    pub name: Vec<u8>,
+    #[serde(with = "bytes_text")]
+    pub value: Vec<u8>,
+}
+
+/// How a message's bytes are stored. Recognised by magic, never by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    #[default]
+    Plain,
+    Gzip,
+    Zstd,
+    Bzip2,
+    Xz,
+    Lz4,
+    /// Dovecot mail_crypt (`CRYPTED\x03`): opaque.
+    Crypted,
+}
+
+/// The few header fields that name a message to people and find candidates. Never proof of anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Envelope {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Seconds since 1970, from the Date field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// All that one reading of one copy gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CopyFacts {
+    pub stat: Stat,
+    pub encoding: Encoding,
+    /// Bytes after decompression, as far as they could be read.
+    pub length: u64,
+    /// Of the bytes after decompression; `None` where not every byte could be read or decoded.
+    pub digest: Option<Digest>,
+    /// Of the bytes as stored, where they differ.
+    pub stored: Option<Digest>,
+    /// After CRLF to LF and without mutable mbox headers, where it differs from `digest`.
+    pub canonical: Option<Digest>,
+    pub evidence: Evidence,
+    pub envelope: Option<Envelope>,
+}
+
+impl CopyFacts {
+    /// The digest that is equal across formats and line ends.
+    pub fn canonical_digest(&self) -> Option<Digest> {
+        self.canonical.or(self.digest)
+    }
+}

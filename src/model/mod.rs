@@ -1,0 +1,21 @@
+//! Pure data that every layer shares: paths, bytes and holes, evidence, plans, journal records, events.
+//!
+//! May not touch files, clocks, randomness or other modules of this crate.
+
+pub mod digest;
+pub mod event;
+pub mod evidence;
+pub mod journal;
+pub mod limits;
+pub mod message;
+pub mod path;
+pub mod plan;
+pub mod span;
+pub mod tally;
+pub mod wire;
+
+pub use digest::Digest;
+pub use evidence::{Assurance, Check, Evidence, Fault, FaultKind, Missing, Outcome, Verdict};
+pub use message::{Attrs, CopyFacts, Encoding, Envelope, Key, Stamp, Stat};
+pub use path::RelPath;
+pub use span::Span;

@@ -1,0 +1,117 @@
+//! Decisions with reasons, as data: what `plan` makes, a plan file holds and `apply` executes.
+//!
+//! A plan file is JSON lines: one [`Header`], then one [`Step`] a line. It can be read, edited and
+//! applied later, and is not trusted: every path in it is a [`RelPath`], resolved beneath the store again.
+
+use super::digest::Digest;
+use super::evidence::{Assurance, Missing, Verdict};
+use super::message::{Attrs, Encoding, Key, Stamp, Stat};
+use super::path::RelPath;
+use serde::{Deserialize, Serialize};
+
+/// The schema that every plan and journal line carries.
+pub const SCHEMA: &str = "mailmend-plan/1";
+
+/// The first line of a plan file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub schema: String,
+    pub run: String,
+    /// Canonical path of the store.
+    pub store: String,
+    /// The sources, in the order of trust; `Location::source` counts in here.
+    pub sources: Vec<PlanSource>,
+}
+
+/// One generation of one source as the plan saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSource {
+    /// What messages to people call it.
+    pub name: String,
+    /// Canonical path.
+    pub path: String,
+    /// When its content was taken.
+    pub time: Stamp,
+}
+
+/// Where a copy lies: a path below one generation of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// Index into [`Header::sources`]; `None` is the store itself.
+    pub source: Option<u32>,
+    pub path: RelPath,
+}
+
+/// The state of a file that a step relies on or leaves behind. What is `None` was not recorded and is not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fingerprint {
+    /// No file of this key in the mailbox.
+    Nothing,
+    /// The very inode that was judged, unchanged since.
+    Inode(Stat),
+    /// A file with these bytes after decompression.
+    Content { digest: Digest, length: u64 },
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Action {
+    /// Put a whole copy at the target: in place of the damaged file, or where nothing is.
+    Restore { from: Location, stored_as: Encoding, attrs: Attrs, content: Digest, length: u64 },
+    /// Give a file that belongs to nobody its name back.
+    Rename { from: RelPath, inode: Stat, content: Digest, length: u64 },
+    /// Make a folder (a mailbox and its `cur`, `new`, `tmp`).
+    MakeFolder { attrs: Attrs },
+    /// Nothing can be done; say so.
+    Report,
+}
+
+impl Action {
+    /// The name in machine output.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Restore { .. } => "restore",
+            Action::Rename { .. } => "rename",
+            Action::MakeFolder { .. } => "make_folder",
+            Action::Report => "report",
+        }
+    }
+
+    /// Whether executing the step changes the store.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Action::Report)
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Number in the plan, from 1.
+    pub number: u64,
+    /// Account, as shown.
+    pub account: String,
+    /// Mailbox, as shown.
+    pub mailbox: String,
+    /// `None` for folders and companion files.
+    pub key: Option<Key>,
+    pub verdict: Verdict,
+    /// The file, below the store.
+    pub target: RelPath,
+    /// `before == now`: do it; the content of `action` is there already: done; else: conflict.
+    pub before: Fingerprint,
+    pub action: Action,
+    pub assurance: Option<Assurance>,
+    /// For people: where from, and what proves it.
+    pub why: String,
+}
+
+impl Step {
+    /// Why the message was missing, if it was.
+    pub fn missing(&self) -> Option<Missing> {
+        match self.verdict {
+            Verdict::Missing(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}

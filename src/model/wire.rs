@@ -1,0 +1,291 @@
+//! What parent and lane say to each other. The lane lists, opens, reads, hashes and checks; it knows no
+//! catalog, no plan and no terminal. Frames are postcard records behind a little-endian u32 length.
+
+use super::digest::Digest;
+use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
+use super::path::{RelPath, bytes_text};
+use serde::{Deserialize, Serialize};
+
+/// A directory that a lane opens before it enters its sandbox; the only places it can read afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootSpec {
+    #[serde(with = "bytes_text")]
+    pub path: Vec<u8>,
+    /// The last components may hold `*` and `?`; every directory that matches becomes a root.
+    pub pattern: bool,
+}
+
+/// First message to a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub roots: Vec<RootSpec>,
+    /// Readers in flight.
+    pub readers: usize,
+    /// Enter the sandbox (off only where the lane runs inside the parent's process, under test).
+    pub sandbox: bool,
+    /// Pretend that openat2 does not exist: the fall-back under test.
+    pub without_openat2: bool,
+}
+
+/// One root as the lane found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootInfo {
+    /// Index into [`Hello::roots`].
+    pub spec: u32,
+    /// Canonical path.
+    #[serde(with = "bytes_text")]
+    pub path: Vec<u8>,
+    pub stat: Stat,
+    pub is_dir: bool,
+    /// Type of the file system, as in /proc/mounts (`ext4`, `fuse.sshfs`).
+    pub fs_type: String,
+    /// Whether the root is itself a mount point.
+    pub mount_point: bool,
+}
+
+/// An operation and the object it failed on, with the system's error number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub root: u32,
+    #[serde(with = "bytes_text")]
+    pub path: Vec<u8>,
+    pub operation: String,
+    pub errno: Option<i32>,
+    /// What it means, where the number does not tell.
+    pub detail: String,
+}
+
+/// Where in a mailbox a file lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    New,
+    Cur,
+    Tmp,
+    /// The mailbox folder itself: companion files.
+    Top,
+}
+
+impl Place {
+    /// The subfolder's name; empty for [`Place::Top`].
+    pub fn dir(self) -> &'static [u8] {
+        match self {
+            Place::New => b"new",
+            Place::Cur => b"cur",
+            Place::Tmp => b"tmp",
+            Place::Top => b"",
+        }
+    }
+}
+
+/// One directory entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub place: Place,
+    #[serde(with = "bytes_text")]
+    pub name: Vec<u8>,
+    pub ino: u64,
+    pub kind: EntryKind,
+    /// Only where the request asked for it.
+    pub stat: Option<Stat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EntryKind {
+    File,
+    Directory,
+    Symlink,
+    /// FIFO, socket, device.
+    Other,
+}
+
+/// A mailbox folder that discovery met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundMailbox {
+    /// Its folder below the root.
+    pub dir: RelPath,
+    /// Folder of the account that it belongs to, below the root.
+    pub account: RelPath,
+    pub stat: Stat,
+}
+
+/// How a file is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadMode {
+    /// A message: digest, then the cheap checks unless the digest is the expected one.
+    Message,
+    /// Digest only (companion files).
+    Plain,
+}
+
+/// One file to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadItem {
+    pub id: u64,
+    pub root: u32,
+    pub path: RelPath,
+    pub mode: ReadMode,
+    /// The catalog's digest.
+    pub expected: Option<Digest>,
+    /// Sizes claimed by the name (Maildir `S=`, `W=`).
+    pub size_claim: Option<u64>,
+    pub crlf_claim: Option<u64>,
+    /// Also report the envelope when the checks are not needed.
+    pub envelope: bool,
+}
+
+/// To the lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Walk `dir` below `root` for accounts and mailboxes.
+    Discover {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+    },
+    /// List one mailbox. `stat` also asks for size, times and owner of every entry.
+    List {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+        stat: bool,
+    },
+    /// List the companion files of an account's home (sieve scripts and the like), recursively but shallow.
+    ListHome {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+    },
+    /// What is this path? Answered by `Stated`.
+    StatPath {
+        id: u64,
+        root: u32,
+        path: RelPath,
+    },
+    Read {
+        items: Vec<ReadItem>,
+    },
+    /// Digests of each block of the decoded content.
+    Blocks {
+        id: u64,
+        root: u32,
+        path: RelPath,
+        block: u64,
+    },
+    /// The stored bytes, decoded and encoded again where `encode` differs from what is stored.
+    Fetch {
+        id: u64,
+        root: u32,
+        path: RelPath,
+        encode: Option<Encoding>,
+    },
+}
+
+/// From the lane. Every request is answered by exactly one message that ends it (`*End`, `Stated`, or one `Copy` for each item).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    Ready {
+        roots: Vec<RootInfo>,
+        troubles: Vec<Trouble>,
+        sandbox: Sandbox,
+    },
+    Found {
+        id: u64,
+        mailboxes: Vec<FoundMailbox>,
+    },
+    /// Discovery ended; `troubles` are the places it could not look into, `symlinks` those it did not follow.
+    FoundEnd {
+        id: u64,
+        directories: u64,
+        troubles: Vec<Trouble>,
+        symlinks: Vec<RelPath>,
+    },
+    Entries {
+        id: u64,
+        entries: Vec<Entry>,
+    },
+    /// Listing ended. Only with no trouble is it complete. `dirs` are the folder itself, new and cur.
+    EntriesEnd {
+        id: u64,
+        troubles: Vec<Trouble>,
+        dirs: Vec<(Place, Stat)>,
+    },
+    Home {
+        id: u64,
+        files: Vec<(RelPath, Stat)>,
+        troubles: Vec<Trouble>,
+    },
+    Stated {
+        id: u64,
+        stat: Result<(EntryKind, Stat, Vec<Xattr>), Trouble>,
+    },
+    /// One item of a `Read`.
+    Copies {
+        copies: Vec<(u64, Result<CopyFacts, Trouble>)>,
+    },
+    Blocks {
+        id: u64,
+        digests: Result<Vec<[u8; 16]>, Trouble>,
+    },
+    Data {
+        id: u64,
+        #[serde(with = "serde_bytes_vec")]
+        bytes: Vec<u8>,
+    },
+    /// `digest` is that of the decoded content that was sent.
+    DataEnd {
+        id: u64,
+        result: Result<Fetched, Trouble>,
+    },
+    /// The lane's own code failed (a panic): never damage, always our error.
+    Broken {
+        text: String,
+    },
+}
+
+/// What a fetch delivered besides bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    pub digest: Digest,
+    pub length: u64,
+    pub stored_as: Encoding,
+    pub mtime: Stamp,
+    pub xattrs: Vec<Xattr>,
+}
+
+/// What keeps a lane from writing, strongest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// Every mount is read-only in the lane's own mount namespace.
+    pub read_only_mounts: bool,
+    /// Landlock ABI in force, 0 for none.
+    pub landlock_abi: u32,
+    /// Privileges other than reading were given up.
+    pub capabilities_dropped: bool,
+    /// What could not be had, for people.
+    pub notes: Vec<String>,
+}
+
+/// Byte strings as one block rather than a sequence of numbers.
+mod serde_bytes_vec {
+    use serde::{Deserializer, Serializer, de::Visitor};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    struct Bytes;
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Vec<u8>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("bytes")
+        }
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
