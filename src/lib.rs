@@ -13,6 +13,7 @@ pub mod sys;
 
 pub mod apply;
 pub mod catalog;
+pub mod read;
 
 pub mod store;
 

@@ -1,1 +1,3 @@
-//! engine
+//! Orchestration: discovery, lane processes, scan, missing, repair.
+
+pub mod lane;

@@ -4,8 +4,8 @@
 //! applied later, and is not trusted: every path in it is a [`RelPath`], resolved beneath the store again.
 
 use super::digest::Digest;
-use super::evidence::{Assurance, Missing, Verdict};
-use super::message::{Attrs, Encoding, Key, Stamp, Stat};
+use super::evidence::{Assurance, Evidence, Missing, Verdict};
+use super::message::{Attrs, Encoding, Envelope, Key, Stamp, Stat};
 use super::path::RelPath;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,29 @@ pub struct Step {
     pub assurance: Option<Assurance>,
     /// For people: where from, and what proves it.
     pub why: String,
+    /// What else a report says of the message; the executor does not look at it.
+    #[serde(default)]
+    pub details: Details,
+}
+
+/// What a finding shows beside the step: kept in the plan, so that it can be read alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Details {
+    /// Why the message counts as it does.
+    pub reason: String,
+    /// What the source is called, with the time of its generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internal_date: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 impl Step {

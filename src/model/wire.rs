@@ -132,6 +132,8 @@ pub struct ReadItem {
     pub crlf_claim: Option<u64>,
     /// Also report the envelope when the checks are not needed.
     pub envelope: bool,
+    /// Read from the medium, past the page cache, where the file system allows it.
+    pub medium: bool,
 }
 
 /// To the lane.

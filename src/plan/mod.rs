@@ -1,1 +1,23 @@
-//! plan
+//! From a case to a decision with its reason: which copy heals a message, and whether a missing one was
+//! lost or deleted.
+//!
+//! Pure: no files, no clock, no randomness, and nothing here knows where a copy lies.
+
+pub mod attrs;
+pub mod decide;
+pub mod missing;
+
+pub use decide::{Candidate, Case, Choice, Identity, decide};
+pub use missing::{Absence, classify};
+
+/// What to do with messages of which nothing tells whether they were lost or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Undecided {
+    /// List them.
+    #[default]
+    Report,
+    /// Put them back where they were.
+    Restore,
+    /// Put them into a new mailbox `Recovered.DATE`.
+    Folder,
+}

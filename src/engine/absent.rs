@@ -1,0 +1,246 @@
+//! Messages that should be there and are not. Only mailboxes whose listing finished take part.
+
+use super::account::{Account, EngineError, Mailbox};
+use super::find::Sources;
+use super::harm::{Harm, Haul};
+use super::job::{Job, Mode};
+use crate::catalog::{MessageChange, MessageRow, State};
+use crate::model::wire::Place;
+use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
+use crate::plan::{Absence, classify};
+use crate::store::maildir::{self, companion, name};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What the account as a whole shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Nothing is left of it: no message, no server file.
+    pub blank: bool,
+    /// When the catalog last listed it, if it knows it.
+    pub listed: Option<Stamp>,
+}
+
+/// Looks at the account as a whole.
+pub fn shape(job: &Job<'_>, mailboxes: &[Mailbox]) -> Shape {
+    let empty = |m: &Mailbox| m.complete() && m.messages().next().is_none() && m.companions().next().is_none();
+    Shape {
+        blank: job.options.select.is_everything() && mailboxes.iter().all(empty),
+        listed: mailboxes.iter().filter_map(|m| m.row.as_ref()?.listed).max(),
+    }
+}
+
+/// Adds a harm for every message that is missing, by the catalog and by the sources. Returns how many of the
+/// sources' messages were deleted by every sign.
+pub fn absent(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &mut Vec<Mailbox>,
+    sources: &mut Sources,
+    haul: &mut Haul,
+) -> Result<Shape, EngineError> {
+    let shape = shape(job, mailboxes);
+    let witnesses = known_witnesses(job, account)?;
+    for m in 0..mailboxes.len() {
+        if mailboxes[m].selected && mailboxes[m].complete() {
+            by_catalog(job, mailboxes, m, &shape, &witnesses, haul);
+        }
+    }
+    by_sources(job, account, mailboxes, sources, &shape, haul)?;
+    Ok(shape)
+}
+
+/// Mailbox folders of which the catalog knows that a server kept its list there.
+fn known_witnesses(job: &Job<'_>, account: &Account) -> Result<HashSet<RelPath>, EngineError> {
+    let (Some(catalog), Some(store)) = (&job.catalog, job.store.id) else { return Ok(HashSet::new()) };
+    let rows = catalog.companions(store, &account.dir)?;
+    let witness = |path: &RelPath| companion::in_mailbox(path.name()).is_some_and(companion::Companion::is_witness);
+    Ok(rows.iter().filter(|r| witness(&r.path)).filter_map(|r| r.path.parent()).collect())
+}
+
+/// Messages of one mailbox that the catalog knows and the listing does not show.
+fn by_catalog(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    m: usize,
+    shape: &Shape,
+    witnesses: &HashSet<RelPath>,
+    haul: &mut Haul,
+) {
+    let mailbox = &mailboxes[m];
+    let expected = |r: &MessageRow| r.state.on_disk() || r.state.is_harm();
+    let known = mailbox.rows.values().filter(|r| r.state.on_disk()).count() as u64;
+    let gone: Vec<&MessageRow> = mailbox
+        .rows
+        .values()
+        .filter(|r| expected(r) && !mailbox.files.contains_key(&r.key) && job.options.select.date(Some(r.attrs.mtime)))
+        .collect();
+    let blank = mailbox.folder.is_some()
+        && mailbox.messages().next().is_none()
+        && !mailbox.has_witness()
+        && witnesses.contains(&mailbox.dir);
+    for row in &gone {
+        let absence = Absence {
+            elsewhere: elsewhere(mailboxes, m, row, haul),
+            account_blank: shape.blank,
+            mailbox_gone: mailbox.folder.is_none(),
+            mailbox_blank: blank,
+            folder_unmoved: mailbox.unmoved(row),
+            account_harmed: haul.harmed,
+            newer_lacks_it: false,
+            gone: gone.len() as u64,
+            known: known.max(gone.len() as u64),
+        };
+        let (missing, reason) = classify(&absence);
+        if job.options.mode == Mode::Verify && row.state != State::Missing(missing) {
+            haul.changes[m].insert(row.key.clone(), MessageChange::Gone { key: row.key.clone(), missing });
+        }
+        haul.harms.push(Harm {
+            mailbox: m,
+            key: row.key.clone(),
+            verdict: Verdict::Missing(missing),
+            reason,
+            place: row.place,
+            name: row.name.clone(),
+            present: false,
+            facts: None,
+            row: Some((*row).clone()),
+        });
+    }
+}
+
+/// Where else in the account the message stands: the same content under a name that is new, or the same key in
+/// a mailbox that did not hold it before.
+fn elsewhere(mailboxes: &[Mailbox], m: usize, row: &MessageRow, haul: &Haul) -> Option<String> {
+    if let Some(&(other, _)) = row.digest.and_then(|d| haul.fresh.get(&d)) {
+        return Some(mailboxes[other].name.clone());
+    }
+    by_key_elsewhere(mailboxes, m, &row.key)
+}
+
+fn by_key_elsewhere(mailboxes: &[Mailbox], m: usize, key: &Key) -> Option<String> {
+    let other = mailboxes.iter().enumerate().find(|(n, other)| {
+        *n != m && other.files.contains_key(key) && !other.rows.contains_key(key)
+    });
+    other.map(|(_, mailbox)| mailbox.name.clone())
+}
+
+/// Messages that a source holds and neither the store nor the catalog knows.
+fn by_sources(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &mut Vec<Mailbox>,
+    sources: &mut Sources,
+    shape: &Shape,
+    haul: &mut Haul,
+) -> Result<(), EngineError> {
+    let mut order: Vec<usize> = (0..job.generations.len()).collect();
+    // The catalog's own listing is newer evidence than any generation made before it.
+    order.retain(|&g| shape.listed.is_none_or(|listed| job.generations[g].time > listed));
+    order.sort_by_key(|&g| (std::cmp::Reverse(job.generations[g].time), job.generations[g].rank));
+    let mut newest_usable: Option<usize> = None;
+    let mut claimed: HashSet<Key> = HashSet::new();
+    for generation in order {
+        if job.stopped() {
+            return Ok(());
+        }
+        let (boxes, complete) = sources.boxes(job, generation)?;
+        let mut held = 0;
+        for rel in &boxes {
+            let name = maildir::mailbox_name(rel);
+            if !job.options.select.mailbox(&name) {
+                continue;
+            }
+            let m = mailbox_of(job, account, mailboxes, rel, haul);
+            held += one_shelf(job, mailboxes, m, sources, generation, newest_usable, shape, &mut claimed, haul)?;
+        }
+        if newest_usable.is_none() && complete && held > 0 {
+            newest_usable = Some(generation);
+        }
+    }
+    Ok(())
+}
+
+/// The store's mailbox for a source's folder; one that the store does not have is added as not there.
+fn mailbox_of(job: &Job<'_>, account: &Account, mailboxes: &mut Vec<Mailbox>, rel: &RelPath, haul: &mut Haul) -> usize {
+    if let Some(known) = mailboxes.iter().position(|m| m.rel == *rel) {
+        return known;
+    }
+    let name = maildir::mailbox_name(rel);
+    mailboxes.push(Mailbox {
+        dir: account.dir.join_path(rel),
+        rel: rel.clone(),
+        selected: job.options.select.mailbox(&name),
+        name,
+        folder: None,
+        listing: Default::default(),
+        row: None,
+        rows: BTreeMap::new(),
+        files: HashMap::new(),
+        listed: crate::sys::clock::now(),
+    });
+    haul.changes.push(BTreeMap::new());
+    mailboxes.len() - 1
+}
+
+/// Adds what one mailbox of one generation holds and the store lacks; returns how many messages it holds.
+#[allow(clippy::too_many_arguments)]
+fn one_shelf(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    m: usize,
+    sources: &mut Sources,
+    generation: usize,
+    newest_usable: Option<usize>,
+    shape: &Shape,
+    claimed: &mut HashSet<Key>,
+    haul: &mut Haul,
+) -> Result<u64, EngineError> {
+    let mailbox = &mailboxes[m];
+    let shelf = sources.shelf(job, generation, &mailbox.rel)?;
+    let had_witness = shelf.top().any(|e| companion::in_mailbox(&e.name).is_some_and(companion::Companion::is_witness));
+    let mut held: Vec<(Key, Place, Vec<u8>)> =
+        shelf.messages().map(|(key, e)| (key.clone(), e.place, e.name.clone())).collect();
+    held.sort();
+    let total = held.len() as u64;
+    held.retain(|(key, _, _)| !mailbox.files.contains_key(key) && !mailbox.rows.contains_key(key));
+    if !mailbox.complete() {
+        return Ok(total);
+    }
+    let gone = held.len() as u64;
+    for (key, place, file) in held {
+        if name::is_odd(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {
+            continue;
+        }
+        let absence = Absence {
+            elsewhere: by_key_elsewhere(mailboxes, m, &key),
+            account_blank: shape.blank,
+            mailbox_gone: mailbox.folder.is_none(),
+            mailbox_blank: mailbox.folder.is_some()
+                && mailbox.messages().next().is_none()
+                && !mailbox.has_witness()
+                && had_witness,
+            folder_unmoved: false,
+            account_harmed: haul.harmed,
+            newer_lacks_it: newest_usable.is_some(),
+            gone,
+            known: total,
+        };
+        let (missing, reason) = classify(&absence);
+        if missing == Missing::Deleted {
+            job.tally.count(Verdict::Missing(missing));
+            continue;
+        }
+        haul.harms.push(Harm {
+            mailbox: m,
+            key,
+            verdict: Verdict::Missing(missing),
+            reason: format!("{reason} ({} holds it)", job.generations[generation].label),
+            place,
+            name: file,
+            present: false,
+            facts: None,
+            row: None,
+        });
+    }
+    Ok(total)
+}

@@ -1,0 +1,192 @@
+//! One account of the store as it is now, beside what the catalog knows of it.
+
+use super::job::Job;
+use super::lane::{LaneError, Listing};
+use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow};
+use crate::model::message::CopyFacts;
+use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Trouble};
+use crate::model::{Key, RelPath, Stamp, Stat};
+use crate::store::maildir::{self, companion, name};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What stops a run rather than a file.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("{what} {path}: {source}")]
+    State { what: &'static str, path: String, source: std::io::Error },
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// An account: its folder below the store and what people call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub dir: RelPath,
+    pub name: String,
+}
+
+/// One mailbox folder.
+pub struct Mailbox {
+    /// Below the store.
+    pub dir: RelPath,
+    /// Below the account's folder.
+    pub rel: RelPath,
+    pub name: String,
+    /// The folder itself; `None` where it is not there.
+    pub folder: Option<Stat>,
+    pub listing: Listing,
+    pub row: Option<MailboxRow>,
+    /// What the catalog knows, by key.
+    pub rows: BTreeMap<Key, MessageRow>,
+    /// Position in the listing of the first file of each key.
+    pub files: HashMap<Key, usize>,
+    pub selected: bool,
+    /// When the listing began.
+    pub listed: Stamp,
+}
+
+impl Mailbox {
+    /// Whether the listing finished, so that what it does not show is not there.
+    pub fn complete(&self) -> bool {
+        self.listing.complete()
+    }
+
+    /// Message files: regular files in `new` and `cur`.
+    pub fn messages(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.listing.entries.iter().enumerate().filter(|(_, e)| is_message(e))
+    }
+
+    /// Names of companion files that are there.
+    pub fn companions(&self) -> impl Iterator<Item = &[u8]> {
+        let top = self.listing.entries.iter().filter(|e| e.place == Place::Top && e.kind == EntryKind::File);
+        top.map(|e| &e.name[..]).filter(|n| companion::in_mailbox(n).is_some())
+    }
+
+    /// Whether a server's list of its messages is there.
+    pub fn has_witness(&self) -> bool {
+        self.companions().any(|n| companion::in_mailbox(n).is_some_and(companion::Companion::is_witness))
+    }
+
+    /// Path of one entry below the store.
+    pub fn path(&self, entry: &Entry) -> Option<RelPath> {
+        name::message_path(&self.dir, entry.place, &entry.name)
+    }
+
+    /// Times of `new` and `cur` as the listing found them.
+    pub fn dir_times(&self) -> Option<DirTimes> {
+        let time = |wanted| self.listing.dirs.iter().find(|(place, _)| *place == wanted).map(|(_, stat)| *stat);
+        let (new, cur) = (time(Place::New)?, time(Place::Cur)?);
+        Some(DirTimes { new_mtime: new.mtime, new_ctime: new.ctime, cur_mtime: cur.mtime, cur_ctime: cur.ctime })
+    }
+
+    /// Whether the folder that held the message `row` is unchanged since the listing that showed it.
+    pub fn unmoved(&self, row: &MessageRow) -> bool {
+        let (Some(now), Some(then)) = (self.dir_times(), self.row.as_ref().and_then(|r| r.dir_times)) else { return false };
+        match row.place {
+            Place::New => now.new_mtime == then.new_mtime,
+            _ => now.cur_mtime == then.cur_mtime,
+        }
+    }
+}
+
+/// Whether an entry is a file that a server would show as a message.
+pub fn is_message(entry: &Entry) -> bool {
+    matches!(entry.place, Place::New | Place::Cur) && entry.kind == EntryKind::File
+}
+
+/// What a read item is about: mailbox and position in its listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    pub mailbox: usize,
+    pub entry: usize,
+}
+
+/// Lists every mailbox of an account that discovery found or the catalog knows.
+pub fn open(job: &mut Job<'_>, account: &Account, found: &[FoundMailbox]) -> Result<Vec<Mailbox>, EngineError> {
+    let mut known: BTreeMap<RelPath, MailboxRow> = BTreeMap::new();
+    if let (Some(catalog), Some(store)) = (&job.catalog, job.store.id) {
+        for row in catalog.mailboxes(store, &account.dir)? {
+            known.insert(row.dir.clone(), row);
+        }
+    }
+    let mut dirs: BTreeSet<RelPath> = found.iter().map(|m| m.dir.clone()).collect();
+    dirs.extend(known.iter().filter(|(_, row)| !row.gone).map(|(dir, _)| dir.clone()));
+    let mut mailboxes = Vec::new();
+    for dir in dirs {
+        let Some(rel) = dir.strip_prefix(&account.dir) else { continue };
+        let name = maildir::mailbox_name(&rel);
+        let selected = job.options.select.mailbox(&name);
+        let listed = crate::sys::clock::now();
+        let listing = match selected {
+            true => job.store_lane().list(job.store.root, &dir, false)?,
+            false => Listing::default(),
+        };
+        let row = known.remove(&dir);
+        let rows = match (&job.catalog, &row) {
+            (Some(catalog), Some(row)) if selected => {
+                let mut rows = BTreeMap::new();
+                catalog.messages(row.id, &mut |message| {
+                    rows.insert(message.key.clone(), message);
+                })?;
+                rows
+            }
+            _ => BTreeMap::new(),
+        };
+        let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
+        let mut files = HashMap::new();
+        for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
+            files.entry(name::key(&entry.name)).or_insert(at);
+        }
+        mailboxes.push(Mailbox { dir, rel, name, folder, listing, row, rows, files, selected, listed });
+    }
+    Ok(mailboxes)
+}
+
+/// The read request for one message of a mailbox; `None` where it is not selected.
+pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem> {
+    let claims = name::parse(&entry.name);
+    let row = mailbox.rows.get(&Key(claims.key.to_vec()));
+    let date = row.map(|r| r.attrs.mtime).or_else(|| name::delivered(&entry.name));
+    if !job.options.select.date(date) {
+        return None;
+    }
+    Some(ReadItem {
+        id: 0,
+        root: job.store.root,
+        path: mailbox.path(entry)?,
+        mode: ReadMode::Message,
+        expected: row.and_then(|r| r.digest),
+        size_claim: claims.size,
+        crlf_claim: claims.crlf,
+        envelope: row.is_none(),
+        medium: false,
+    })
+}
+
+/// Reads all selected messages. `each` gets one answer for each.
+pub fn read(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    each: &mut dyn FnMut(&mut Job<'_>, At, ReadItem, Result<CopyFacts, Trouble>),
+) {
+    let mut work: Vec<(At, ReadItem)> = Vec::new();
+    for (m, mailbox) in mailboxes.iter().enumerate() {
+        let mut entries: Vec<_> = mailbox.messages().collect();
+        // Inode order is close to physical order, and what a spinning disk likes.
+        entries.sort_by_key(|(_, e)| e.ino);
+        work.extend(
+            entries.into_iter().filter_map(|(entry, e)| Some((At { mailbox: m, entry }, item(job, mailbox, e)?))),
+        );
+    }
+    let by_path: HashMap<RelPath, At> = work.iter().map(|(at, item)| (item.path.clone(), *at)).collect();
+    let mut items = work.into_iter().map(|(_, item)| item);
+    job.read_store(&mut items, &mut |job, item, result| {
+        if let Some(&at) = by_path.get(&item.path) {
+            each(job, at, item, result);
+        }
+    });
+}

@@ -1,0 +1,221 @@
+//! Looks for copies of a message in the sources: by its key, wherever in the account that stands, then by its
+//! size. Only what may be a copy is read.
+
+use super::account::{Account, EngineError, is_message};
+use super::job::Job;
+use super::lane::Listing;
+use crate::model::Key;
+use crate::model::message::CopyFacts;
+use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Trouble};
+use crate::model::{Digest, RelPath};
+use crate::plan::Identity;
+use crate::store::maildir::name;
+use std::collections::{BTreeMap, HashMap};
+
+/// Candidates of one size that are read for one message at most.
+const SIZE_CANDIDATES: usize = 16;
+
+/// One mailbox of one generation.
+pub struct Shelf {
+    pub listing: Listing,
+    by_key: HashMap<Key, Vec<usize>>,
+}
+
+impl Shelf {
+    /// The first file of each key that is a message.
+    pub fn messages(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.by_key.iter().filter_map(|(key, at)| Some((key, self.listing.entries.get(*at.first()?)?)))
+    }
+
+    pub fn get(&self, key: &Key) -> impl Iterator<Item = &Entry> {
+        self.by_key.get(key).into_iter().flatten().filter_map(|&at| self.listing.entries.get(at))
+    }
+
+    pub fn top(&self) -> impl Iterator<Item = &Entry> {
+        self.listing.entries.iter().filter(|e| e.place == Place::Top)
+    }
+}
+
+/// One account in one generation of one source.
+struct View {
+    /// Its folder there; `None` where the location cannot hold this account.
+    dir: Option<RelPath>,
+    /// Mailbox folders below `dir`, once they were looked for, and whether that look was complete.
+    boxes: Option<(Vec<RelPath>, bool)>,
+    shelves: BTreeMap<RelPath, Shelf>,
+    /// Where each key stands in any mailbox, once all were listed.
+    everywhere: Option<HashMap<Key, Vec<RelPath>>>,
+}
+
+/// One account in all generations of all sources, looked at only as far as needed.
+pub struct Sources {
+    views: Vec<View>,
+}
+
+/// A file that may be a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Index into the job's generations.
+    pub generation: usize,
+    /// Below the generation's root.
+    pub path: RelPath,
+    pub place: Place,
+    pub name: Vec<u8>,
+    pub identity: Identity,
+}
+
+impl Sources {
+    pub fn new(job: &Job<'_>, account: &Account) -> Sources {
+        let view = |dir| View { dir, boxes: None, shelves: BTreeMap::new(), everywhere: None };
+        Sources { views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect() }
+    }
+
+    /// Mailbox folders (below the account) that a generation holds, and whether the walk was complete.
+    pub fn boxes(&mut self, job: &mut Job<'_>, generation: usize) -> Result<(Vec<RelPath>, bool), EngineError> {
+        if let Some(known) = &self.views[generation].boxes {
+            return Ok(known.clone());
+        }
+        let mut boxes = (Vec::new(), true);
+        if let Some(dir) = self.views[generation].dir.clone() {
+            let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+            let found = job.lanes.lanes[lane].discover(root, &dir)?;
+            let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
+            for trouble in found.troubles.iter().filter(|t| !absent(t)) {
+                boxes.1 = false;
+                job.not_checked(trouble);
+            }
+            boxes.0 = found.mailboxes.iter().filter_map(|m| m.dir.strip_prefix(&dir)).collect();
+            boxes.0.sort();
+        }
+        self.views[generation].boxes = Some(boxes.clone());
+        Ok(boxes)
+    }
+
+    /// One mailbox of one generation, listed when it is first asked for.
+    pub fn shelf(&mut self, job: &mut Job<'_>, generation: usize, rel: &RelPath) -> Result<&Shelf, EngineError> {
+        if !self.views[generation].shelves.contains_key(rel) {
+            let listing = match &self.views[generation].dir {
+                Some(dir) => {
+                    let dir = dir.join_path(rel);
+                    let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+                    job.lanes.lanes[lane].list(root, &dir, false)?
+                }
+                None => Listing::default(),
+            };
+            for trouble in &listing.troubles {
+                job.not_checked(trouble);
+            }
+            let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
+            for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
+                by_key.entry(name::key(&entry.name)).or_default().push(at);
+            }
+            self.views[generation].shelves.insert(rel.clone(), Shelf { listing, by_key });
+        }
+        Ok(&self.views[generation].shelves[rel])
+    }
+
+    /// Lists every mailbox of the account in one generation; the mailboxes that hold each key.
+    fn everywhere(&mut self, job: &mut Job<'_>, generation: usize) -> Result<&HashMap<Key, Vec<RelPath>>, EngineError> {
+        if self.views[generation].everywhere.is_none() {
+            let mut all: HashMap<Key, Vec<RelPath>> = HashMap::new();
+            for rel in self.boxes(job, generation)?.0 {
+                for (key, _) in self.shelf(job, generation, &rel)?.messages() {
+                    all.entry(key.clone()).or_default().push(rel.clone());
+                }
+            }
+            self.views[generation].everywhere = Some(all);
+        }
+        Ok(self.views[generation].everywhere.get_or_insert_with(HashMap::new))
+    }
+
+    /// Path below the generation's root.
+    pub fn path(&self, generation: usize, rel: &RelPath, entry: &Entry) -> Option<RelPath> {
+        let mailbox = self.views[generation].dir.as_ref()?.join_path(rel);
+        name::message_path(&mailbox, entry.place, &entry.name)
+    }
+
+    /// The account's folder in a generation.
+    pub fn account_dir(&self, generation: usize) -> Option<&RelPath> {
+        self.views[generation].dir.as_ref()
+    }
+
+    /// Files of one generation that may be copies of a message: the same key in the same mailbox, else in
+    /// another one, else (where `size` is known) files of that size in the same mailbox.
+    pub fn find(
+        &mut self,
+        job: &mut Job<'_>,
+        generation: usize,
+        rel: &RelPath,
+        key: &Key,
+        size: Option<u64>,
+    ) -> Result<Vec<Found>, EngineError> {
+        let same: Vec<Entry> = self.shelf(job, generation, rel)?.get(key).cloned().collect();
+        if !same.is_empty() {
+            return Ok(self.named(generation, rel, &same, Identity::Key));
+        }
+        let others = self.everywhere(job, generation)?.get(key).cloned().unwrap_or_default();
+        for other in others {
+            let there: Vec<Entry> = self.shelf(job, generation, &other)?.get(key).cloned().collect();
+            if !there.is_empty() {
+                return Ok(self.named(generation, &other, &there, Identity::Key));
+            }
+        }
+        let Some(size) = size else { return Ok(Vec::new()) };
+        let mut sized = Vec::new();
+        for other in self.boxes(job, generation)?.0 {
+            let there: Vec<Entry> = self
+                .shelf(job, generation, &other)?
+                .messages()
+                .filter(|(_, e)| name::parse(&e.name).size == Some(size))
+                .map(|(_, e)| e.clone())
+                .take(SIZE_CANDIDATES)
+                .collect();
+            sized.extend(self.named(generation, &other, &there, Identity::Size));
+            if sized.len() >= SIZE_CANDIDATES {
+                break;
+            }
+        }
+        Ok(sized)
+    }
+
+    fn named(&self, generation: usize, rel: &RelPath, entries: &[Entry], identity: Identity) -> Vec<Found> {
+        let found = |entry: &Entry| {
+            let path = self.path(generation, rel, entry)?;
+            Some(Found { generation, path, place: entry.place, name: entry.name.clone(), identity })
+        };
+        entries.iter().filter_map(found).collect()
+    }
+}
+
+/// Reads candidates of one generation, several in flight. The index is the caller's.
+pub fn read(
+    job: &mut Job<'_>,
+    generation: usize,
+    wanted: Vec<(usize, Found, Option<Digest>)>,
+) -> Vec<(usize, Found, Result<CopyFacts, Trouble>)> {
+    let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+    let mut waiting: HashMap<RelPath, Vec<(usize, Found)>> = HashMap::new();
+    let mut items = Vec::new();
+    for (index, found, expected) in wanted {
+        let claims = name::parse(&found.name);
+        items.push(ReadItem {
+            id: 0,
+            root,
+            path: found.path.clone(),
+            mode: ReadMode::Message,
+            expected,
+            size_claim: claims.size,
+            crlf_claim: claims.crlf,
+            envelope: true,
+            medium: false,
+        });
+        waiting.entry(found.path.clone()).or_default().push((index, found));
+    }
+    let mut done = Vec::new();
+    job.read_lane(lane, &mut items.into_iter(), &mut |_, item, result| {
+        if let Some((index, found)) = waiting.get_mut(&item.path).and_then(Vec::pop) {
+            done.push((index, found, result));
+        }
+    });
+    done
+}

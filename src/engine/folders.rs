@@ -1,0 +1,150 @@
+//! The folders that a plan has to make, each once, outermost first.
+
+use super::account::{Account, EngineError, Mailbox};
+use super::job::Job;
+use crate::model::plan::{Action, Details, Fingerprint, Step};
+use crate::model::{Attrs, Missing, RelPath, Verdict};
+use crate::plan::attrs::Owner;
+use crate::store::maildir::{self, SUBFOLDERS};
+use std::collections::HashSet;
+
+/// Folders that are known to be there or that the plan makes already.
+#[derive(Default)]
+pub struct Folders {
+    settled: HashSet<RelPath>,
+    /// The result goes to another, empty place: every folder has to be made.
+    pub elsewhere: bool,
+}
+
+impl Folders {
+    /// Plans a mailbox's folder with `cur`, `new` and `tmp`, and all that lies above them, as far as they are missing.
+    pub fn need(&mut self, job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], mailbox: &RelPath) -> Result<(), EngineError> {
+        if self.settled.contains(mailbox) {
+            return Ok(());
+        }
+        self.settled.insert(mailbox.clone());
+        let there = !self.elsewhere && self.exists(job, mailbox)?;
+        let owner = self.owner(job, mailboxes, mailbox)?;
+        if !there {
+            self.above(job, account, mailboxes, mailbox, owner)?;
+            self.make(job, account, mailbox, mailbox, owner)?;
+        }
+        for sub in SUBFOLDERS {
+            let Ok(path) = mailbox.join(sub) else { continue };
+            if !there || !self.exists(job, &path)? {
+                self.make(job, account, mailbox, &path, owner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans one folder (of a mailbox or above it), and all that lies above it, as far as they are missing.
+    pub fn need_plain(&mut self, job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], dir: &RelPath) -> Result<(), EngineError> {
+        if dir.is_root() || self.settled.contains(dir) || (!self.elsewhere && self.exists(job, dir)?) {
+            return Ok(());
+        }
+        let owner = self.owner(job, mailboxes, dir)?;
+        self.above(job, account, mailboxes, dir, owner)?;
+        if self.settled.insert(dir.clone()) {
+            self.make(job, account, &account.dir, dir, owner)?;
+        }
+        Ok(())
+    }
+
+    fn above(
+        &mut self,
+        job: &mut Job<'_>,
+        account: &Account,
+        mailboxes: &[Mailbox],
+        dir: &RelPath,
+        below: Owner,
+    ) -> Result<(), EngineError> {
+        let mut missing = Vec::new();
+        let mut at = dir.parent();
+        while let Some(path) = at.filter(|p| !p.is_root()) {
+            if self.settled.contains(&path) || (!self.elsewhere && self.exists(job, &path)?) {
+                break;
+            }
+            at = path.parent();
+            missing.push(path);
+        }
+        for path in missing.into_iter().rev() {
+            let owner = self.known_owner(job, mailboxes, &path)?.unwrap_or(below);
+            self.make(job, account, &account.dir, &path, owner)?;
+            self.settled.insert(path);
+        }
+        Ok(())
+    }
+
+    fn exists(&self, job: &mut Job<'_>, path: &RelPath) -> Result<bool, EngineError> {
+        let root = job.store.root;
+        match job.store_lane().stat(root, path)? {
+            Ok(_) => Ok(true),
+            Err(trouble) if matches!(trouble.errno, Some(2 | 20)) => Ok(false),
+            Err(trouble) => Err(EngineError::Refused(format!("cannot look at {path}: {}", trouble.detail))),
+        }
+    }
+
+    fn owner(&self, job: &mut Job<'_>, mailboxes: &[Mailbox], dir: &RelPath) -> Result<Owner, EngineError> {
+        if let Some(owner) = self.known_owner(job, mailboxes, dir)? {
+            return Ok(owner);
+        }
+        // A new mailbox looks like its account's others; in a strange place, like what lies above it.
+        let kin = mailboxes.iter().find_map(|m| m.folder.as_ref().map(Owner::from));
+        if let Some(owner) = kin {
+            return Ok(owner);
+        }
+        let root = job.store.root;
+        let mut above = dir.parent();
+        while let Some(path) = above {
+            if let Ok((_, stat, _)) = job.store_lane().stat(root, &path)? {
+                return Ok(Owner::from(&stat));
+            }
+            above = path.parent();
+        }
+        Ok(Owner { uid: 0, gid: 0, mode: 0o700 })
+    }
+
+    /// Owner and mode of a folder: as it stands, as the catalog knows it, as given, as a source has it.
+    fn known_owner(&self, job: &mut Job<'_>, mailboxes: &[Mailbox], dir: &RelPath) -> Result<Option<Owner>, EngineError> {
+        let mailbox = mailboxes.iter().find(|m| m.dir == *dir);
+        if let Some(stat) = mailbox.and_then(|m| m.folder.as_ref()) {
+            return Ok(Some(Owner::from(stat)));
+        }
+        if let Some(known) = mailbox.and_then(|m| m.row.as_ref()?.folder) {
+            return Ok(Some(Owner { uid: known.uid, gid: known.gid, mode: known.mode }));
+        }
+        for n in 0..job.generations.len() {
+            let generation = job.generations[n].clone();
+            if generation.below_account.is_some() {
+                continue;
+            }
+            if let Ok((_, stat, _)) = job.lanes.lanes[generation.lane].stat(generation.root, dir)? {
+                let (uid, gid) = job.options.owner.unwrap_or((stat.uid, stat.gid));
+                return Ok(Some(Owner { uid, gid, mode: stat.mode }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn make(&mut self, job: &mut Job<'_>, account: &Account, mailbox: &RelPath, path: &RelPath, owner: Owner) -> Result<(), EngineError> {
+        let rel = mailbox.strip_prefix(&account.dir).unwrap_or_default();
+        let mut step = Step {
+            number: 0,
+            account: account.name.clone(),
+            mailbox: maildir::mailbox_name(&rel),
+            key: None,
+            verdict: Verdict::Missing(Missing::Lost),
+            target: path.clone(),
+            before: Fingerprint::Nothing,
+            // A folder needs no set-id bits but the group's, which servers use to share mailboxes.
+            action: Action::MakeFolder {
+                attrs: Attrs { uid: owner.uid, gid: owner.gid, mode: owner.mode & 0o2777, ..Attrs::default() },
+            },
+            assurance: None,
+            why: "needed by what goes into it".to_owned(),
+            details: Details::default(),
+        };
+        job.push_step(&mut step)
+    }
+}

@@ -1,0 +1,144 @@
+//! Messages that are not intact, between being found and being reported.
+
+use super::account::Mailbox;
+use super::job::Job;
+use crate::catalog::{MessageChange, MessageRow, State};
+use crate::model::event::{Finding, Subject};
+use crate::model::message::CopyFacts;
+use crate::model::wire::{Entry, Place};
+use crate::model::{Attrs, Check, Digest, Evidence, Key, RelPath, Stamp, Verdict};
+use crate::sys::mounts;
+use std::collections::{BTreeMap, HashMap};
+
+/// One message that is damaged, unreadable, suspect, missing or undetermined.
+#[derive(Debug, Clone)]
+pub struct Harm {
+    /// Index of its mailbox.
+    pub mailbox: usize,
+    pub key: Key,
+    pub verdict: Verdict,
+    /// Why, where no fault says it.
+    pub reason: String,
+    /// Where it stands, or where it belongs.
+    pub place: Place,
+    pub name: Vec<u8>,
+    /// A file stands there.
+    pub present: bool,
+    pub facts: Option<CopyFacts>,
+    pub row: Option<MessageRow>,
+}
+
+impl Harm {
+    /// The catalog's digest. That of a message recorded as suspect proves nothing.
+    pub fn expected(&self) -> Option<Digest> {
+        self.row.as_ref().filter(|r| !r.suspect).and_then(|r| r.digest)
+    }
+
+    /// Bytes that the message should have, from its name or the catalog.
+    pub fn size(&self) -> Option<u64> {
+        crate::store::maildir::name::parse(&self.name).size.or(self.row.as_ref().map(|r| r.length))
+    }
+
+    /// Path below the store.
+    pub fn path(&self, mailboxes: &[Mailbox]) -> RelPath {
+        let dir = &mailboxes[self.mailbox].dir;
+        crate::store::maildir::name::message_path(dir, self.place, &self.name).unwrap_or_else(|| dir.clone())
+    }
+
+    pub fn internal_date(&self) -> Option<Stamp> {
+        let named = crate::store::maildir::name::delivered(&self.name);
+        self.row.as_ref().map(|r| r.attrs.mtime).or(self.facts.as_ref().map(|f| f.stat.mtime)).or(named)
+    }
+}
+
+/// A file that belongs to nobody.
+#[derive(Debug, Clone)]
+pub struct Stray {
+    pub mailbox: usize,
+    pub entry: usize,
+    pub facts: CopyFacts,
+    /// It was given back its name.
+    pub claimed: bool,
+}
+
+/// What reading one account gave.
+#[derive(Default)]
+pub struct Haul {
+    pub harms: Vec<Harm>,
+    pub strays: Vec<Stray>,
+    /// Files that vanished or changed between listing and reading.
+    pub unsteady: Vec<super::account::At>,
+    /// Content of messages that the catalog does not know under their key: where a moved message may be.
+    pub fresh: HashMap<Digest, (usize, usize)>,
+    /// What the catalog is to learn, by mailbox and key.
+    pub changes: Vec<BTreeMap<Key, MessageChange>>,
+    /// Intact messages that no digest vouches for, to be compared with their copies (`--deep`).
+    pub unproven: Vec<(super::account::At, CopyFacts)>,
+    /// Damage or read errors were found.
+    pub harmed: bool,
+}
+
+/// The row that records a message as it was just read.
+pub fn row(key: &Key, entry: &Entry, facts: &CopyFacts, now: Stamp, old: Option<&MessageRow>) -> MessageRow {
+    let stat = &facts.stat;
+    MessageRow {
+        key: key.clone(),
+        place: entry.place,
+        name: entry.name.clone(),
+        digest: facts.digest,
+        stored: facts.stored,
+        canonical: facts.canonical,
+        length: facts.length,
+        size: stat.size,
+        encoding: facts.encoding,
+        attrs: Attrs { uid: stat.uid, gid: stat.gid, mode: stat.mode, mtime: stat.mtime, xattrs: Vec::new() },
+        envelope: facts.envelope.clone().or_else(|| old.and_then(|o| o.envelope.clone())),
+        first_seen: old.map_or(now, |o| o.first_seen),
+        last_seen: now,
+        verified: Some(now),
+        state: State::Present,
+        accepted: false,
+        suspect: facts.evidence.verdict() == Verdict::Suspect || (old.is_some_and(|o| o.suspect)),
+    }
+}
+
+/// Whether recording `new` would tell the catalog more than the new epoch does.
+pub fn differs(new: &MessageRow, old: &MessageRow) -> bool {
+    (new.place, &new.name, new.digest, new.stored, new.size, new.encoding, new.state, new.suspect)
+        != (old.place, &old.name, old.digest, old.stored, old.size, old.encoding, old.state, old.suspect)
+        || (new.attrs.uid, new.attrs.gid, new.attrs.mode, new.attrs.mtime)
+            != (old.attrs.uid, old.attrs.gid, old.attrs.mode, old.attrs.mtime)
+}
+
+/// Outcomes of all checks that said anything.
+pub fn checks(evidence: &Evidence) -> Vec<(&'static str, crate::model::Outcome)> {
+    Check::ALL.iter().map(|&c| (c.name(), evidence.get(c))).collect()
+}
+
+/// The finding for a harm, without an action.
+pub fn finding(job: &Job<'_>, account: &str, mailboxes: &[Mailbox], harm: &Harm) -> Finding {
+    let facts = harm.facts.as_ref();
+    let evidence = facts.map(|f| &f.evidence);
+    let dev = facts.map(|f| f.stat.dev).filter(|&d| d != 0).unwrap_or(job.store.dev);
+    Finding {
+        subject: Subject::Message,
+        store: job.store.text.clone(),
+        account: account.to_owned(),
+        mailbox: mailboxes[harm.mailbox].name.clone(),
+        key: Some(harm.key.clone()),
+        uid: None,
+        guid: None,
+        path: harm.path(mailboxes),
+        size: facts.filter(|_| harm.present).map(|f| f.stat.size).or(harm.row.as_ref().map(|r| r.size)),
+        device: Some(mounts::device_name(mounts::device_numbers(dev))),
+        internal_date: harm.internal_date(),
+        verdict: harm.verdict,
+        checks: evidence.map(checks).unwrap_or_default(),
+        faults: evidence.map(|e| e.faults().to_vec()).unwrap_or_default(),
+        reason: harm.reason.clone(),
+        envelope: harm.row.as_ref().and_then(|r| r.envelope.clone()).or(facts.and_then(|f| f.envelope.clone())),
+        action: None,
+        outcome: None,
+        accepted: false,
+    }
+}

@@ -1,0 +1,476 @@
+//! From harms to steps: finds and reads copies, lets the planner decide, writes the plan.
+
+use super::account::{Account, EngineError, Mailbox};
+use super::find::{self, Found, Sources};
+use super::folders::Folders;
+use super::harm::{self, Harm, Haul};
+use super::job::{Job, is_harm};
+use crate::model::event::{ActionSummary, Finding, Subject};
+use crate::model::limits::COMPARE_BLOCK;
+use crate::model::message::CopyFacts;
+use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
+use crate::model::wire::Place;
+use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Verdict};
+use crate::plan::attrs::{Owner, Witnesses, settle};
+use crate::plan::decide::Present;
+use crate::plan::{Candidate, Case, Choice, Identity, Undecided, decide};
+use crate::store::maildir::{self, Layout, name};
+
+/// Everything that was found for one harm.
+struct Patient {
+    harm: Harm,
+    candidates: Vec<Candidate>,
+    /// Where each candidate lies.
+    found: Vec<Found>,
+}
+
+/// What is to be done about one harm.
+struct Treatment {
+    action: Action,
+    assurance: Assurance,
+    why: String,
+    source: String,
+    /// Where it goes, below the store.
+    target: RelPath,
+}
+
+/// Plans for every harm of an account, reports the rest.
+pub fn heal(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &mut Vec<Mailbox>,
+    sources: &mut Sources,
+    haul: &mut Haul,
+    folders: &mut Folders,
+) -> Result<(), EngineError> {
+    let harms = std::mem::take(&mut haul.harms);
+    let mut patients: Vec<Patient> =
+        harms.into_iter().map(|harm| Patient { harm, candidates: Vec::new(), found: Vec::new() }).collect();
+    patients.sort_by(|a, b| (a.harm.mailbox, &a.harm.key).cmp(&(b.harm.mailbox, &b.harm.key)));
+    gather(job, mailboxes, sources, &mut patients)?;
+    for patient in &mut patients {
+        if job.stopped() {
+            break;
+        }
+        compare_outside(job, mailboxes, patient)?;
+        treat(job, account, mailboxes, haul, folders, patient)?;
+    }
+    strays(job, account, mailboxes, haul);
+    Ok(())
+}
+
+/// Whether copies of this message are worth looking for.
+fn curable(harm: &Harm) -> bool {
+    match harm.verdict {
+        Verdict::Damaged | Verdict::Unreadable | Verdict::Missing(Missing::Lost | Missing::Undecided) => true,
+        Verdict::Suspect | Verdict::Undetermined => harm.expected().is_some(),
+        Verdict::Intact(_) | Verdict::Missing(_) => false,
+    }
+}
+
+/// Reads candidates generation by generation, in the order of trust, until one is identical. Without a recorded
+/// digest all of them are read: the planner compares them.
+fn gather(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    sources: &mut Sources,
+    patients: &mut [Patient],
+) -> Result<(), EngineError> {
+    for generation in 0..job.generations.len() {
+        let mut wanted: Vec<(usize, Found, Option<Digest>)> = Vec::new();
+        for (index, patient) in patients.iter().enumerate().filter(|(_, p)| curable(&p.harm)) {
+            if job.stopped() {
+                return Ok(());
+            }
+            let expected = patient.harm.expected();
+            if expected.is_some() && patient.candidates.iter().any(|c| c.facts.digest == expected) {
+                continue;
+            }
+            let rel = &mailboxes[patient.harm.mailbox].rel;
+            let found = sources.find(job, generation, rel, &patient.harm.key, patient.harm.size())?;
+            wanted.extend(found.into_iter().map(|f| (index, f, expected)));
+        }
+        let (rank, label) = (job.generations[generation].rank, job.generations[generation].label.clone());
+        for (index, found, result) in find::read(job, generation, wanted) {
+            match result {
+                Ok(facts) => {
+                    let identity = found.identity;
+                    patients[index].candidates.push(Candidate { rank, source: label.clone(), identity, facts, outside: None });
+                    patients[index].found.push(found);
+                }
+                // A copy that vanished while a source rotates is no copy.
+                Err(trouble) if trouble.errno == Some(2) => {}
+                Err(trouble) => job.not_checked(&trouble),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares candidates that nothing else proves with the damaged file, outside the ranges that its checks blame.
+fn compare_outside(job: &mut Job<'_>, mailboxes: &[Mailbox], patient: &mut Patient) -> Result<(), EngineError> {
+    let harm = &patient.harm;
+    let Some(facts) = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0 && harm.expected().is_none()) else {
+        return Ok(());
+    };
+    let needs = |c: &Candidate| {
+        let verdict = c.facts.evidence.verdict();
+        c.identity != Identity::Key || verdict == Verdict::Intact(Assurance::Plausible)
+    };
+    if !patient.candidates.iter().any(needs) {
+        return Ok(());
+    }
+    let path = harm.path(mailboxes);
+    let root = job.store.root;
+    let Ok(own) = job.store_lane().blocks(root, &path, COMPARE_BLOCK)? else { return Ok(()) };
+    let blamed: Vec<Span> = facts.evidence.faults().iter().map(|f| f.span).collect();
+    for at in 0..patient.candidates.len() {
+        if !needs(&patient.candidates[at]) {
+            continue;
+        }
+        let generation = &job.generations[patient.found[at].generation];
+        let (lane, root) = (generation.lane, generation.root);
+        let theirs = job.lanes.lanes[lane].blocks(root, &patient.found[at].path, COMPARE_BLOCK)?;
+        patient.candidates[at].outside = theirs.ok().and_then(|t| equal_outside(&own, &t, facts.length, &blamed));
+    }
+    Ok(())
+}
+
+/// Whether all blocks that no check blames are equal; `None` where no block is left to compare.
+fn equal_outside(own: &[[u8; 16]], theirs: &[[u8; 16]], length: u64, blamed: &[Span]) -> Option<bool> {
+    let mut compared = 0;
+    for (number, digest) in (0u64..).zip(own) {
+        let block = Span::new(number * COMPARE_BLOCK, COMPARE_BLOCK);
+        let whole = block.end() <= length;
+        if !whole || blamed.iter().any(|b| b.overlaps(block)) {
+            continue;
+        }
+        compared += 1;
+        if theirs.get(number as usize) != Some(digest) {
+            return Some(false);
+        }
+    }
+    (compared > 0).then_some(true)
+}
+
+/// Decides on one patient and reports it.
+fn treat(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    haul: &mut Haul,
+    folders: &mut Folders,
+    patient: &mut Patient,
+) -> Result<(), EngineError> {
+    let mut refused = String::new();
+    let mut treatment = None;
+    if curable(&patient.harm) {
+        treatment = home_again(job, mailboxes, haul, &patient.harm);
+        if treatment.is_none() {
+            match choose(patient) {
+                Choice::Take { index, assurance, why } => {
+                    // A message that is thought missing, but whose content stands under a new name, was moved.
+                    let content = patient.candidates[index].facts.digest;
+                    if let (Verdict::Missing(_), Some(&(m, _))) =
+                        (patient.harm.verdict, content.and_then(|d| haul.fresh.get(&d)))
+                    {
+                        patient.harm.verdict = Verdict::Missing(Missing::Moved);
+                        patient.harm.reason = format!("now in {}", mailboxes[m].name);
+                    } else {
+                        treatment = Some(restore(job, account, mailboxes, patient, index, assurance, why)?);
+                    }
+                }
+                Choice::Refuse { why } => refused = why,
+            }
+        }
+    }
+    let mut finding = harm::finding(job, &account.name, mailboxes, &patient.harm);
+    let held_back = patient.harm.verdict == Verdict::Missing(Missing::Undecided)
+        && job.options.undecided == Undecided::Report;
+    match treatment {
+        Some(treatment) if held_back => {
+            finding.action = Some(ActionSummary {
+                kind: "report".to_owned(),
+                source: Some(treatment.source),
+                assurance: Some(treatment.assurance),
+                why: format!("{}; --undecided restore would put it back", treatment.why),
+            });
+            count_and_report(job, finding);
+        }
+        Some(treatment) => plan(job, account, mailboxes, folders, patient, finding, treatment)?,
+        None => {
+            if !refused.is_empty() && !job.generations.is_empty() {
+                finding.action = Some(ActionSummary { kind: "report".to_owned(), source: None, assurance: None, why: refused });
+            }
+            count_and_report(job, finding);
+        }
+    }
+    Ok(())
+}
+
+/// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.
+fn count_and_report(job: &mut Job<'_>, finding: Finding) {
+    let before = job.tally.clone();
+    job.tally.count(finding.verdict);
+    if finding.verdict == Verdict::Undetermined && finding.reason.starts_with("a check") {
+        job.tally.not_checked += 1;
+    }
+    let quiet = matches!(finding.verdict, Verdict::Missing(Missing::Moved | Missing::Deleted));
+    if quiet {
+        return;
+    }
+    if is_harm(finding.verdict) && job.is_accepted(&finding) {
+        let own_errors = job.tally.own_errors;
+        job.tally = before;
+        job.tally.own_errors = own_errors;
+        job.tally.accepted += 1;
+    }
+    job.finding(finding);
+}
+
+fn choose(patient: &Patient) -> Choice {
+    let harm = &patient.harm;
+    let present = harm.facts.as_ref().filter(|_| harm.present);
+    decide(&Case {
+        verdict: harm.verdict,
+        expected: harm.expected(),
+        present: present.map(|f| Present { empty: f.stat.size == 0, digest: f.digest }),
+        candidates: patient.candidates.clone(),
+    })
+}
+
+/// A file that belongs to nobody and holds exactly the missing message goes back under its name.
+fn home_again(job: &Job<'_>, mailboxes: &[Mailbox], haul: &mut Haul, harm: &Harm) -> Option<Treatment> {
+    if harm.present {
+        return None;
+    }
+    let expected = harm.expected()?;
+    let stray = haul.strays.iter_mut().find(|s| {
+        let orphan = name::is_orphan(&mailboxes[s.mailbox].listing.entries[s.entry].name);
+        !s.claimed && orphan && s.facts.digest == Some(expected)
+    })?;
+    stray.claimed = true;
+    let from = mailboxes[stray.mailbox].path(&mailboxes[stray.mailbox].listing.entries[stray.entry])?;
+    Some(Treatment {
+        why: format!("{from} holds the recorded content"),
+        action: Action::Rename { from, inode: stray.facts.stat, content: expected, length: stray.facts.length },
+        assurance: Assurance::Identical,
+        source: job.store.text.clone(),
+        target: harm.path(mailboxes),
+    })
+}
+
+/// The restore that a chosen candidate makes possible: bytes, name, flags, owner, mode and received date.
+fn restore(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    patient: &Patient,
+    index: usize,
+    assurance: Assurance,
+    why: String,
+) -> Result<Treatment, EngineError> {
+    let (harm, found, facts) = (&patient.harm, &patient.found[index], &patient.candidates[index].facts);
+    let generation = job.generations[found.generation].clone();
+    let xattrs = xattrs(job, mailboxes, harm, found)?;
+    let mailbox = &mailboxes[harm.mailbox];
+    let named = name::delivered(&harm.name);
+    let kept = name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
+    let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0).map(|f| f.stat);
+    let attrs: Attrs = settle(&Witnesses {
+        present: present.as_ref(),
+        folder: mailbox.folder.as_ref().map(Owner::from),
+        catalog: harm.row.as_ref().map(|r| &r.attrs),
+        given: job.options.owner,
+        source: Some((&facts.stat, kept.then_some(facts.stat.mtime))),
+        named,
+        xattrs: &xattrs,
+    });
+    let stored_as = stored_as(harm, facts);
+    let target = target(job, account, mailboxes, patient, found);
+    let from = Location { source: Some(found.generation as u32), path: found.path.clone() };
+    let content = facts.digest.ok_or_else(|| EngineError::Refused("a copy without a digest was chosen".to_owned()))?;
+    Ok(Treatment {
+        action: Action::Restore { from, stored_as, attrs, content, length: facts.length },
+        assurance,
+        why,
+        source: generation.label,
+        target,
+    })
+}
+
+/// In which form the message is stored again: as it stands, else as it was recorded, else as the source has it.
+fn stored_as(harm: &Harm, source: &CopyFacts) -> Encoding {
+    let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0).map(|f| f.encoding);
+    let recorded = harm.row.as_ref().map(|r| r.encoding);
+    // A zeroed beginning shows no magic: what was recorded knows better than what is left.
+    let wanted = recorded.or(present.filter(|&e| e != Encoding::Plain)).unwrap_or(source.encoding);
+    if wanted == Encoding::Crypted { source.encoding } else { wanted }
+}
+
+/// Attributes of the file to be replaced, else of the copy.
+fn xattrs(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    harm: &Harm,
+    found: &Found,
+) -> Result<Vec<crate::model::message::Xattr>, EngineError> {
+    if harm.present {
+        let root = job.store.root;
+        let path = harm.path(mailboxes);
+        if let Ok((_, _, xattrs)) = job.store_lane().stat(root, &path)? {
+            return Ok(xattrs);
+        }
+    }
+    let (lane, root) = (job.generations[found.generation].lane, job.generations[found.generation].root);
+    Ok(job.lanes.lanes[lane].stat(root, &found.path)?.map(|(_, _, xattrs)| xattrs).unwrap_or_default())
+}
+
+/// Where the message goes: its own name, or a new mailbox for undecided ones if the user wants that. A missing
+/// message gets the newest known flags: the catalog's, or those of a source that is newer.
+fn target(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], patient: &Patient, found: &Found) -> RelPath {
+    let harm = &patient.harm;
+    let (mut place, mut file) = (harm.place, harm.name.clone());
+    if !harm.present && found.identity == Identity::Key {
+        let seen = harm.row.as_ref().map(|r| r.last_seen);
+        let newer = job
+            .generations
+            .iter()
+            .enumerate()
+            .filter(|(_, g)| seen.is_none_or(|seen| g.time > seen))
+            .max_by_key(|(_, g)| g.time)
+            .and_then(|(n, _)| patient.found.iter().find(|f| f.generation == n && f.identity == Identity::Key));
+        if let Some(newer) = newer {
+            (place, file) = (newer.place, newer.name.clone());
+        }
+    }
+    let undecided = harm.verdict == Verdict::Missing(Missing::Undecided);
+    if undecided && job.options.undecided == Undecided::Folder {
+        let dir = recovered_folder(account, mailboxes, &job.run);
+        return name::message_path(&dir, Place::Cur, &file).unwrap_or_else(|| harm.path(mailboxes));
+    }
+    name::message_path(&mailboxes[harm.mailbox].dir, place, &file).unwrap_or_else(|| harm.path(mailboxes))
+}
+
+/// The new mailbox `Recovered.DATE` of an account, in the account's own layout.
+fn recovered_folder(account: &Account, mailboxes: &[Mailbox], run: &str) -> RelPath {
+    let date = run.get(..8).unwrap_or(run);
+    let name = match maildir::layout(mailboxes.iter().filter(|m| m.folder.is_some()).map(|m| &m.rel)) {
+        Layout::PlusPlus => format!(".Recovered.{date}"),
+        Layout::Nested => format!("Recovered.{date}"),
+    };
+    account.dir.join(name.as_bytes()).unwrap_or_else(|_| account.dir.clone())
+}
+
+/// Writes the step, with the folders that it needs before it, and reports or holds back its finding.
+fn plan(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    folders: &mut Folders,
+    patient: &Patient,
+    mut finding: Finding,
+    treatment: Treatment,
+) -> Result<(), EngineError> {
+    let harm = &patient.harm;
+    let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0);
+    if let Some((mailbox, _)) = maildir::split_message_path(&treatment.target) {
+        folders.need(job, account, mailboxes, &mailbox)?;
+    }
+    let before = match present {
+        Some(facts) => Fingerprint::Inode(facts.stat),
+        None => Fingerprint::Nothing,
+    };
+    finding.action = Some(ActionSummary {
+        kind: treatment.action.name().to_owned(),
+        source: Some(treatment.source.clone()),
+        assurance: Some(treatment.assurance),
+        why: treatment.why.clone(),
+    });
+    let mut step = Step {
+        number: 0,
+        account: account.name.clone(),
+        mailbox: finding.mailbox.clone(),
+        key: Some(harm.key.clone()),
+        verdict: harm.verdict,
+        target: treatment.target,
+        before,
+        action: treatment.action,
+        assurance: Some(treatment.assurance),
+        why: treatment.why,
+        details: details(&finding, harm.facts.as_ref(), treatment.source),
+    };
+    job.push_step(&mut step)?;
+    job.tally.count(harm.verdict);
+    job.tally.repairable += 1;
+    if job.options.hold_findings {
+        job.remember(&finding);
+    } else {
+        job.finding(finding);
+    }
+    Ok(())
+}
+
+fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
+    Details {
+        reason: finding.reason.clone(),
+        source: Some(source),
+        size: finding.size,
+        internal_date: finding.internal_date,
+        envelope: finding.envelope.clone(),
+        evidence: facts.map(|f| f.evidence.clone()),
+        device: finding.device.clone(),
+    }
+}
+
+/// Reports files that belong to nobody and that no missing message claimed.
+fn strays(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Haul) {
+    for stray in haul.strays.iter().filter(|s| !s.claimed) {
+        let mailbox = &mailboxes[stray.mailbox];
+        let entry = &mailbox.listing.entries[stray.entry];
+        let key = name::key(&entry.name);
+        let twice = mailbox.files.get(&key).is_some_and(|&first| first != stray.entry);
+        let reason = if twice {
+            "a second file of the same message".to_owned()
+        } else {
+            match stray.facts.digest.and_then(|d| haul.fresh.get(&d)) {
+                Some(&(m, at)) => {
+                    let twin = &mailboxes[m].listing.entries[at];
+                    format!("belongs to nobody; the same content as {}", crate::model::path::escape(&twin.name))
+                }
+                None => "belongs to nobody: no mail server gives such a name".to_owned(),
+            }
+        };
+        let as_harm = Harm {
+            mailbox: stray.mailbox,
+            key,
+            verdict: stray.facts.evidence.verdict(),
+            reason,
+            place: entry.place,
+            name: entry.name.clone(),
+            present: true,
+            facts: Some(stray.facts.clone()),
+            row: None,
+        };
+        let mut finding = harm::finding(job, &account.name, mailboxes, &as_harm);
+        finding.subject = Subject::Stray;
+        job.finding(finding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparing_outside_the_blame() {
+        let block = |b: u8| [b; 16];
+        let own = [block(1), block(0), block(3)];
+        let blamed = [Span::new(4096, 4096)];
+        assert_eq!(equal_outside(&own, &[block(1), block(2), block(3)], 12_288, &blamed), Some(true));
+        assert_eq!(equal_outside(&own, &[block(9), block(2), block(3)], 12_288, &blamed), Some(false));
+        assert_eq!(equal_outside(&own[..1], &[block(1), block(2)], 4096, &[]), Some(true), "a cut copy");
+        assert_eq!(equal_outside(&own[..1], &[block(1)], 100, &[]), None, "no whole block");
+        assert_eq!(equal_outside(&own, &[block(1)], 12_288, &blamed), Some(false), "shorter than ours");
+    }
+}

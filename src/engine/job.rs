@@ -1,0 +1,239 @@
+//! What one run works with: its options, lanes, catalog, counters and listeners.
+
+use super::account::EngineError;
+use super::lane::Lane;
+use super::lanes::Lanes;
+use super::planfile::PlanWriter;
+use super::selection::Selection;
+use crate::catalog::{Catalog, RunId, StoreId};
+use crate::model::event::{Event, Finding, Observer, Phase};
+use crate::model::message::CopyFacts;
+use crate::model::plan::Step;
+use crate::model::tally::Tally;
+use crate::model::wire::{ReadItem, Trouble};
+use crate::model::{Verdict, path};
+use crate::plan::Undecided;
+use crate::source::Generation;
+use std::path::PathBuf;
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Looks and reports.
+    Audit,
+    /// Also records in the catalog.
+    Verify,
+    /// Plans, and executes if told to.
+    Repair,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Audit => "audit",
+            Mode::Verify => "verify",
+            Mode::Repair => "repair",
+        }
+    }
+}
+
+/// What the user chose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub mode: Mode,
+    /// Compare also messages that look whole with their copies.
+    pub deep: bool,
+    pub undecided: Undecided,
+    /// `--owner`.
+    pub owner: Option<(u32, u32)>,
+    pub select: Selection,
+    /// Hold findings that a step will heal back until its outcome is known.
+    pub hold_findings: bool,
+}
+
+/// The store of this run.
+#[derive(Debug, Clone)]
+pub struct StoreRef {
+    /// Canonical.
+    pub path: PathBuf,
+    /// The same for people and machines.
+    pub text: String,
+    pub lane: usize,
+    pub root: u32,
+    pub dev: u64,
+    /// Its number in the catalog.
+    pub id: Option<StoreId>,
+}
+
+/// One run on one store.
+pub struct Job<'a> {
+    pub run: String,
+    pub run_id: Option<RunId>,
+    pub options: Options,
+    pub store: StoreRef,
+    pub generations: Vec<Generation>,
+    pub lanes: &'a mut Lanes,
+    pub catalog: Option<&'a mut Catalog>,
+    pub observer: &'a mut dyn Observer,
+    /// Says whether the user asked to stop.
+    pub stop: &'a dyn Fn() -> bool,
+    pub tally: Tally,
+    pub plan: Option<PlanWriter>,
+    /// Turns a finding into the line that the catalog keeps.
+    pub describe: &'a dyn Fn(&Finding) -> String,
+    pub findings: Vec<crate::catalog::FindingRow>,
+    /// Messages listed so far, for progress.
+    pub known_messages: u64,
+    pub read_messages: u64,
+}
+
+impl Job<'_> {
+    pub fn store_lane(&mut self) -> &mut Lane {
+        &mut self.lanes.lanes[self.store.lane]
+    }
+
+    /// Reads files of the store, several in flight.
+    pub fn read_store(
+        &mut self,
+        items: &mut dyn Iterator<Item = ReadItem>,
+        each: &mut dyn FnMut(&mut Self, ReadItem, Result<CopyFacts, Trouble>),
+    ) {
+        self.read_lane(self.store.lane, items, each);
+    }
+
+    /// Reads files through one lane. The lane is taken out of the set meanwhile, so that `each` may use the job.
+    pub fn read_lane(
+        &mut self,
+        lane: usize,
+        items: &mut dyn Iterator<Item = ReadItem>,
+        each: &mut dyn FnMut(&mut Self, ReadItem, Result<CopyFacts, Trouble>),
+    ) {
+        let stop = self.stop;
+        let mut taken = self.lanes.lanes.swap_remove(lane);
+        taken.read_all(items, &mut |item, result| each(self, item, result), stop);
+        self.lanes.lanes.push(taken);
+        let last = self.lanes.lanes.len() - 1;
+        self.lanes.lanes.swap(lane, last);
+    }
+
+    pub fn stopped(&self) -> bool {
+        (self.stop)()
+    }
+
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.observer.event(Event::Note { text: text.into() });
+    }
+
+    pub fn progress(&mut self, phase: Phase) {
+        let (done, total, bytes) = (self.read_messages, self.known_messages, self.tally.bytes);
+        self.observer.event(Event::Progress { phase, done, total, bytes });
+    }
+
+    /// Something should have been looked at and could not be.
+    pub fn not_checked(&mut self, trouble: &Trouble) {
+        self.tally.not_checked += 1;
+        if trouble.errno == Some(5) || trouble.errno == Some(110) {
+            self.tally.read_errors += 1;
+        }
+        let hint = match trouble.errno {
+            Some(13 | 1) => Some("run mailmend as root or as the owner of the mail".to_owned()),
+            Some(5) => Some("the disk returned a read error here: see the kernel log".to_owned()),
+            _ => None,
+        };
+        let what = format!("not checked: cannot {}: {}", trouble.operation, trouble.detail);
+        self.observer.event(Event::Error { path: path::escape(&trouble.path), what, hint });
+    }
+
+    /// Counts, reports and remembers one finding.
+    pub fn finding(&mut self, mut finding: Finding) {
+        finding.accepted = self.is_accepted(&finding);
+        self.remember(&finding);
+        self.observer.event(Event::Finding(Box::new(finding)));
+    }
+
+    /// Keeps a finding for `status` and `accept`.
+    pub fn remember(&mut self, finding: &Finding) {
+        if self.run_id.is_none() {
+            return;
+        }
+        let mailbox_dir = match finding.subject {
+            crate::model::event::Subject::Message => crate::store::maildir::split_message_path(&finding.path)
+                .map(|(dir, _)| dir)
+                .or_else(|| finding.path.parent())
+                .unwrap_or_default(),
+            _ => finding.path.parent().unwrap_or_default(),
+        };
+        self.findings.push(crate::catalog::FindingRow {
+            subject: finding.subject,
+            account: finding.account.clone(),
+            mailbox: finding.mailbox.clone(),
+            mailbox_dir,
+            key: finding.key.clone(),
+            verdict: finding.verdict,
+            digest: None,
+            open: is_harm(finding.verdict),
+            json: (self.describe)(finding),
+        });
+        if self.findings.len() >= 1000 {
+            self.flush_findings();
+        }
+    }
+
+    /// Writes remembered findings to the catalog. A failure is ours, counted and told, and ends nothing.
+    pub fn flush_findings(&mut self) {
+        let findings = std::mem::take(&mut self.findings);
+        if findings.is_empty() {
+            return;
+        }
+        if let (Some(catalog), Some(run)) = (&mut self.catalog, self.run_id)
+            && let Err(error) = catalog.record_findings(run, &findings)
+        {
+            self.own_error("record findings", &error.to_string());
+        }
+    }
+
+    /// Our own failure: never damage, always in the exit status.
+    pub fn own_error(&mut self, what: &str, detail: &str) {
+        self.tally.own_errors += 1;
+        self.observer.event(Event::Error { path: String::new(), what: format!("cannot {what}: {detail}"), hint: None });
+    }
+
+    /// Appends a step to the plan, if this run makes one.
+    pub fn push_step(&mut self, step: &mut Step) -> Result<(), EngineError> {
+        match &mut self.plan {
+            Some(plan) => plan.push(step).map_err(|source| EngineError::State {
+                what: "cannot write the plan in",
+                path: "the run's folder".to_owned(),
+                source,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a human accepted this loss earlier.
+    pub fn is_accepted(&self, finding: &Finding) -> bool {
+        let (Some(catalog), Some(store)) = (&self.catalog, self.store.id) else { return false };
+        if !is_harm(finding.verdict) {
+            return false;
+        }
+        let Some(key) = &finding.key else { return false };
+        let Some((dir, _)) = crate::store::maildir::split_message_path(&finding.path) else { return false };
+        catalog.is_accepted(store, &dir, key, finding.verdict).unwrap_or(false)
+    }
+}
+
+/// Whether a verdict is damage or loss that its owner does not explain.
+pub fn is_harm(verdict: Verdict) -> bool {
+    use crate::model::Missing;
+    match verdict {
+        Verdict::Damaged | Verdict::Unreadable => true,
+        Verdict::Missing(missing) => matches!(missing, Missing::Lost | Missing::Undecided),
+        Verdict::Intact(_) | Verdict::Suspect | Verdict::Undetermined => false,
+    }
+}
+
+/// Wraps an error of the state folder.
+pub fn state_error(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> EngineError {
+    let path = path.display().to_string();
+    move |source| EngineError::State { what, path, source }
+}

@@ -1,0 +1,408 @@
+//! One file, read once: hashes, checks, holes, and the other questions a parent may ask of its content.
+//!
+//! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
+
+use super::serve::trouble;
+use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
+use crate::model::limits::{COMPANION_MAX, WHOLE_MESSAGE, WINDOW};
+use crate::model::message::{CopyFacts, Encoding};
+use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
+use crate::model::{Digest, RelPath, Span, Stat};
+use crate::read::{self, Medium, Piece, Sequential};
+use crate::store::codec;
+use crate::sys::attr;
+use crate::sys::dir::{Dir, Root};
+use crate::sys::direct::{ALIGN, AlignedBuf};
+use crate::verify::checks::{Checks, Claims};
+use crate::verify::hashing::Hashing;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read};
+
+thread_local! {
+    /// Each reader's buffer: small messages lie in it whole, larger ones pass through it.
+    static BUFFER: RefCell<AlignedBuf> = RefCell::new(AlignedBuf::new(WHOLE_MESSAGE as usize + ALIGN));
+}
+
+/// A file to examine: where it lies and how to name it when it fails.
+struct Subject<'a> {
+    item: &'a ReadItem,
+    file: File,
+    stat: Stat,
+    tick: &'a dyn Fn(u64),
+}
+
+/// Reads one file and says what it is worth.
+///
+/// # Errors
+/// A trouble where it could not be opened or changed while it was read. Bytes that the medium did not give
+/// are no trouble: they are holes in the evidence.
+pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts, Trouble> {
+    let fail = |operation: &str, error: io::Error| trouble(item.root, item.path.as_bytes(), operation, &error);
+    let name = item.path.name();
+    let direct = if item.medium { dir.open_direct(name).map_err(|e| fail("open", e))? } else { None };
+    let file = match direct {
+        Some(file) => file,
+        None => dir.open_file(name).map_err(|e| fail("open", e))?,
+    };
+    let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
+    if item.mode == ReadMode::Plain && stat.size > COMPANION_MAX {
+        return Err(fail("read", io::Error::new(io::ErrorKind::FileTooLarge, "larger than a file of its kind can be")));
+    }
+    let subject = Subject { item, file, stat, tick };
+    let facts = BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
+    let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
+    if (after.size, after.mtime) != (stat.size, stat.mtime) {
+        return Err(fail("read", io::Error::new(io::ErrorKind::ResourceBusy, "changed while it was read")));
+    }
+    Ok(facts)
+}
+
+impl Subject<'_> {
+    fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
+        // A whole aligned page: reads past the cache take nothing less.
+        let known = Medium::read_at(&self.file, &mut buffer[..ALIGN], 0).unwrap_or(0);
+        let encoding = codec::detect(&buffer[..known.min(16)]);
+        match encoding {
+            Encoding::Plain | Encoding::Crypted => Ok(self.plain(encoding, buffer)),
+            // Decoders read in pieces of their own size, which O_DIRECT refuses.
+            _ if self.item.medium => {
+                let file = dir.open_file(self.item.path.name())?;
+                Ok(Subject { item: self.item, file, stat: self.stat, tick: self.tick }.compressed(encoding, buffer))
+            }
+            _ => Ok(self.compressed(encoding, buffer)),
+        }
+    }
+
+    fn start(&self, encoding: Encoding) -> CopyFacts {
+        CopyFacts { stat: self.stat, encoding, ..CopyFacts::default() }
+    }
+
+    fn claims(&self) -> Claims {
+        Claims { size: self.item.size_claim, crlf: self.item.crlf_claim }
+    }
+
+    fn checks(&self, encoding: Encoding) -> Checks {
+        match encoding {
+            Encoding::Crypted => Checks::opaque(),
+            _ => Checks::new(self.claims()),
+        }
+    }
+
+    /// Bytes as stored are the message's bytes.
+    fn plain(&self, encoding: Encoding, buffer: &mut [u8]) -> CopyFacts {
+        let whole = self.stat.size <= WHOLE_MESSAGE;
+        let window = if whole { buffer.len() } else { WINDOW };
+        let buffer = &mut buffer[..window];
+        // A large message that should equal a known digest is hashed first: the checks would only be needed
+        // if it does not, and then a second reading is cheap beside the repair.
+        let hash_only = self.item.mode == ReadMode::Plain || self.item.expected.is_some();
+        let mut pass = self.pass(encoding, buffer, !hash_only);
+        if hash_only && !pass.holes && pass.digest.is_some() {
+            if self.item.mode == ReadMode::Plain || pass.digest == self.item.expected {
+                return self.known(pass, encoding);
+            }
+            pass = self.pass(encoding, buffer, true);
+        } else if hash_only {
+            // Holes: judged by what was read, without bothering the medium again for a whole pass of checks.
+            pass.evidence.get_or_insert_with(Evidence::default);
+        }
+        self.judged(pass, encoding)
+    }
+
+    /// One reading in windows, feeding the hasher and, if asked, the checks.
+    fn pass(&self, encoding: Encoding, buffer: &mut [u8], check: bool) -> Pass {
+        let mut hashing = Hashing::new();
+        let mut checks = check.then(|| self.checks(encoding));
+        let mut holes = Vec::new();
+        let mut progress = 0;
+        let mut tick = || {
+            progress += 1;
+            (self.tick)(progress);
+        };
+        let done = read::stream(&self.file, self.stat.size, buffer, &mut tick, &mut |piece| match piece {
+            Piece::Bytes(bytes) => {
+                hashing.feed(bytes);
+                if let Some(checks) = &mut checks {
+                    checks.feed(bytes);
+                }
+            }
+            Piece::Hole(span, errno) => {
+                holes.push((span, errno));
+                if let Some(checks) = &mut checks {
+                    checks.hole(span, FaultKind::ReadError, errno);
+                }
+            }
+        });
+        let hashes = hashing.finish();
+        let (evidence, envelope) = match checks.map(Checks::finish) {
+            Some((evidence, envelope)) => (Some(evidence), envelope),
+            None => (None, None),
+        };
+        let mut pass = Pass {
+            length: done.length,
+            holes: done.holes > 0,
+            digest: (done.holes == 0).then_some(hashes.digest),
+            canonical: hashes.canonical.filter(|_| done.holes == 0),
+            stored: None,
+            evidence,
+            envelope,
+        };
+        if !check && pass.holes {
+            let evidence = pass.evidence.get_or_insert_with(Evidence::default);
+            for (span, errno) in holes {
+                evidence.blame(Fault { check: Check::Read, kind: FaultKind::ReadError, span, errno });
+            }
+        }
+        pass
+    }
+
+    /// Decodes while hashing both forms. A decoder cannot go on behind a hole or a broken frame.
+    fn compressed(&self, encoding: Encoding, buffer: &mut [u8]) -> CopyFacts {
+        let mut stored = blake3::Hasher::new();
+        let mut stored_bytes = 0u64;
+        let mut raw = |bytes: &[u8]| {
+            stored.update(bytes);
+            stored_bytes += bytes.len() as u64;
+        };
+        let mut hashing = Hashing::new();
+        let mut checks = self.checks(encoding);
+        let mut progress = 0;
+        let failed = {
+            let reader = Box::new(Sequential::new(&self.file, self.stat.size, &mut raw));
+            let mut feed = |bytes: &[u8]| {
+                progress += 1;
+                (self.tick)(progress);
+                hashing.feed(bytes);
+                checks.feed(bytes);
+            };
+            decode(encoding, reader, &mut buffer[..WINDOW], &mut feed).err()
+        };
+        let hashes = hashing.finish();
+        let (mut evidence, envelope) = checks.finish();
+        if let Some(error) = &failed {
+            self.decoding_failed(error, stored_bytes, &mut evidence);
+        } else {
+            evidence.set(Check::NativeHash, if has_checksum(encoding) { Outcome::Pass } else { Outcome::Absent });
+        }
+        let whole = failed.is_none();
+        let pass = Pass {
+            length: hashes.length,
+            holes: evidence.get(Check::Read) == Outcome::Fail,
+            digest: whole.then_some(hashes.digest),
+            canonical: hashes.canonical.filter(|_| whole),
+            stored: whole.then(|| Digest(*stored.finalize().as_bytes())),
+            evidence: Some(evidence),
+            envelope,
+        };
+        self.judged(pass, encoding)
+    }
+
+    fn decoding_failed(&self, error: &io::Error, stored_bytes: u64, evidence: &mut Evidence) {
+        let rest = Span::new(stored_bytes, self.stat.size.saturating_sub(stored_bytes));
+        if codec::is_limit(error) {
+            evidence.set(Check::NativeHash, Outcome::Unknown);
+        } else if error.raw_os_error().is_some() {
+            let kind = FaultKind::ReadError;
+            evidence.blame(Fault { check: Check::Read, kind, span: rest, errno: error.raw_os_error() });
+        } else {
+            let kind = FaultKind::BrokenCompression;
+            let from = stored_bytes.min(self.stat.size);
+            evidence.blame(Fault {
+                check: Check::NativeHash,
+                kind,
+                span: Span::new(from.saturating_sub(WINDOW as u64), self.stat.size - from.saturating_sub(WINDOW as u64)),
+                errno: None,
+            });
+        }
+    }
+
+    /// The content is what was expected (or nothing was to be checked): no check runs.
+    fn known(&self, pass: Pass, encoding: Encoding) -> CopyFacts {
+        let mut facts = self.start(encoding);
+        facts.evidence.set(Check::Read, Outcome::Pass);
+        if self.item.expected.is_some() {
+            let equal = pass.digest == self.item.expected;
+            facts.evidence.set(Check::Digest, if equal { Outcome::Pass } else { Outcome::Fail });
+        }
+        facts.length = pass.length;
+        facts.digest = pass.digest;
+        facts.canonical = pass.canonical;
+        facts
+    }
+
+    fn judged(&self, pass: Pass, encoding: Encoding) -> CopyFacts {
+        let mut facts = self.start(encoding);
+        facts.evidence = pass.evidence.unwrap_or_default();
+        facts.evidence.opaque |= encoding == Encoding::Crypted;
+        facts.length = pass.length;
+        facts.digest = pass.digest;
+        facts.canonical = pass.canonical;
+        facts.stored = pass.stored;
+        facts.envelope = pass.envelope;
+        match (self.item.expected, facts.digest) {
+            (Some(expected), Some(found)) if expected == found => facts.evidence.set(Check::Digest, Outcome::Pass),
+            (Some(_), Some(_)) => facts.evidence.blame(Fault {
+                check: Check::Digest,
+                kind: FaultKind::DigestMismatch,
+                span: Span::new(0, facts.length),
+                errno: None,
+            }),
+            (Some(_), None) => facts.evidence.set(Check::Digest, Outcome::Unknown),
+            (None, _) => {}
+        }
+        debug_assert!(!pass.holes || facts.evidence.verdict() == Verdict::Unreadable);
+        facts
+    }
+}
+
+/// What one reading gave.
+struct Pass {
+    length: u64,
+    holes: bool,
+    digest: Option<Digest>,
+    canonical: Option<Digest>,
+    stored: Option<Digest>,
+    evidence: Option<Evidence>,
+    envelope: Option<crate::model::Envelope>,
+}
+
+fn has_checksum(encoding: Encoding) -> bool {
+    // Dovecot writes zstd and lz4 frames without one; the others always carry one.
+    matches!(encoding, Encoding::Gzip | Encoding::Bzip2 | Encoding::Xz)
+}
+
+/// Decodes `reader` to its end.
+fn decode<'a>(
+    encoding: Encoding,
+    reader: Box<dyn Read + 'a>,
+    buffer: &mut [u8],
+    each: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut decoder = codec::decoder(encoding, reader)?;
+    loop {
+        match decoder.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(got) => each(&buffer[..got]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens a file that is to be decoded as a whole.
+fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encoding), Trouble> {
+    let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
+    let file = root.open_file(path).map_err(|e| fail("open", e))?;
+    let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
+    let mut magic = [0; 16];
+    let known = Medium::read_at(&file, &mut magic, 0).map_err(|e| fail("read", e))?;
+    Ok((file, stat, codec::detect(&magic[..known])))
+}
+
+/// Short digests of each block of the decoded content; a block that the medium did not give ends the list.
+pub fn blocks(root: &Root, number: u32, path: &RelPath, block: u64, tick: &dyn Fn(u64)) -> Result<Vec<[u8; 16]>, Trouble> {
+    let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
+    if !(512..=1 << 20).contains(&block) {
+        return Err(fail("compare", io::Error::from(io::ErrorKind::InvalidInput)));
+    }
+    let (file, stat, encoding) = open(root, number, path)?;
+    let mut raw = |_: &[u8]| ();
+    let mut reader = codec::decoder(encoding, Box::new(Sequential::new(&file, stat.size, &mut raw)))
+        .map_err(|e| fail("decode", e))?;
+    let (mut digests, mut buffer) = (Vec::new(), vec![0; block as usize]);
+    loop {
+        tick(digests.len() as u64);
+        let mut got = 0;
+        while got < buffer.len() {
+            match reader.read(&mut buffer[got..]) {
+                Ok(0) => break,
+                Ok(n) => got += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What came before it is still worth comparing.
+                Err(_) => return Ok(digests),
+            }
+        }
+        if got > 0 {
+            let mut short = [0; 16];
+            short.copy_from_slice(&blake3::hash(&buffer[..got]).as_bytes()[..16]);
+            digests.push(short);
+        }
+        if got < buffer.len() {
+            return Ok(digests);
+        }
+    }
+}
+
+/// Sends a file's bytes: as stored, or decoded and encoded as `encode` where that differs. The digest is that
+/// of the decoded content, computed from the bytes that were sent.
+pub fn fetch(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    encode: Option<Encoding>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    tick: &dyn Fn(u64),
+) -> Result<Fetched, Trouble> {
+    let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
+    let (file, stat, stored_as) = open(root, number, path)?;
+    let xattrs = attr::xattrs(&file).map_err(|e| fail("read attributes", e))?;
+    let wanted = encode.unwrap_or(stored_as);
+    let mut hashing = Hashing::new();
+    let mut progress = 0;
+    let mut count = || {
+        progress += 1;
+        tick(progress);
+    };
+    let mut sent = Ok(());
+    if wanted == stored_as {
+        let mut pass_on = |bytes: &[u8]| {
+            count();
+            for part in bytes.chunks(WINDOW) {
+                if sent.is_ok() {
+                    sent = sink(part);
+                }
+            }
+        };
+        let reader = Box::new(Sequential::new(&file, stat.size, &mut pass_on));
+        decode(stored_as, reader, &mut vec![0; WINDOW], &mut |bytes| hashing.feed(bytes)).map_err(|e| fail("read", e))?;
+    } else {
+        let mut raw = |_: &[u8]| count();
+        let reader = codec::decoder(stored_as, Box::new(Sequential::new(&file, stat.size, &mut raw)));
+        let mut hashed = Hashed { inner: reader.map_err(|e| fail("decode", e))?, hashing: &mut hashing };
+        codec::encode(wanted, &mut hashed, &mut Sending(sink)).map_err(|e| fail("convert", e))?;
+    }
+    sent.map_err(|e| fail("send", e))?;
+    let hashes = hashing.finish();
+    Ok(Fetched { digest: hashes.digest, length: hashes.length, stored_as: wanted, mtime: stat.mtime, xattrs })
+}
+
+/// Hashes what passes.
+struct Hashed<'a> {
+    inner: Box<dyn Read + 'a>,
+    hashing: &'a mut Hashing,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        self.hashing.feed(&buffer[..got]);
+        Ok(got)
+    }
+}
+
+/// A writer whose bytes go to the parent.
+struct Sending<'a>(&'a mut dyn FnMut(&[u8]) -> io::Result<()>);
+
+impl io::Write for Sending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.chunks(WINDOW) {
+            (self.0)(part)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! The lane's side: lists, opens, reads, hashes and checks, and can do nothing else.
+//!
+//! Runs in a process of its own, sandboxed before its first thread; under test on a thread. Knows no
+//! catalog, no plan, no terminal. Everything that strangers wrote is parsed here and nowhere else.
+
+use super::{examine, frame, roots};
+use crate::model::limits::LIST_BATCH;
+use crate::model::wire::{Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Trouble};
+use crate::model::{RelPath, Stat};
+use crate::store::maildir::{companion, discover};
+use crate::sys::dir::{Dir, Root};
+use crate::sys::fs::Kind;
+use crate::sys::slots::Slots;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What every reader of the lane shares.
+struct Shop {
+    roots: Vec<Root>,
+    slots: Slots,
+    out: Mutex<UnixStream>,
+}
+
+/// Serves one parent until it hangs up.
+///
+/// # Errors
+/// The socket's; what goes wrong with files is answered, not returned.
+pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let Some(hello) = frame::read::<Hello>(&mut stream, &mut buffer)? else { return Ok(()) };
+    // Resolving patterns and entering the sandbox comes before the first thread; opening comes after it,
+    // because a descriptor that was opened before still leads to the writable mount.
+    let (paths, mut troubles) = roots::expand(&hello.roots);
+    let sandbox = if hello.sandbox { crate::sys::sandbox::enter(&roots::only_paths(&paths)) } else { unconfined() };
+    let (open, infos) = roots::open(&paths, hello.without_openat2, &mut troubles);
+    frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox })?;
+
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(hello.readers.max(1))
+        .thread_name(|n| format!("reader-{n}"))
+        .build()
+        .map_err(io::Error::other)?;
+    let shop = Arc::new(Shop { roots: open, slots, out: Mutex::new(stream.try_clone()?) });
+    while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
+        let shop = Arc::clone(&shop);
+        pool.spawn_fifo(move || {
+            let guarded = catch_unwind(AssertUnwindSafe(|| shop.handle(&request)));
+            let gone = match guarded {
+                Ok(sent) => sent.is_err(),
+                Err(panic) => shop.send(&Answer::Broken { text: panic_text(&panic) }).is_err(),
+            };
+            if gone {
+                // The parent left: nobody is there to read for.
+                drop(shop);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn unconfined() -> Sandbox {
+    Sandbox {
+        read_only_mounts: false,
+        landlock_abi: 0,
+        capabilities_dropped: false,
+        notes: vec!["runs inside the parent's process".to_owned()],
+    }
+}
+
+fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}
+
+impl Shop {
+    fn send(&self, answer: &Answer) -> io::Result<()> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        frame::write(&mut *out, answer)
+    }
+
+    /// Names what this reader is about to touch, so that a hang or a crash can be put down to it.
+    fn name(&self, id: u64, progress: u64) {
+        // Without slots a hang costs one more time-out, nothing else.
+        self.slots.set(rayon::current_thread_index().unwrap_or(0), id, progress).ok();
+    }
+
+    fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
+        self.roots.get(number as usize).ok_or_else(|| trouble(number, path, "open", &io::Error::from(io::ErrorKind::NotFound)))
+    }
+
+    fn handle(&self, request: &Request) -> io::Result<()> {
+        let done = match request {
+            Request::Discover { id, root, dir } => self.discover(*id, *root, dir),
+            Request::List { id, root, dir, stat } => self.list(*id, *root, dir, *stat),
+            Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
+            Request::StatPath { id, root, path } => {
+                self.name(*id, 0);
+                let stat = self.root(*root, path.as_bytes()).and_then(|r| stat_path(r, *root, path));
+                self.send(&Answer::Stated { id: *id, stat })
+            }
+            Request::Read { items } => self.read(items),
+            Request::Blocks { id, root, path, block } => {
+                self.name(*id, 0);
+                let digests = self
+                    .root(*root, path.as_bytes())
+                    .and_then(|r| examine::blocks(r, *root, path, *block, &|n| self.name(*id, n)));
+                self.send(&Answer::Blocks { id: *id, digests })
+            }
+            Request::Fetch { id, root, path, encode } => {
+                self.name(*id, 0);
+                let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
+                let result: Result<Fetched, Trouble> = self
+                    .root(*root, path.as_bytes())
+                    .and_then(|r| examine::fetch(r, *root, path, *encode, sink, &|n| self.name(*id, n)));
+                self.send(&Answer::DataEnd { id: *id, result })
+            }
+        };
+        self.name(0, 0);
+        done
+    }
+
+    fn read(&self, items: &[ReadItem]) -> io::Result<()> {
+        let folders = Folders::default();
+        let copies = items
+            .par_iter()
+            .map(|item| {
+                self.name(item.id, 0);
+                let guarded = catch_unwind(AssertUnwindSafe(|| {
+                    let folder = folders.of(self.root(item.root, item.path.as_bytes())?, item)?;
+                    examine::copy(&folder, item, &|progress| self.name(item.id, progress))
+                }));
+                self.name(0, 0);
+                (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
+            })
+            .collect();
+        self.send(&Answer::Copies { copies })
+    }
+
+    fn discover(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
+        let root = match self.root(number, dir.as_bytes()) {
+            Ok(root) => root,
+            Err(t) => return self.send(&Answer::FoundEnd { id, directories: 0, troubles: vec![t], symlinks: vec![] }),
+        };
+        let mut batch = Vec::new();
+        let mut sent = Ok(());
+        let steps = std::cell::Cell::new(0);
+        let walked = discover::discover(
+            root,
+            number,
+            dir,
+            &mut |mailbox| {
+                batch.push(mailbox);
+                if batch.len() >= LIST_BATCH / 4 && sent.is_ok() {
+                    sent = self.send(&Answer::Found { id, mailboxes: std::mem::take(&mut batch) });
+                }
+            },
+            &|| {
+                steps.set(steps.get() + 1);
+                self.name(id, steps.get());
+            },
+        );
+        sent?;
+        self.send(&Answer::Found { id, mailboxes: batch })?;
+        self.send(&Answer::FoundEnd {
+            id,
+            directories: walked.directories,
+            troubles: walked.troubles,
+            symlinks: walked.symlinks,
+        })
+    }
+
+    fn list(&self, id: u64, number: u32, dir: &RelPath, stat: bool) -> io::Result<()> {
+        let mut listing = Listing { shop: self, id, number, batch: Vec::new(), troubles: Vec::new(), dirs: Vec::new(), steps: 0 };
+        self.name(id, 0);
+        match self.root(number, dir.as_bytes()) {
+            Ok(root) => {
+                for place in [Place::Top, Place::New, Place::Cur, Place::Tmp] {
+                    listing.place(root, dir, place, stat)?;
+                }
+            }
+            Err(trouble) => listing.troubles.push(trouble),
+        }
+        listing.flush()?;
+        self.send(&Answer::EntriesEnd { id, troubles: listing.troubles, dirs: listing.dirs })
+    }
+
+    fn list_home(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
+        let (mut files, mut troubles) = (Vec::new(), Vec::new());
+        self.name(id, 0);
+        match self.root(number, dir.as_bytes()) {
+            Ok(root) => {
+                home_files(root, number, dir, &mut files, &mut troubles);
+                if let Ok(sieve) = dir.join(b"sieve") {
+                    home_files(root, number, &sieve, &mut files, &mut troubles);
+                }
+            }
+            Err(trouble) => troubles.push(trouble),
+        }
+        self.send(&Answer::Home { id, files, troubles })
+    }
+}
+
+/// The folders of one batch, each opened once: messages are opened relative to them.
+#[derive(Default)]
+struct Folders(Mutex<HashMap<(u32, RelPath), Arc<Dir>>>);
+
+impl Folders {
+    fn of(&self, root: &Root, item: &ReadItem) -> Result<Arc<Dir>, Trouble> {
+        let at = (item.root, item.path.parent().unwrap_or_default());
+        let known = |map: &HashMap<_, Arc<Dir>>| map.get(&at).cloned();
+        if let Some(dir) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(dir);
+        }
+        let open = root.open_dir(&at.1).map_err(|e| trouble(item.root, item.path.as_bytes(), "open folder", &e))?;
+        let open = Arc::new(open);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(at, Arc::clone(&open));
+        Ok(open)
+    }
+}
+
+/// One mailbox's listing on its way to the parent.
+struct Listing<'a> {
+    shop: &'a Shop,
+    id: u64,
+    number: u32,
+    batch: Vec<Entry>,
+    troubles: Vec<Trouble>,
+    dirs: Vec<(Place, Stat)>,
+    steps: u64,
+}
+
+impl Listing<'_> {
+    fn place(&mut self, root: &Root, mailbox: &RelPath, place: Place, stat: bool) -> io::Result<()> {
+        let path = if place == Place::Top { mailbox.clone() } else { mailbox.join(place.dir()).unwrap_or_default() };
+        self.steps += 1;
+        self.shop.name(self.id, self.steps);
+        let dir = match root.open_dir(&path) {
+            Ok(dir) => dir,
+            // A mailbox may lack `new` or `tmp`; that it lacks itself is for the parent to know.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && place != Place::Top => return Ok(()),
+            Err(error) => {
+                self.troubles.push(trouble(self.number, path.as_bytes(), "open folder", &error));
+                return Ok(());
+            }
+        };
+        match dir.stat_self() {
+            Ok(stat) => self.dirs.push((place, stat)),
+            Err(error) => self.troubles.push(trouble(self.number, path.as_bytes(), "stat folder", &error)),
+        }
+        let mut names = Vec::new();
+        let ended = dir.entries(&mut |name, kind, ino| {
+            let wanted = place != Place::Top || kind == Kind::File;
+            if wanted && !(place != Place::Top && name.starts_with(b".")) {
+                names.push(Entry { place, name: name.to_vec(), ino, kind: entry_kind(kind), stat: None });
+            }
+            Ok(())
+        });
+        if let Err(error) = ended {
+            self.troubles.push(trouble(self.number, path.as_bytes(), "list folder", &error));
+        }
+        for mut entry in names {
+            if stat || place == Place::Tmp {
+                self.steps += 1;
+                self.shop.name(self.id, self.steps);
+                match self.stat_entry(&dir, &path, &mut entry) {
+                    true => {}
+                    false => continue,
+                }
+            }
+            self.batch.push(entry);
+            if self.batch.len() >= LIST_BATCH {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// False where the entry vanished since it was listed.
+    fn stat_entry(&mut self, dir: &Dir, path: &RelPath, entry: &mut Entry) -> bool {
+        match dir.stat(&entry.name) {
+            Ok(Some((kind, stat))) => {
+                entry.kind = entry_kind(kind);
+                entry.stat = Some(stat);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                let path = [path.as_bytes(), b"/", &entry.name].concat();
+                self.troubles.push(trouble(self.number, &path, "stat", &error));
+                true
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.shop.send(&Answer::Entries { id: self.id, entries: std::mem::take(&mut self.batch) })
+    }
+}
+
+fn entry_kind(kind: Kind) -> EntryKind {
+    match kind {
+        Kind::File => EntryKind::File,
+        Kind::Directory => EntryKind::Directory,
+        Kind::Symlink => EntryKind::Symlink,
+        Kind::Other => EntryKind::Other,
+    }
+}
+
+fn stat_path(root: &Root, number: u32, path: &RelPath) -> Result<(EntryKind, Stat, Vec<crate::model::message::Xattr>), Trouble> {
+    let fail = |error: io::Error| trouble(number, path.as_bytes(), "stat", &error);
+    let (kind, stat) = root.stat(path).map_err(fail)?.ok_or_else(|| fail(io::Error::from(io::ErrorKind::NotFound)))?;
+    let xattrs = match kind {
+        Kind::File => root.open_file(path).and_then(|f| crate::sys::attr::xattrs(&f)).map_err(fail)?,
+        _ => Vec::new(),
+    };
+    Ok((entry_kind(kind), stat, xattrs))
+}
+
+/// Collects the files of `dir` that belong to its user's mail set-up.
+fn home_files(root: &Root, number: u32, dir: &RelPath, files: &mut Vec<(RelPath, Stat)>, troubles: &mut Vec<Trouble>) {
+    let open = match root.open_dir(dir) {
+        Ok(open) => open,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return troubles.push(trouble(number, dir.as_bytes(), "open folder", &error)),
+    };
+    let mut names = Vec::new();
+    let ended = open.entries(&mut |name, kind, _| {
+        if kind == Kind::File && companion::in_home(name).is_some_and(companion::Companion::restored) {
+            names.push(name.to_vec());
+        }
+        Ok(())
+    });
+    if let Err(error) = ended {
+        troubles.push(trouble(number, dir.as_bytes(), "list folder", &error));
+    }
+    for name in names {
+        if let (Ok(path), Ok(Some((Kind::File, stat)))) = (dir.join(&name), open.stat(&name)) {
+            files.push((path, stat));
+        }
+    }
+}
+
+/// What failed, where, and the system's reason.
+pub fn trouble(root: u32, path: &[u8], operation: &str, error: &io::Error) -> Trouble {
+    Trouble {
+        root,
+        path: path.to_vec(),
+        operation: operation.to_owned(),
+        errno: error.raw_os_error(),
+        detail: error.to_string(),
+    }
+}
+
+fn internal(item: &ReadItem, text: &str) -> Trouble {
+    Trouble {
+        root: item.root,
+        path: item.path.as_bytes().to_vec(),
+        operation: "check".to_owned(),
+        errno: None,
+        detail: format!("mailmend's own fault: {text}"),
+    }
+}

@@ -1,0 +1,216 @@
+//! Reads one account and judges what it read.
+
+use super::account::{self, Account, At, EngineError, Mailbox};
+use super::harm::{self, Harm, Haul, Stray};
+use super::job::{Job, Mode};
+use crate::catalog::{MessageChange, State};
+use crate::model::event::Phase;
+use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
+use crate::model::message::CopyFacts;
+use crate::model::wire::{EntryKind, Place, Trouble};
+use crate::model::{Key, Span, Verdict};
+use crate::store::maildir::name;
+
+/// Errors of opening or reading that mean: the medium does not give the file.
+const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
+
+/// Reads all messages of the account's mailboxes.
+pub fn scan(job: &mut Job<'_>, account: &Account, mailboxes: &mut [Mailbox]) -> Result<Haul, EngineError> {
+    let mut haul = Haul { changes: mailboxes.iter().map(|_| Default::default()).collect(), ..Haul::default() };
+    for mailbox in mailboxes.iter().filter(|m| m.selected) {
+        job.tally.mailboxes += u64::from(mailbox.folder.is_some());
+        job.known_messages += mailbox.messages().count() as u64;
+        listing_troubles(job, account, mailbox);
+    }
+    account::read(job, mailboxes, &mut |job, at, item, result| {
+        job.read_messages += 1;
+        if job.read_messages.is_multiple_of(256) {
+            job.progress(Phase::Verify);
+        }
+        judge(job, mailboxes, at, item.size_claim.is_some(), result, &mut haul);
+    });
+    if job.stopped() {
+        return Ok(haul);
+    }
+    again(job, mailboxes, &mut haul)?;
+    haul.harmed = haul.harms.iter().any(|h| super::job::is_harm(h.verdict));
+    Ok(haul)
+}
+
+/// What could not be listed, and what in the listing is no file.
+fn listing_troubles(job: &mut Job<'_>, account: &Account, mailbox: &Mailbox) {
+    for trouble in &mailbox.listing.troubles {
+        job.not_checked(trouble);
+    }
+    if !mailbox.complete() {
+        // Known messages that a broken listing did not show: not missing, not checked.
+        let unseen = mailbox.rows.iter().filter(|(k, r)| r.state.on_disk() && !mailbox.files.contains_key(*k)).count();
+        job.tally.not_checked += unseen as u64;
+    }
+    for entry in mailbox.listing.entries.iter().filter(|e| matches!(e.place, Place::New | Place::Cur)) {
+        let what = match entry.kind {
+            EntryKind::File => continue,
+            EntryKind::Directory => "a folder stands where messages belong",
+            EntryKind::Symlink => "a symbolic link is not followed",
+            EntryKind::Other => "not a regular file",
+        };
+        let path = mailbox.path(entry).unwrap_or_default();
+        job.not_checked(&Trouble {
+            root: job.store.root,
+            path: path.as_bytes().to_vec(),
+            operation: format!("check in {}", account.name),
+            errno: None,
+            detail: what.to_owned(),
+        });
+    }
+}
+
+/// Files that vanished or changed under the reader: looked for once more under their present name.
+fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Result<(), EngineError> {
+    let unsteady = std::mem::take(&mut haul.unsteady);
+    let mut touched: Vec<usize> = unsteady.iter().map(|at| at.mailbox).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    for m in touched {
+        let fresh = job.store_lane().list(job.store.root, &mailboxes[m].dir.clone(), false)?;
+        for at in unsteady.iter().filter(|at| at.mailbox == m) {
+            let key = name::key(&mailboxes[m].listing.entries[at.entry].name);
+            let now = fresh.entries.iter().find(|e| account::is_message(e) && name::key(&e.name) == key).cloned();
+            let Some(entry) = now else {
+                mailboxes[m].files.remove(&key);
+                continue;
+            };
+            let Some(item) = account::item(job, &mailboxes[m], &entry) else { continue };
+            mailboxes[m].listing.entries.push(entry);
+            let at = At { mailbox: m, entry: mailboxes[m].listing.entries.len() - 1 };
+            mailboxes[m].files.insert(key, at.entry);
+            let sized = item.size_claim.is_some();
+            let result = job.store_lane().read_one(item);
+            if let Err(trouble) = &result
+                && unsteady_errno(trouble)
+            {
+                job.not_checked(trouble);
+                continue;
+            }
+            judge(job, mailboxes, at, sized, result, haul);
+        }
+    }
+    Ok(())
+}
+
+fn unsteady_errno(trouble: &Trouble) -> bool {
+    trouble.errno == Some(2) || (trouble.errno.is_none() && trouble.detail.contains("changed while"))
+}
+
+/// One answer of the lane.
+fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: Result<CopyFacts, Trouble>, haul: &mut Haul) {
+    let facts = match result {
+        Ok(facts) => facts,
+        Err(trouble) if unsteady_errno(&trouble) => return haul.unsteady.push(at),
+        Err(trouble) if trouble.errno.is_some_and(|e| MEDIUM_ERRORS.contains(&e)) => unreadable(job, &trouble),
+        Err(trouble) => return job.not_checked(&trouble),
+    };
+    let mailbox = &mailboxes[at.mailbox];
+    let entry = &mailbox.listing.entries[at.entry];
+    let key = name::key(&entry.name);
+    let first = mailbox.files.get(&key) == Some(&at.entry);
+    let row = mailbox.rows.get(&key).filter(|_| first);
+    let verdict = facts.evidence.verdict();
+    job.tally.messages += 1;
+    job.tally.bytes += facts.stat.size;
+    if row.is_none() && name::is_odd(&entry.name) {
+        let recorded = !name::is_orphan(&entry.name) && verdict.is_intact();
+        if recorded {
+            learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, None), job.options.mode);
+        }
+        job.tally.count(verdict);
+        return haul.strays.push(Stray { mailbox: at.mailbox, entry: at.entry, facts, claimed: false });
+    }
+    if !first {
+        job.tally.count(verdict);
+        return haul.strays.push(Stray { mailbox: at.mailbox, entry: at.entry, facts, claimed: false });
+    }
+    if row.is_none()
+        && let Some(digest) = facts.digest
+    {
+        haul.fresh.entry(digest).or_insert((at.mailbox, at.entry));
+    }
+    if verdict.is_intact() || verdict == Verdict::Suspect {
+        let new = harm::row(&key, entry, &facts, mailbox.listed, row);
+        if row.is_none_or(|old| harm::differs(&new, old)) {
+            learn(haul, at, &key, new, job.options.mode);
+        }
+    }
+    match verdict {
+        Verdict::Intact(_) => {
+            job.tally.count(verdict);
+            if job.options.deep && row.is_none_or(|r| r.digest.is_none()) && !job.generations.is_empty() {
+                haul.unproven.push((at, facts));
+            }
+        }
+        _ => {
+            let harm = Harm {
+                mailbox: at.mailbox,
+                reason: reason(verdict, &facts, sized),
+                key,
+                verdict,
+                place: entry.place,
+                name: entry.name.clone(),
+                present: true,
+                facts: Some(facts),
+                row: row.cloned(),
+            };
+            record_harm(haul, &harm, job.options.mode);
+            haul.harms.push(harm);
+        }
+    }
+}
+
+fn learn(haul: &mut Haul, at: At, key: &Key, row: crate::catalog::MessageRow, mode: Mode) {
+    if mode == Mode::Verify {
+        haul.changes[at.mailbox].insert(key.clone(), MessageChange::Seen(row));
+    }
+}
+
+/// The catalog keeps the good digest and learns only that the file is not it.
+fn record_harm(haul: &mut Haul, harm: &Harm, mode: Mode) {
+    if mode != Mode::Verify {
+        return;
+    }
+    let change = match (harm.verdict, harm.facts.as_ref().and_then(|f| f.digest.map(|d| (d, f.length)))) {
+        (Verdict::Unreadable, _) => MessageChange::Harmed { key: harm.key.clone(), state: State::Unreadable },
+        (Verdict::Damaged, Some((digest, length))) if harm.expected().is_some() => {
+            MessageChange::Changed { key: harm.key.clone(), digest, length }
+        }
+        (Verdict::Damaged, _) => MessageChange::Harmed { key: harm.key.clone(), state: State::Damaged },
+        _ => return,
+    };
+    haul.changes[harm.mailbox].insert(harm.key.clone(), change);
+}
+
+/// A file that the medium did not even open.
+fn unreadable(job: &mut Job<'_>, trouble: &Trouble) -> CopyFacts {
+    job.tally.read_errors += 1;
+    let kind = if trouble.errno == Some(110) { FaultKind::ReadTimeout } else { FaultKind::ReadError };
+    let mut evidence = Evidence::default();
+    evidence.blame(Fault { check: Check::Read, kind, span: Span::new(0, 0), errno: trouble.errno });
+    CopyFacts { evidence, ..CopyFacts::default() }
+}
+
+fn reason(verdict: Verdict, facts: &CopyFacts, sized: bool) -> String {
+    match verdict {
+        Verdict::Undetermined if facts.evidence.opaque => {
+            "encrypted: only a recorded digest or an equal copy could prove it".to_owned()
+        }
+        Verdict::Undetermined => "a check could not finish".to_owned(),
+        _ => {
+            let mut words: Vec<&str> = Vec::new();
+            for fault in facts.evidence.faults() {
+                if !words.contains(&fault.kind.words()) {
+                    words.push(fault.kind.words());
+                }
+            }
+            if !sized && words.is_empty() { "not as it should be".to_owned() } else { words.join(", ") }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Owner, mode and received date of a repaired message: each attribute has its own order of witnesses.
+
+use crate::model::message::Xattr;
+use crate::model::{Attrs, Stamp, Stat};
+
+/// What each witness says; `None` where there is no such witness.
+#[derive(Debug, Clone, Default)]
+pub struct Witnesses<'a> {
+    /// The damaged file that is to be replaced.
+    pub present: Option<&'a Stat>,
+    /// The mailbox's folder in the store.
+    pub folder: Option<Owner>,
+    pub catalog: Option<&'a Attrs>,
+    /// `--owner`.
+    pub given: Option<(u32, u32)>,
+    /// The copy that heals, and the received date that its mtime shows (`None`: a careless copy's mtime).
+    pub source: Option<(&'a Stat, Option<Stamp>)>,
+    /// The time in the message's name.
+    pub named: Option<Stamp>,
+    /// Attributes of the file to be replaced, else of the source.
+    pub xattrs: &'a [Xattr],
+}
+
+/// Owner and permissions of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+impl From<&Stat> for Owner {
+    fn from(stat: &Stat) -> Owner {
+        Owner { uid: stat.uid, gid: stat.gid, mode: stat.mode }
+    }
+}
+
+/// Settles the attributes.
+///
+/// Owner: the file itself, the mailbox folder, the catalog, `--owner`, the source. Mode: the file itself, the
+/// catalog, what the folder's mode implies, the source. Received date: the catalog, a source that kept
+/// dates, the file itself, the name.
+pub fn settle(w: &Witnesses<'_>) -> Attrs {
+    let source = w.source.map(|(stat, _)| stat);
+    let (uid, gid) = w
+        .present
+        .map(|s| (s.uid, s.gid))
+        .or(w.folder.map(|f| (f.uid, f.gid)))
+        .or(w.catalog.map(|a| (a.uid, a.gid)))
+        .or(w.given)
+        .or(source.map(|s| (s.uid, s.gid)))
+        .unwrap_or_default();
+    let mode = w
+        .present
+        .map(|s| s.mode)
+        .or(w.catalog.map(|a| a.mode))
+        .or(w.folder.map(|f| f.mode & 0o666))
+        .or(source.map(|s| s.mode))
+        .unwrap_or(0o600);
+    let kept = w.source.and_then(|(_, received)| received);
+    let mtime = w
+        .catalog
+        .map(|a| a.mtime)
+        .or(kept)
+        .or(w.present.map(|s| s.mtime).filter(|m| w.named.is_none_or(|n| m.sec <= n.sec + 86_400)))
+        .or(w.named)
+        .or(w.present.map(|s| s.mtime))
+        .or(source.map(|s| s.mtime))
+        .unwrap_or_default();
+    // A message never needs set-id or execute bits, whatever a witness says.
+    Attrs { uid, gid, mode: mode & 0o666, mtime, xattrs: w.xattrs.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(uid: u32, mode: u32, sec: i64) -> Stat {
+        Stat { uid, gid: uid, mode, mtime: Stamp { sec, nsec: 0 }, ..Stat::default() }
+    }
+
+    #[test]
+    fn each_attribute_follows_its_own_order() {
+        let present = stat(1, 0o640, 900);
+        let source = stat(3, 0o604, 100);
+        let catalog = Attrs { uid: 2, gid: 2, mode: 0o600, mtime: Stamp { sec: 50, nsec: 7 }, xattrs: vec![] };
+        let mut w = Witnesses { source: Some((&source, Some(source.mtime))), ..Witnesses::default() };
+        assert_eq!((settle(&w).uid, settle(&w).mode, settle(&w).mtime.sec), (3, 0o604, 100));
+        w.given = Some((9, 9));
+        assert_eq!(settle(&w).uid, 9);
+        w.catalog = Some(&catalog);
+        assert_eq!((settle(&w).uid, settle(&w).mode, settle(&w).mtime), (2, 0o600, catalog.mtime));
+        w.folder = Some(Owner { uid: 4, gid: 4, mode: 0o770 });
+        assert_eq!((settle(&w).uid, settle(&w).mode), (4, 0o600));
+        w.catalog = None;
+        assert_eq!((settle(&w).uid, settle(&w).mode), (4, 0o660));
+        w.present = Some(&present);
+        assert_eq!((settle(&w).uid, settle(&w).mode, settle(&w).mtime.sec), (1, 0o640, 100));
+        w.source = Some((&source, None));
+        assert_eq!(settle(&w).mtime.sec, 900);
+        w.named = Some(Stamp { sec: 80, nsec: 0 });
+        assert_eq!(settle(&w).mtime.sec, 900, "within a day of the name");
+        let rotten = stat(1, 0o640, 900_000);
+        w.present = Some(&rotten);
+        assert_eq!(settle(&w).mtime.sec, 80, "written long after its delivery: the damage's own time");
+    }
+
+    #[test]
+    fn no_witness_makes_a_message_executable() {
+        let hostile = stat(0, 0o6777, 1);
+        let attrs = settle(&Witnesses { present: Some(&hostile), ..Witnesses::default() });
+        assert_eq!(attrs.mode, 0o666);
+    }
+}

@@ -1,0 +1,113 @@
+//! Lost or deleted: what the traces around an absent message say.
+
+use crate::model::Missing;
+
+/// Everything known about one message that was expected and is not there. The listing that did not show it
+/// was complete; without that there is no absence to judge.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Absence {
+    /// Where else in the account the same message stands, for people.
+    pub elsewhere: Option<String>,
+    /// No message and no server file is left in the whole account.
+    pub account_blank: bool,
+    /// The mailbox's folder is not there.
+    pub mailbox_gone: bool,
+    /// The mailbox's folder is there, but all its messages and the server's own list of them are gone.
+    pub mailbox_blank: bool,
+    /// The folder's modification time is still the one of the listing that showed the message.
+    pub folder_unmoved: bool,
+    /// This run found damage or read errors in the same account.
+    pub account_harmed: bool,
+    /// A newer complete listing (a source's newer generation) does not hold the message any more.
+    pub newer_lacks_it: bool,
+    /// Messages gone from this mailbox since it was last seen, this one included.
+    pub gone: u64,
+    /// Messages that the mailbox was known to hold.
+    pub known: u64,
+}
+
+/// Judges one absence. Total and pure; the reason is for people.
+pub fn classify(absence: &Absence) -> (Missing, String) {
+    if let Some(place) = &absence.elsewhere {
+        return (Missing::Moved, format!("now in {place}"));
+    }
+    let blank = absence.account_blank || absence.mailbox_blank;
+    if absence.newer_lacks_it {
+        return if blank {
+            (Missing::Undecided, "only an older generation holds it".to_owned())
+        } else {
+            (Missing::Deleted, "a newer generation no longer holds it".to_owned())
+        };
+    }
+    if absence.account_blank {
+        return (Missing::Lost, "the account's mail and its server files are all gone".to_owned());
+    }
+    if absence.mailbox_blank {
+        return (Missing::Lost, "all messages are gone, and the server's list of them too".to_owned());
+    }
+    if absence.mailbox_gone {
+        let reason = "the whole folder is gone: loss and deletion by its owner look the same here";
+        return (Missing::Undecided, reason.to_owned());
+    }
+    if absence.folder_unmoved {
+        return (Missing::Lost, "the file is gone though its folder was not changed".to_owned());
+    }
+    if absence.account_harmed {
+        let reason = "gone, and the account has other damage: nothing tells loss from deletion";
+        return (Missing::Undecided, reason.to_owned());
+    }
+    if absence.gone > isolated(absence.known) {
+        let reason = format!("{} of {} messages of this mailbox are gone at once", absence.gone, absence.known);
+        return (Missing::Undecided, reason);
+    }
+    (Missing::PresumedDeleted, "gone from a mailbox that otherwise changed normally".to_owned())
+}
+
+/// How many messages may vanish from a mailbox of `known` between two looks without looking like a loss.
+fn isolated(known: u64) -> u64 {
+    (known / 20).max(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_of(known: u64) -> Absence {
+        Absence { gone: 1, known, ..Absence::default() }
+    }
+
+    #[test]
+    fn each_trace_has_its_meaning() {
+        let verdict = |absence: &Absence| classify(absence).0;
+        assert_eq!(verdict(&one_of(100)), Missing::PresumedDeleted);
+        assert_eq!(verdict(&Absence { gone: 30, ..one_of(100) }), Missing::Undecided);
+        assert_eq!(verdict(&Absence { account_harmed: true, ..one_of(100) }), Missing::Undecided);
+        assert_eq!(verdict(&Absence { folder_unmoved: true, ..one_of(100) }), Missing::Lost);
+        assert_eq!(verdict(&Absence { mailbox_gone: true, ..one_of(100) }), Missing::Undecided);
+        assert_eq!(verdict(&Absence { mailbox_blank: true, ..one_of(100) }), Missing::Lost);
+        assert_eq!(verdict(&Absence { account_blank: true, ..one_of(100) }), Missing::Lost);
+        let older_only = Absence { newer_lacks_it: true, ..one_of(100) };
+        assert_eq!(verdict(&older_only), Missing::Deleted);
+        assert_eq!(verdict(&Absence { account_blank: true, ..older_only.clone() }), Missing::Undecided);
+        assert_eq!(verdict(&Absence { elsewhere: Some("Trash".into()), ..older_only }), Missing::Moved);
+    }
+
+    #[test]
+    fn what_stands_elsewhere_is_never_lost() {
+        for bits in 0..64u32 {
+            let on = |bit: u32| bits & (1 << bit) != 0;
+            let absence = Absence {
+                elsewhere: Some("Archive".into()),
+                account_blank: on(0),
+                mailbox_gone: on(1),
+                mailbox_blank: on(2),
+                folder_unmoved: on(3),
+                account_harmed: on(4),
+                newer_lacks_it: on(5),
+                gone: 1,
+                known: 1,
+            };
+            assert_eq!(classify(&absence).0, Missing::Moved);
+        }
+    }
+}

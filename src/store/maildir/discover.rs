@@ -1,0 +1,198 @@
+//! Walks a tree for accounts and mailboxes. Lists folders only; opens no message and follows no symbolic link.
+
+use super::SUBFOLDERS;
+use crate::model::limits::DEPTH_MAX;
+use crate::model::wire::{FoundMailbox, Trouble};
+use crate::model::RelPath;
+use crate::sys::dir::{Dir, Root};
+use crate::sys::fs::Kind;
+use std::io;
+
+/// What the walk could not look into, beside the mailboxes that it found.
+#[derive(Debug, Default)]
+pub struct Walked {
+    pub directories: u64,
+    pub troubles: Vec<Trouble>,
+    pub symlinks: Vec<RelPath>,
+}
+
+/// Names that are never mail: our own folders and the file system's.
+const SKIPPED: [&[u8]; 3] = [b"lost+found", b".snapshot", b".zfs"];
+
+/// What one folder holds, as far as discovery cares.
+#[derive(Default)]
+struct Folder {
+    children: Vec<Vec<u8>>,
+    cur: bool,
+    new: bool,
+    tmp: bool,
+    /// A server keeps an account's or mailbox's own files here.
+    server_files: bool,
+    uidlist: bool,
+    inbox_child: bool,
+}
+
+/// Walks `start` below `root`, depth first. `found` is called for each mailbox; `tick` before each folder.
+pub fn discover(root: &Root, root_number: u32, start: &RelPath, found: &mut dyn FnMut(FoundMailbox), tick: &dyn Fn()) -> Walked {
+    let mut walked = Walked::default();
+    let mut stack = vec![(start.clone(), None::<RelPath>, 0usize)];
+    while let Some((path, account, depth)) = stack.pop() {
+        tick();
+        walked.directories += 1;
+        let mut fail = |operation: &str, error: &io::Error, detail: &str| {
+            walked.troubles.push(Trouble {
+                root: root_number,
+                path: path.as_bytes().to_vec(),
+                operation: operation.to_owned(),
+                errno: error.raw_os_error(),
+                detail: if detail.is_empty() { error.to_string() } else { detail.to_owned() },
+            });
+        };
+        if depth > DEPTH_MAX {
+            fail("walk", &io::Error::from(io::ErrorKind::InvalidInput), "folders nested too deep");
+            continue;
+        }
+        let dir = match root.open_dir(&path) {
+            Ok(dir) => dir,
+            Err(error) => {
+                fail("open folder", &error, "");
+                continue;
+            }
+        };
+        let mut links = Vec::new();
+        let (folder, ended) = look(&dir, account.is_some(), &mut links);
+        if let Err(error) = ended {
+            fail("list folder", &error, "");
+        }
+        walked.symlinks.extend(links.iter().filter_map(|name| path.join(name).ok()));
+        let is_mailbox = folder.cur || (folder.new && folder.tmp) || folder.uidlist;
+        let account = account.or_else(|| (is_mailbox || folder.inbox_child || folder.server_files).then(|| path.clone()));
+        if is_mailbox && let Some(account) = &account {
+            match dir.stat_self() {
+                Ok(stat) => found(FoundMailbox { dir: path.clone(), account: account.clone(), stat }),
+                Err(error) => fail("stat folder", &error, ""),
+            }
+        }
+        let inside_mailbox = is_mailbox;
+        for child in folder.children.iter().rev() {
+            if inside_mailbox && SUBFOLDERS.contains(&&child[..]) {
+                continue;
+            }
+            if let Ok(child) = path.join(child) {
+                stack.push((child, account.clone(), depth + 1));
+            }
+        }
+    }
+    walked
+}
+
+/// Lists one folder. What was seen before an error is kept; the error is returned beside it.
+fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::Result<()>) {
+    let mut folder = Folder::default();
+    let mut inbox = false;
+    let mut sort_in = |name: &[u8], kind: Kind| match kind {
+        Kind::Directory => {
+            match name {
+                b"cur" => folder.cur = true,
+                b"new" => folder.new = true,
+                b"tmp" => folder.tmp = true,
+                b"INBOX" => inbox = true,
+                _ => {}
+            }
+            if !SKIPPED.contains(&name) && !name.starts_with(b".mailmend") {
+                folder.children.push(name.to_vec());
+            }
+        }
+        Kind::Symlink if super::companion::in_home(name).is_none() && super::companion::in_mailbox(name).is_none() => {
+            links.push(name.to_vec());
+        }
+        Kind::File => match name {
+            b"dovecot-uidlist" => folder.uidlist = true,
+            b"dovecot.mailbox.log" | b"dovecot-uidvalidity" | b"subscriptions" => folder.server_files = true,
+            _ => {}
+        },
+        _ => {}
+    };
+    let ended = dir.entries(&mut |name, kind, _| {
+        sort_in(name, kind);
+        Ok(())
+    });
+    folder.inbox_child = inbox && !in_account && is_mailbox_child(dir);
+    folder.children.sort();
+    (folder, ended)
+}
+
+/// Whether the folder `INBOX` below `dir` is a mailbox: the mark of an account whose folders are all nested.
+fn is_mailbox_child(dir: &Dir) -> bool {
+    matches!(dir.open_dir(b"INBOX").and_then(|inbox| inbox.stat(b"cur")), Ok(Some((Kind::Directory, _))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    fn mailbox(base: &Path, path: &str) {
+        for sub in ["cur", "new", "tmp"] {
+            fs::create_dir_all(base.join(path).join(sub)).unwrap();
+        }
+    }
+
+    fn walk(base: &Path) -> (Vec<(String, String)>, Walked) {
+        let root = Root::open(base).unwrap();
+        let mut seen = Vec::new();
+        let walked =
+            discover(&root, 0, &RelPath::root(), &mut |m| seen.push((m.account.to_string(), m.dir.to_string())), &|| ());
+        seen.sort();
+        (seen, walked)
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
+    }
+
+    #[test]
+    fn finds_accounts_at_any_depth_and_in_both_layouts() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path();
+        for path in ["example.org/ann/Maildir", "example.org/ann/Maildir/.Sent", "bob", "bob/Work/2024", "c/INBOX", "c/Old"] {
+            mailbox(base, path);
+        }
+        fs::create_dir_all(base.join("lost+found")).unwrap();
+        let (seen, walked) = walk(base);
+        assert_eq!(
+            seen,
+            pairs(&[
+                ("bob", "bob"),
+                ("bob", "bob/Work/2024"),
+                ("c", "c/INBOX"),
+                ("c", "c/Old"),
+                ("example.org/ann/Maildir", "example.org/ann/Maildir"),
+                ("example.org/ann/Maildir", "example.org/ann/Maildir/.Sent"),
+            ])
+        );
+        assert!(walked.troubles.is_empty() && walked.symlinks.is_empty());
+    }
+
+    #[test]
+    fn symbolic_links_are_listed_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("store"), folder.path().join("other"));
+        mailbox(&outside, "eve");
+        mailbox(&inside, "ann");
+        std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
+        std::os::unix::fs::symlink("sieve/x", inside.join("ann/.dovecot.sieve")).unwrap();
+        let (seen, walked) = walk(&inside);
+        assert_eq!(seen, pairs(&[("ann", "ann")]));
+        assert_eq!(walked.symlinks, vec![RelPath::new(&b"link"[..]).unwrap()]);
+    }
+
+    #[test]
+    fn one_account_is_a_store_too() {
+        let folder = tempfile::tempdir().unwrap();
+        mailbox(folder.path(), ".");
+        mailbox(folder.path(), ".Sent");
+        assert_eq!(walk(folder.path()).0, pairs(&[("", ""), ("", ".Sent")]));
+    }
+}
