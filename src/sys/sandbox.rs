@@ -91,7 +91,10 @@ fn private_mounts(options: Options) -> io::Result<()> {
         }
         result => result?,
     }
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    match mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE) {
+        Err(Errno::INVAL) => return Err(io::Error::other("the root directory is no mount point (a chroot)")),
+        result => result?,
+    }
     if options.without_mount_setattr {
         return remount_each();
     }
