@@ -2,4 +2,17 @@
 //!
 //! Knows no mail: may import only `model`.
 
+pub mod attr;
+pub mod clock;
+pub mod dir;
+pub mod direct;
 pub mod fs;
+pub mod lock;
+pub mod mounts;
+pub mod osfs;
+mod raw;
+pub mod sandbox;
+mod seccomp;
+pub mod signals;
+pub mod slots;
+pub mod users;

@@ -1,0 +1,95 @@
+//! The only file with unsafe code: three system calls that no dependency offers safely.
+//!
+//! `mount_setattr` (every mount read-only in one step, without walking into any of them), `unshare` (safe
+//! unless descriptors are unshared, which is not offered here) and the installation of a system-call filter.
+//! Audited: each call passes only integers and pointers to values that outlive the call, of the sizes that
+//! the kernel is told; none hands memory to the kernel for longer. May hold no logic and no policy.
+#![allow(unsafe_code)]
+
+use rustix::thread::UnshareFlags;
+use std::ffi::{c_int, c_long, c_ulong};
+use std::io;
+
+unsafe extern "C" {
+    fn syscall(number: c_long, ...) -> c_long;
+    fn prctl(option: c_int, ...) -> c_int;
+}
+
+/// The same number on every architecture that Rust's Linux targets have, but for MIPS.
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+const MOUNT_SETATTR: c_long = 442;
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+const MOUNT_SETATTR: c_long = -1;
+
+const AT_FDCWD: c_int = -100;
+const AT_RECURSIVE: c_int = 0x8000;
+const PR_SET_SECCOMP: c_int = 22;
+const SECCOMP_MODE_FILTER: c_ulong = 2;
+
+/// `MOUNT_ATTR_*` for [`mount_setattr`].
+pub const RDONLY: u64 = 1;
+pub const NOSUID: u64 = 2;
+pub const NODEV: u64 = 4;
+pub const NOEXEC: u64 = 8;
+
+/// `struct mount_attr` of linux/mount.h, version 0.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Sets attributes of every mount from the root of this mount namespace down.
+pub fn mount_setattr_all(set: u64) -> io::Result<()> {
+    let attr = MountAttr { set, clear: 0, propagation: 0, user_namespace: 0 };
+    // SAFETY: the path is NUL-terminated and static; `attr` lives through the call and has the layout and the
+    // size that are passed; the kernel reads it only.
+    let result = unsafe {
+        syscall(
+            MOUNT_SETATTR,
+            AT_FDCWD,
+            c"/".as_ptr(),
+            AT_RECURSIVE,
+            std::ptr::from_ref(&attr),
+            std::mem::size_of::<MountAttr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives this thread a mount namespace of its own, and with `user` first a user namespace in which it may.
+pub fn unshare_mounts(user: bool) -> io::Result<()> {
+    let flags = if user { UnshareFlags::NEWNS | UnshareFlags::NEWUSER } else { UnshareFlags::NEWNS };
+    // SAFETY: the one hazard of this call is CLONE_FILES, which is never passed.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// One instruction of classic BPF: `struct sock_filter` of linux/filter.h.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    pub code: u16,
+    pub jump_true: u8,
+    pub jump_false: u8,
+    pub value: u32,
+}
+
+/// `struct sock_fprog` of linux/filter.h.
+#[repr(C)]
+struct Program {
+    length: u16,
+    instructions: *const Instruction,
+}
+
+/// Installs a system-call filter on this thread and those that it starts, for good.
+pub fn install_filter(instructions: &[Instruction]) -> io::Result<()> {
+    let length = u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = Program { length, instructions: instructions.as_ptr() };
+    // SAFETY: `program` and the slice that it points to live through the call; the kernel copies and checks
+    // both, and a filter can only refuse calls. The unused arguments are zero.
+    let result =
+        unsafe { prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, std::ptr::from_ref(&program), 0 as c_ulong, 0 as c_ulong) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
