@@ -1,6 +1,6 @@
 //! Messages that should be there and are not. Only mailboxes whose listing finished take part.
 
-use super::account::{Account, EngineError, Mailbox};
+use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
@@ -9,7 +9,7 @@ use crate::model::wire::Place;
 use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
 use crate::plan::{Absence, classify};
 use crate::store::maildir::{self, companion, name};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// What the account as a whole shows.
 #[derive(Debug, Clone, Copy)]
@@ -133,13 +133,16 @@ fn by_sources(
     shape: &Shape,
     haul: &mut Haul,
 ) -> Result<(), EngineError> {
-    let mut order: Vec<usize> = (0..job.generations.len()).collect();
+    let mut order = Vec::new();
+    for g in 0..job.generations.len() {
+        order.push((sources.content_time(job, g)?, job.generations[g].rank, g));
+    }
     // The catalog's own listing is newer evidence than any generation made before it.
-    order.retain(|&g| shape.listed.is_none_or(|listed| job.generations[g].time > listed));
-    order.sort_by_key(|&g| (std::cmp::Reverse(job.generations[g].time), job.generations[g].rank));
+    order.retain(|(time, _, _)| shape.listed.is_none_or(|listed| *time > listed));
+    order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
     let mut newest_usable: Option<usize> = None;
     let mut claimed: HashSet<Key> = HashSet::new();
-    for generation in order {
+    for (_, _, generation) in order {
         if job.stopped() {
             return Ok(());
         }
@@ -150,7 +153,7 @@ fn by_sources(
             if !job.options.select.mailbox(&name) {
                 continue;
             }
-            let m = mailbox_of(job, account, mailboxes, rel, haul);
+            let Some(m) = mailbox_of(job, account, mailboxes, rel, haul)? else { continue };
             held += one_shelf(job, mailboxes, m, sources, generation, newest_usable, shape, &mut claimed, haul)?;
         }
         if newest_usable.is_none() && complete && held > 0 {
@@ -160,26 +163,25 @@ fn by_sources(
     Ok(())
 }
 
-/// The store's mailbox for a source's folder; one that the store does not have is added as not there.
-fn mailbox_of(job: &Job<'_>, account: &Account, mailboxes: &mut Vec<Mailbox>, rel: &RelPath, haul: &mut Haul) -> usize {
+/// The store's mailbox for a source's folder; one that discovery did not find is listed now, to be sure that it
+/// is not there.
+fn mailbox_of(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &mut Vec<Mailbox>,
+    rel: &RelPath,
+    haul: &mut Haul,
+) -> Result<Option<usize>, EngineError> {
     if let Some(known) = mailboxes.iter().position(|m| m.rel == *rel) {
-        return known;
+        return Ok(Some(known));
     }
-    let name = maildir::mailbox_name(rel);
-    mailboxes.push(Mailbox {
-        dir: account.dir.join_path(rel),
-        rel: rel.clone(),
-        selected: job.options.select.mailbox(&name),
-        name,
-        folder: None,
-        listing: Default::default(),
-        row: None,
-        rows: BTreeMap::new(),
-        files: HashMap::new(),
-        listed: crate::sys::clock::now(),
-    });
+    let Some(mailbox) = account::one(job, account, account.dir.join_path(rel), None)? else { return Ok(None) };
+    for trouble in &mailbox.listing.troubles {
+        job.not_checked(trouble);
+    }
+    mailboxes.push(mailbox);
     haul.changes.push(BTreeMap::new());
-    mailboxes.len() - 1
+    Ok(Some(mailboxes.len() - 1))
 }
 
 /// Adds what one mailbox of one generation holds and the store lacks; returns how many messages it holds.

@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use super::lane::{LaneError, Listing};
-use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow};
+use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Trouble};
 use crate::model::{Key, RelPath, Stamp, Stat};
@@ -18,8 +18,16 @@ pub enum EngineError {
     Catalog(#[from] CatalogError),
     #[error("{what} {path}: {source}")]
     State { what: &'static str, path: String, source: std::io::Error },
+    /// Nothing was done, for a reason that the user can change.
     #[error("{0}")]
     Refused(String),
+    /// The arguments cannot be meant.
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Plan(#[from] super::planfile::PlanError),
+    #[error(transparent)]
+    Apply(#[from] crate::apply::ApplyError),
 }
 
 /// An account: its folder below the store and what people call it.
@@ -117,22 +125,40 @@ pub fn open(job: &mut Job<'_>, account: &Account, found: &[FoundMailbox]) -> Res
     dirs.extend(known.iter().filter(|(_, row)| !row.gone).map(|(dir, _)| dir.clone()));
     let mut mailboxes = Vec::new();
     for dir in dirs {
-        let Some(rel) = dir.strip_prefix(&account.dir) else { continue };
+        let row = known.remove(&dir);
+        mailboxes.extend(one(job, account, dir, row)?);
+    }
+    Ok(mailboxes)
+}
+
+/// Lists one mailbox and loads what the catalog knows of it; `None` for a folder outside the account.
+pub fn one(
+    job: &mut Job<'_>,
+    account: &Account,
+    dir: RelPath,
+    row: Option<MailboxRow>,
+) -> Result<Option<Mailbox>, EngineError> {
+        let Some(rel) = dir.strip_prefix(&account.dir) else { return Ok(None) };
         let name = maildir::mailbox_name(&rel);
         let selected = job.options.select.mailbox(&name);
         let listed = crate::sys::clock::now();
+        let root = job.store.root;
         let listing = match selected {
-            true => job.store_lane().list(job.store.root, &dir, false)?,
+            true => job.store_lane().list(root, &dir, false)?,
             false => Listing::default(),
         };
-        let row = known.remove(&dir);
         let rows = match (&job.catalog, &row) {
             (Some(catalog), Some(row)) if selected => {
                 let mut rows = BTreeMap::new();
-                catalog.messages(row.id, &mut |message| {
-                    rows.insert(message.key.clone(), message);
+                let mut bad = None;
+                catalog.messages(row.id, Which::All, &mut |message| match message {
+                    Ok(message) => drop(rows.insert(message.key.clone(), message)),
+                    Err(error) => drop(bad.get_or_insert(error)),
                 })?;
-                rows
+                match bad {
+                    Some(error) => return Err(error.into()),
+                    None => rows,
+                }
             }
             _ => BTreeMap::new(),
         };
@@ -141,9 +167,7 @@ pub fn open(job: &mut Job<'_>, account: &Account, found: &[FoundMailbox]) -> Res
         for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
             files.entry(name::key(&entry.name)).or_insert(at);
         }
-        mailboxes.push(Mailbox { dir, rel, name, folder, listing, row, rows, files, selected, listed });
-    }
-    Ok(mailboxes)
+        Ok(Some(Mailbox { dir, rel, name, folder, listing, row, rows, files, selected, listed }))
 }
 
 /// The read request for one message of a mailbox; `None` where it is not selected.

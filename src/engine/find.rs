@@ -7,7 +7,7 @@ use super::lane::Listing;
 use crate::model::Key;
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, RelPath};
+use crate::model::{Digest, RelPath, Stamp};
 use crate::plan::Identity;
 use crate::store::maildir::name;
 use std::collections::{BTreeMap, HashMap};
@@ -68,6 +68,21 @@ impl Sources {
     pub fn new(job: &Job<'_>, account: &Account) -> Sources {
         let view = |dir| View { dir, boxes: None, shelves: BTreeMap::new(), everywhere: None };
         Sources { views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect() }
+    }
+
+    /// The time of what a generation holds of this account. A mirror without a date in its name is as new as the
+    /// newest change that its folders show.
+    pub fn content_time(&mut self, job: &mut Job<'_>, generation: usize) -> Result<Stamp, EngineError> {
+        let time = job.generations[generation].time;
+        if job.generations[generation].dated {
+            return Ok(time);
+        }
+        let mut newest = time;
+        for rel in self.boxes(job, generation)?.0 {
+            let shelf = self.shelf(job, generation, &rel)?;
+            newest = shelf.listing.dirs.iter().map(|(_, stat)| stat.mtime).max().map_or(newest, |t| t.max(newest));
+        }
+        Ok(newest)
     }
 
     /// Mailbox folders (below the account) that a generation holds, and whether the walk was complete.

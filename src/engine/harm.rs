@@ -102,14 +102,6 @@ pub fn row(key: &Key, entry: &Entry, facts: &CopyFacts, now: Stamp, old: Option<
     }
 }
 
-/// Whether recording `new` would tell the catalog more than the new epoch does.
-pub fn differs(new: &MessageRow, old: &MessageRow) -> bool {
-    (new.place, &new.name, new.digest, new.stored, new.size, new.encoding, new.state, new.suspect)
-        != (old.place, &old.name, old.digest, old.stored, old.size, old.encoding, old.state, old.suspect)
-        || (new.attrs.uid, new.attrs.gid, new.attrs.mode, new.attrs.mtime)
-            != (old.attrs.uid, old.attrs.gid, old.attrs.mode, old.attrs.mtime)
-}
-
 /// Outcomes of all checks that said anything.
 pub fn checks(evidence: &Evidence) -> Vec<(&'static str, crate::model::Outcome)> {
     Check::ALL.iter().map(|&c| (c.name(), evidence.get(c))).collect()

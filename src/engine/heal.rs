@@ -1,5 +1,6 @@
 //! From harms to steps: finds and reads copies, lets the planner decide, writes the plan.
 
+use super::absent::Shape;
 use super::account::{Account, EngineError, Mailbox};
 use super::find::{self, Found, Sources};
 use super::folders::Folders;
@@ -421,6 +422,106 @@ fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Deta
         evidence: facts.map(|f| f.evidence.clone()),
         device: finding.device.clone(),
     }
+}
+
+/// Compares messages that look whole, and that no digest vouches for, with their copies (`--deep`): equal copies
+/// on another file system corroborate; a whole copy with other content leaves both under suspicion.
+pub fn deep(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    sources: &mut Sources,
+    haul: &mut Haul,
+) -> Result<(), EngineError> {
+    let unproven = std::mem::take(&mut haul.unproven);
+    if unproven.is_empty() {
+        return Ok(());
+    }
+    let mut corroborated = vec![false; unproven.len()];
+    let mut rivals: Vec<Option<String>> = vec![None; unproven.len()];
+    for generation in 0..job.generations.len() {
+        let mut wanted = Vec::new();
+        for (index, (at, facts)) in unproven.iter().enumerate() {
+            let mailbox = &mailboxes[at.mailbox];
+            let key = name::key(&mailbox.listing.entries[at.entry].name);
+            let found = sources.find(job, generation, &mailbox.rel, &key, None)?;
+            wanted.extend(found.into_iter().map(|f| (index, f, facts.digest)));
+        }
+        let label = job.generations[generation].label.clone();
+        for (index, _, result) in find::read(job, generation, wanted) {
+            let Ok(copy) = result else { continue };
+            let own = &unproven[index].1;
+            if copy.digest == own.digest {
+                corroborated[index] |= copy.stat.dev != own.stat.dev;
+            } else if copy.canonical_digest() != own.canonical_digest() && whole_by_itself(&copy) {
+                rivals[index].get_or_insert_with(|| label.clone());
+            }
+        }
+    }
+    for ((index, (at, facts)), rival) in unproven.into_iter().enumerate().zip(rivals) {
+        let Verdict::Intact(before) = facts.evidence.verdict() else { continue };
+        if corroborated[index] {
+            job.tally.intact[before as usize] -= 1;
+            job.tally.count(Verdict::Intact(before.max(Assurance::Corroborated)));
+        } else if let Some(label) = rival {
+            job.tally.intact[before as usize] -= 1;
+            let entry = &mailboxes[at.mailbox].listing.entries[at.entry];
+            haul.harms.push(Harm {
+                mailbox: at.mailbox,
+                key: name::key(&entry.name),
+                verdict: Verdict::Suspect,
+                reason: format!("{label} holds a whole copy with other content: nothing tells which is right"),
+                place: entry.place,
+                name: entry.name.clone(),
+                present: true,
+                facts: Some(facts),
+                row: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a copy read against a foreign digest shows no fault of its own.
+fn whole_by_itself(copy: &CopyFacts) -> bool {
+    let own = copy.evidence.faults().iter().filter(|f| f.kind != crate::model::FaultKind::DigestMismatch);
+    copy.digest.is_some() && own.count() == 0
+}
+
+/// Mailbox folders that come back with this plan, so that their companion files come back too.
+pub fn returning(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Haul, shape: &Shape) -> Vec<RelPath> {
+    let restores = |harm: &&Harm| match harm.verdict {
+        Verdict::Missing(Missing::Lost) => true,
+        Verdict::Missing(Missing::Undecided) => job.options.undecided == Undecided::Restore,
+        _ => false,
+    };
+    let mut dirs: Vec<RelPath> =
+        haul.harms.iter().filter(restores).map(|h| mailboxes[h.mailbox].dir.clone()).collect();
+    if shape.blank {
+        dirs.extend(mailboxes.iter().filter(|m| m.selected && m.folder.is_none()).map(|m| m.dir.clone()));
+    }
+    if !dirs.is_empty() {
+        dirs.push(account.dir.clone());
+    }
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+/// Plans the folders of a blank account that held no message: clients expect them.
+pub fn empty_folders(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    shape: &Shape,
+    folders: &mut Folders,
+) -> Result<(), EngineError> {
+    if !shape.blank || job.plan.is_none() {
+        return Ok(());
+    }
+    for mailbox in mailboxes.iter().filter(|m| m.selected && m.folder.is_none()) {
+        folders.need(job, account, mailboxes, &mailbox.dir)?;
+    }
+    Ok(())
 }
 
 /// Reports files that belong to nobody and that no missing message claimed.

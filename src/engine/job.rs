@@ -6,7 +6,7 @@ use super::lanes::Lanes;
 use super::planfile::PlanWriter;
 use super::selection::Selection;
 use crate::catalog::{Catalog, RunId, StoreId};
-use crate::model::event::{Event, Finding, Observer, Phase};
+use crate::model::event::{Event, Finding, Observer, Phase, Subject};
 use crate::model::message::CopyFacts;
 use crate::model::plan::Step;
 use crate::model::tally::Tally;
@@ -85,6 +85,8 @@ pub struct Job<'a> {
     /// Messages listed so far, for progress.
     pub known_messages: u64,
     pub read_messages: u64,
+    /// Read errors of the store's own device.
+    pub store_errors: u64,
 }
 
 impl Job<'_> {
@@ -101,7 +103,8 @@ impl Job<'_> {
         self.read_lane(self.store.lane, items, each);
     }
 
-    /// Reads files through one lane. The lane is taken out of the set meanwhile, so that `each` may use the job.
+    /// Reads files through one lane. The lane is taken out of the set meanwhile, so that `each` may use the
+    /// job, except for its lanes.
     pub fn read_lane(
         &mut self,
         lane: usize,
@@ -157,7 +160,7 @@ impl Job<'_> {
             return;
         }
         let mailbox_dir = match finding.subject {
-            crate::model::event::Subject::Message => crate::store::maildir::split_message_path(&finding.path)
+            Subject::Message => crate::store::maildir::split_message_path(&finding.path)
                 .map(|(dir, _)| dir)
                 .or_else(|| finding.path.parent())
                 .unwrap_or_default(),
@@ -216,9 +219,15 @@ impl Job<'_> {
         if !is_harm(finding.verdict) {
             return false;
         }
-        let Some(key) = &finding.key else { return false };
-        let Some((dir, _)) = crate::store::maildir::split_message_path(&finding.path) else { return false };
-        catalog.is_accepted(store, &dir, key, finding.verdict).unwrap_or(false)
+        let (dir, key) = match finding.subject {
+            Subject::Message => match crate::store::maildir::split_message_path(&finding.path) {
+                Some((dir, _)) => (dir, finding.key.as_ref()),
+                None => return false,
+            },
+            _ => (finding.path.parent().unwrap_or_default(), finding.key.as_ref()),
+        };
+        let accepted = catalog.is_accepted(store, finding.subject, &dir, key);
+        accepted.ok().flatten().is_some_and(|row| row.covers(finding.verdict))
     }
 }
 

@@ -1,3 +1,22 @@
 //! Orchestration: discovery, lane processes, scan, missing, repair.
+//!
+//! May not draw, print or end the process: it emits events. Nothing here opens a file of a store or a source
+//! while scanning; that is for lanes.
 
+pub mod absent;
+pub mod account;
+pub mod companions;
+pub mod execute;
+pub mod find;
+pub mod folders;
+pub mod harm;
+pub mod heal;
+pub mod job;
 pub mod lane;
+pub mod lanes;
+pub mod planfile;
+pub mod record;
+pub mod run;
+pub mod runs;
+pub mod scan;
+pub mod selection;

@@ -116,6 +116,10 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     let first = mailbox.files.get(&key) == Some(&at.entry);
     let row = mailbox.rows.get(&key).filter(|_| first);
     let verdict = facts.evidence.verdict();
+    if facts.evidence.get(Check::Read) == crate::model::Outcome::Fail && facts.stat.ino != 0 {
+        job.tally.read_errors += 1;
+        job.store_errors += 1;
+    }
     job.tally.messages += 1;
     job.tally.bytes += facts.stat.size;
     if row.is_none() && name::is_odd(&entry.name) {
@@ -136,10 +140,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
         haul.fresh.entry(digest).or_insert((at.mailbox, at.entry));
     }
     if verdict.is_intact() || verdict == Verdict::Suspect {
-        let new = harm::row(&key, entry, &facts, mailbox.listed, row);
-        if row.is_none_or(|old| harm::differs(&new, old)) {
-            learn(haul, at, &key, new, job.options.mode);
-        }
+        learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, row), job.options.mode);
     }
     match verdict {
         Verdict::Intact(_) => {
@@ -191,6 +192,7 @@ fn record_harm(haul: &mut Haul, harm: &Harm, mode: Mode) {
 /// A file that the medium did not even open.
 fn unreadable(job: &mut Job<'_>, trouble: &Trouble) -> CopyFacts {
     job.tally.read_errors += 1;
+    job.store_errors += 1;
     let kind = if trouble.errno == Some(110) { FaultKind::ReadTimeout } else { FaultKind::ReadError };
     let mut evidence = Evidence::default();
     evidence.blame(Fault { check: Check::Read, kind, span: Span::new(0, 0), errno: trouble.errno });

@@ -59,6 +59,31 @@ impl Tally {
         }
     }
 
+    /// Adds what another part of the same run counted.
+    pub fn add(&mut self, other: &Tally) {
+        self.each(other, u64::saturating_add);
+        self.interrupted |= other.interrupted;
+    }
+
+    /// What was counted since `before` was taken.
+    pub fn since(&self, before: &Tally) -> Tally {
+        let mut own = self.clone();
+        own.each(before, u64::saturating_sub);
+        own
+    }
+
+    fn each(&mut self, other: &Tally, join: fn(u64, u64) -> u64) {
+        for (mine, theirs) in self.intact.iter_mut().zip(&other.intact) {
+            *mine = join(*mine, *theirs);
+        }
+        macro_rules! fields {
+            ($($name:ident)*) => { $(self.$name = join(self.$name, other.$name);)* };
+        }
+        fields!(accounts accounts_affected mailboxes messages bytes suspect damaged unreadable lost undecided deleted
+            moved presumed_deleted undetermined not_checked deferred accepted repairable repaired held conflicts failed
+            read_errors companions_lost companions_repaired own_errors);
+    }
+
     pub fn intact_total(&self) -> u64 {
         self.intact.iter().sum()
     }

@@ -114,8 +114,10 @@ pub struct FoundMailbox {
 pub enum ReadMode {
     /// A message: digest, then the cheap checks unless the digest is the expected one.
     Message,
-    /// Digest only (companion files).
-    Plain,
+    /// Digest only.
+    Digest,
+    /// Digest only, of a file that has no business being large.
+    Companion,
 }
 
 /// One file to read.
@@ -262,6 +264,8 @@ pub struct Sandbox {
     pub read_only_mounts: bool,
     /// Landlock ABI in force, 0 for none.
     pub landlock_abi: u32,
+    /// A filter on system calls leaves only those that reading needs.
+    pub syscall_filter: bool,
     /// Privileges other than reading were given up.
     pub capabilities_dropped: bool,
     /// What could not be had, for people.

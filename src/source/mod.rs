@@ -65,6 +65,8 @@ pub struct Generation {
     pub label: String,
     pub path: PathBuf,
     pub time: Stamp,
+    /// The time was given or stands in the name; else it is the folder's own mtime, which says little.
+    pub dated: bool,
     pub below_account: Option<RelPath>,
     /// Which root of which lane.
     pub lane: usize,
@@ -118,6 +120,7 @@ mod tests {
             label: label.into(),
             path: PathBuf::new(),
             time: Stamp { sec, nsec: 0 },
+            dated: true,
             below_account: None,
             lane: 0,
             root: 0,

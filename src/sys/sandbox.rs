@@ -65,7 +65,7 @@ pub fn enter(readable: &[PathBuf], options: Options) -> Sandbox {
     if !read_only_mounts && landlock_abi == 0 && !filtered {
         notes.push("no sandbox at all: nothing but this program's own code keeps it from writing".to_owned());
     }
-    Sandbox { read_only_mounts, landlock_abi, capabilities_dropped, notes }
+    Sandbox { read_only_mounts, landlock_abi, syscall_filter: filtered, capabilities_dropped, notes }
 }
 
 fn attempt(notes: &mut Vec<String>, layer: &str, action: impl FnOnce() -> io::Result<()>) -> bool {

@@ -46,7 +46,7 @@ pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts,
         None => dir.open_file(name).map_err(|e| fail("open", e))?,
     };
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
-    if item.mode == ReadMode::Plain && stat.size > COMPANION_MAX {
+    if item.mode == ReadMode::Companion && stat.size > COMPANION_MAX {
         return Err(fail("read", io::Error::new(io::ErrorKind::FileTooLarge, "larger than a file of its kind can be")));
     }
     let subject = Subject { item, file, stat, tick };
@@ -96,10 +96,10 @@ impl Subject<'_> {
         let buffer = &mut buffer[..window];
         // A large message that should equal a known digest is hashed first: the checks would only be needed
         // if it does not, and then a second reading is cheap beside the repair.
-        let hash_only = self.item.mode == ReadMode::Plain || self.item.expected.is_some();
+        let hash_only = self.item.mode != ReadMode::Message || self.item.expected.is_some();
         let mut pass = self.pass(encoding, buffer, !hash_only);
         if hash_only && !pass.holes && pass.digest.is_some() {
-            if self.item.mode == ReadMode::Plain || pass.digest == self.item.expected {
+            if self.item.mode != ReadMode::Message || pass.digest == self.item.expected {
                 return self.known(pass, encoding);
             }
             pass = self.pass(encoding, buffer, true);

@@ -114,7 +114,7 @@ impl Lane {
             specs,
             roots: Vec::new(),
             troubles: Vec::new(),
-            sandbox: Sandbox { read_only_mounts: false, landlock_abi: 0, capabilities_dropped: false, notes: Vec::new() },
+            sandbox: serve::unconfined(),
             running: None,
             next_id: 1,
             restarts: 0,

@@ -5,9 +5,9 @@
 use super::serve::trouble;
 use crate::model::wire::{RootInfo, RootSpec, Trouble};
 use crate::sys::dir::Root;
+use crate::sys::mounts::Mounts;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A canonical path and the specification that it came from.
@@ -49,10 +49,15 @@ pub fn only_paths(expanded: &[Expanded]) -> Vec<PathBuf> {
 }
 
 /// Opens every path; one that fails is a trouble and has no root.
-pub fn open(expanded: &[Expanded], without_openat2: bool, troubles: &mut Vec<Trouble>) -> (Vec<Root>, Vec<RootInfo>) {
+pub fn open(
+    expanded: &[Expanded],
+    mounts: Option<&Mounts>,
+    without_openat2: bool,
+    troubles: &mut Vec<Trouble>,
+) -> (Vec<Root>, Vec<RootInfo>) {
     let (mut roots, mut infos) = (Vec::new(), Vec::new());
     for (spec, path) in expanded {
-        let mount = crate::sys::mounts::mount_of(path).ok();
+        let mount = mounts.and_then(|m| m.of(path));
         match Root::open_with(path, without_openat2).and_then(|root| root.top().stat_self().map(|stat| (root, stat))) {
             Ok((root, stat)) => {
                 roots.push(root);
@@ -61,22 +66,14 @@ pub fn open(expanded: &[Expanded], without_openat2: bool, troubles: &mut Vec<Tro
                     path: path.as_os_str().as_bytes().to_vec(),
                     stat,
                     is_dir: true,
-                    fs_type: mount.as_ref().map(|m| m.fs_type.clone()).unwrap_or_default(),
-                    mount_point: is_mount_point(path),
+                    fs_type: mount.map(|m| m.fs_type.clone()).unwrap_or_default(),
+                    mount_point: mounts.is_some_and(|m| m.is_mount_point(path)),
                 });
             }
             Err(error) => troubles.push(trouble(*spec, path.as_os_str().as_bytes(), "open", &error)),
         }
     }
     (roots, infos)
-}
-
-fn is_mount_point(path: &Path) -> bool {
-    let Some(parent) = path.parent() else { return true };
-    match (path.symlink_metadata(), parent.symlink_metadata()) {
-        (Ok(own), Ok(above)) => own.dev() != above.dev(),
-        _ => false,
-    }
 }
 
 /// All folders that match an absolute or relative path with `*`, `?` and `[…]` in some components.

@@ -10,6 +10,7 @@ use crate::model::{RelPath, Stat};
 use crate::store::maildir::{companion, discover};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
+use crate::sys::sandbox;
 use crate::sys::slots::Slots;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -35,8 +36,9 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     // Resolving patterns and entering the sandbox comes before the first thread; opening comes after it,
     // because a descriptor that was opened before still leads to the writable mount.
     let (paths, mut troubles) = roots::expand(&hello.roots);
-    let sandbox = if hello.sandbox { crate::sys::sandbox::enter(&roots::only_paths(&paths)) } else { unconfined() };
-    let (open, infos) = roots::open(&paths, hello.without_openat2, &mut troubles);
+    let mounts = crate::sys::mounts::Mounts::read().ok();
+    let sandbox = if hello.sandbox { crate::sys::sandbox::enter(&roots::only_paths(&paths), sandbox::Options::default()) } else { unconfined() };
+    let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
     frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox })?;
 
     let pool = rayon::ThreadPoolBuilder::new()
@@ -62,10 +64,12 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     Ok(())
 }
 
-fn unconfined() -> Sandbox {
+/// What is said where no sandbox was asked for.
+pub fn unconfined() -> Sandbox {
     Sandbox {
         read_only_mounts: false,
         landlock_abi: 0,
+        syscall_filter: false,
         capabilities_dropped: false,
         notes: vec!["runs inside the parent's process".to_owned()],
     }

@@ -1,0 +1,405 @@
+//! One run: sets up lanes and sources, goes through the accounts of each store, ends with the counts.
+
+use super::account::{self, Account, EngineError};
+use super::find::Sources;
+use super::folders::Folders;
+use super::job::{Job, Options, StoreRef, state_error};
+use super::lane::Settings;
+use super::lanes::{Lanes, Place, absolute};
+use super::planfile::PlanWriter;
+use super::{absent, companions, heal, record, scan};
+use crate::catalog::Catalog;
+use crate::model::event::{Event, Finding, Observer, Phase};
+use crate::model::plan::{Header, PlanSource, SCHEMA};
+use crate::model::tally::Tally;
+use crate::model::wire::{FoundMailbox, Trouble};
+use crate::model::{RelPath, Stamp, path};
+use crate::source::time::{self, Origin};
+use crate::source::{self, Generation, Spec};
+use crate::store::maildir;
+use crate::sys::clock;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Everything that a run needs from outside.
+pub struct Invocation<'a> {
+    pub run: String,
+    pub stores: Vec<PathBuf>,
+    pub sources: Vec<Spec>,
+    pub options: Options,
+    pub lane: Settings,
+    pub catalog: Option<&'a mut Catalog>,
+    /// Whether runs and findings may be written to the catalog.
+    pub record: bool,
+    pub observer: &'a mut dyn Observer,
+    pub stop: &'a dyn Fn() -> bool,
+    pub describe: &'a dyn Fn(&Finding) -> String,
+    /// Write a plan to this file.
+    pub plan: Option<PathBuf>,
+    /// The plan is for another, empty place: every folder has to be made there.
+    pub elsewhere: bool,
+}
+
+/// What came of scanning.
+pub struct Scanned {
+    pub tally: Tally,
+    /// The plan, written and synced.
+    pub plan: Option<PathBuf>,
+    /// Bytes and files that its steps need, and how many of them change anything.
+    pub need: (u64, u64, u64),
+    /// Read errors of the store's own device.
+    pub store_errors: u64,
+    pub store: Option<StoreRef>,
+}
+
+/// Scans every store of the invocation.
+///
+/// # Errors
+/// What makes the run impossible; damage, loss and what could not be read is in the tally.
+pub fn scan_stores(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
+    let mut scanned = Scanned { tally: Tally::default(), plan: None, need: (0, 0, 0), store_errors: 0, store: None };
+    for store in std::mem::take(&mut call.stores) {
+        if (call.stop)() {
+            scanned.tally.interrupted = true;
+            break;
+        }
+        one_store(&mut call, &store, &mut scanned)?;
+    }
+    Ok(scanned)
+}
+
+fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> Result<(), EngineError> {
+    let mut setup = prepare(path, &call.sources, &call.lane)?;
+    let started = clock::now();
+    let id = match &mut call.catalog {
+        Some(catalog) if call.record => Some(catalog.store(setup.store.path.as_os_str().as_bytes(), started)?),
+        Some(catalog) => catalog.find_store(setup.store.path.as_os_str().as_bytes())?,
+        None => None,
+    };
+    setup.store.id = id;
+    let mut run_id = None;
+    if let (Some(catalog), true) = (&mut call.catalog, call.record) {
+        run_id = Some(catalog.begin_run(&call.run, call.options.mode.name(), id, started)?);
+    }
+    let header = header(&call.run, &setup);
+    let plan = match &call.plan {
+        Some(file) => Some(PlanWriter::create(file, &header).map_err(state_error("cannot write the plan", file))?),
+        None => None,
+    };
+    call.observer.event(Event::Start {
+        command: call.options.mode.name().to_owned(),
+        store: setup.store.text.clone(),
+        sources: setup.generations.iter().map(|g| (g.label.clone(), g.time)).collect(),
+    });
+    let mut lanes = setup.lanes;
+    let mut job = Job {
+        run: call.run.clone(),
+        run_id,
+        options: call.options.clone(),
+        store: setup.store,
+        generations: setup.generations,
+        lanes: &mut lanes,
+        catalog: call.catalog.as_deref_mut(),
+        observer: &mut *call.observer,
+        stop: call.stop,
+        tally: Tally::default(),
+        plan,
+        describe: call.describe,
+        findings: Vec::new(),
+        known_messages: 0,
+        read_messages: 0,
+        store_errors: 0,
+    };
+    for note in setup.notes {
+        job.note(note);
+    }
+    let ended = accounts(&mut job, call.elsewhere);
+    job.tally.interrupted |= job.stopped();
+    job.flush_findings();
+    let left = job.lanes.left_behind();
+    if left > 0 {
+        job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
+    }
+    if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
+        let exit = job.tally.exit();
+        catalog.end_run(run, &job.tally, exit, clock::now())?;
+        catalog.sync()?;
+    }
+    scanned.store_errors += job.store_errors;
+    scanned.store = Some(job.store.clone());
+    if let Some(plan) = job.plan.take() {
+        scanned.need = (plan.need_bytes, plan.need_files, plan.writing);
+        let written = plan.finish().map_err(state_error("cannot write the plan in", Path::new("the run's folder")))?;
+        scanned.plan = Some(written);
+    }
+    scanned.tally.add(&job.tally);
+    ended
+}
+
+fn header(run: &str, setup: &Setup) -> Header {
+    let source = |g: &Generation| PlanSource {
+        name: g.label.clone(),
+        path: path::escape(g.path.as_os_str().as_bytes()),
+        time: g.time,
+    };
+    Header {
+        schema: SCHEMA.to_owned(),
+        run: run.to_owned(),
+        store: setup.store.text.clone(),
+        sources: setup.generations.iter().map(source).collect(),
+    }
+}
+
+/// A store and its sources, opened.
+pub struct Setup {
+    pub lanes: Lanes,
+    pub store: StoreRef,
+    pub generations: Vec<Generation>,
+    /// What the user should know of them.
+    pub notes: Vec<String>,
+}
+
+/// Opens a store and its sources, and refuses what cannot be meant.
+///
+/// # Errors
+/// A path that is not there, a store inside a source or a source inside the store.
+pub fn prepare(path: &Path, sources: &[Spec], settings: &Settings) -> Result<Setup, EngineError> {
+    let templates = sources
+        .iter()
+        .map(|s| s.template().map_err(|e| EngineError::Usage(format!("--from {}: {e}", s.label()))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut paths = vec![(path.to_owned(), false)];
+    paths.extend(sources.iter().zip(&templates).map(|(s, t)| (t.base.clone(), s.pattern)));
+    let lanes = Lanes::start(&paths, settings)?;
+    if let Some((spec, trouble)) = lanes.troubles.first() {
+        return Err(unusable(*spec, trouble, sources));
+    }
+    let place = lanes.of_spec(0).next().cloned();
+    let place = place.ok_or_else(|| EngineError::Usage(format!("cannot open {}", path.display())))?;
+    let store = StoreRef {
+        path: place.path().to_owned(),
+        text: path::escape(&place.info.path),
+        lane: place.lane,
+        root: place.root,
+        dev: place.info.stat.dev,
+        id: None,
+    };
+    let mut generations = Vec::new();
+    let mut notes = sandbox_notes(&lanes);
+    for (number, (spec, template)) in sources.iter().zip(&templates).enumerate() {
+        let places: Vec<Place> = lanes.of_spec(number + 1).cloned().collect();
+        for place in &places {
+            apart(&store.path, place.path())?;
+        }
+        for generation in of_source(spec, template.below_account.clone(), &places, &mut notes) {
+            generations.push((number as u32, generation));
+        }
+    }
+    source::rank(&mut generations);
+    Ok(Setup { lanes, store, generations: generations.into_iter().map(|(_, g)| g).collect(), notes })
+}
+
+fn unusable(spec: usize, trouble: &Trouble, sources: &[Spec]) -> EngineError {
+    let path = path::escape(&trouble.path);
+    let what = match sources.get(spec.wrapping_sub(1)) {
+        Some(source) => format!("source {}: cannot open {path}: {}", source.label(), trouble.detail),
+        None => format!("cannot open {path}: {}", trouble.detail),
+    };
+    EngineError::Usage(what)
+}
+
+/// Refuses a store that is, contains or lies inside a source.
+fn apart(store: &Path, source: &Path) -> Result<(), EngineError> {
+    if store == source {
+        return Err(EngineError::Usage(format!("{} is both the store and a source", store.display())));
+    }
+    if store.starts_with(source) {
+        return Err(EngineError::Usage(format!("the store {} lies inside the source {}", store.display(), source.display())));
+    }
+    if source.starts_with(store) {
+        return Err(EngineError::Usage(format!("the source {} lies inside the store {}", source.display(), store.display())));
+    }
+    Ok(())
+}
+
+fn sandbox_notes(lanes: &Lanes) -> Vec<String> {
+    let mut notes = Vec::new();
+    for lane in &lanes.lanes {
+        let weak = !lane.sandbox.read_only_mounts && lane.sandbox.landlock_abi == 0 && !lane.sandbox.syscall_filter;
+        if weak {
+            for note in &lane.sandbox.notes {
+                let text = format!("the readers are not confined: {note}");
+                if !notes.contains(&text) {
+                    notes.push(text);
+                }
+            }
+        }
+    }
+    notes
+}
+
+/// The generations that one `--from` led to, with the time of each and where that comes from.
+fn of_source(spec: &Spec, below: Option<RelPath>, places: &[Place], notes: &mut Vec<String>) -> Vec<Generation> {
+    let newest = places.iter().map(|p| p.info.stat.mtime).max().unwrap_or_default();
+    let several = spec.pattern;
+    let fixed = absolute(&spec.location).components().count();
+    let mut generations = Vec::new();
+    for place in places {
+        let own = place.path();
+        let names: Vec<&[u8]> = match several {
+            true => own.components().map(|c| c.as_os_str().as_bytes()).collect(),
+            false => own.file_name().map(|n| n.as_bytes()).into_iter().collect(),
+        };
+        let (time, origin) = match spec.time {
+            Some(time) => (time, Origin::Given),
+            None => time::of_generation(&names, place.info.stat.mtime, newest),
+        };
+        let label = match (several, varying(spec, own, fixed)) {
+            (true, Some(which)) => match &spec.name {
+                Some(name) => format!("{name}/{which}"),
+                None => own.display().to_string(),
+            },
+            _ => spec.label(),
+        };
+        notes.push(format!("source {label}: {} ({})", clock::for_people(time), origin.words()));
+        generations.push(Generation {
+            rank: 0,
+            label,
+            path: own.to_owned(),
+            time,
+            dated: origin != Origin::Mtime,
+            below_account: below.clone(),
+            lane: place.lane,
+            root: place.root,
+            dev: place.info.stat.dev,
+        });
+    }
+    generations
+}
+
+/// The part of a generation's path that its siblings do not share.
+fn varying(spec: &Spec, own: &Path, fixed: usize) -> Option<String> {
+    let location = absolute(&spec.location);
+    let at = location.components().position(|c| c.as_os_str().as_bytes().iter().any(|b| b"*?[{".contains(b)))?;
+    if own.components().count() != fixed {
+        return own.file_name().map(|n| n.to_string_lossy().into_owned());
+    }
+    own.components().nth(at).map(|c| path::escape(c.as_os_str().as_bytes()))
+}
+
+/// Goes through all accounts that the store, the catalog or the sources know.
+fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
+    job.progress(Phase::Discover);
+    let mut accounts: BTreeMap<RelPath, Vec<FoundMailbox>> = BTreeMap::new();
+    let root = job.store.root;
+    let found = job.store_lane().discover(root, &RelPath::root())?;
+    for trouble in &found.troubles {
+        job.not_checked(trouble);
+    }
+    for link in &found.symlinks {
+        job.not_checked(&Trouble {
+            root,
+            path: link.as_bytes().to_vec(),
+            operation: "follow".to_owned(),
+            errno: None,
+            detail: "a symbolic link is not followed".to_owned(),
+        });
+    }
+    for mailbox in found.mailboxes {
+        accounts.entry(mailbox.account.clone()).or_default().push(mailbox);
+    }
+    let mut listed: Option<Stamp> = None;
+    if let (Some(catalog), Some(id)) = (&job.catalog, job.store.id) {
+        for row in catalog.accounts(id)? {
+            listed = listed.max(row.last_verified);
+            accounts.entry(row.dir).or_default();
+        }
+    }
+    from_sources(job, &mut accounts, listed)?;
+    let mut folders = Folders { elsewhere, ..Folders::default() };
+    let empty = accounts.is_empty();
+    for (dir, mailboxes) in accounts {
+        let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };
+        if !job.options.select.account(&account.name, &account.dir) {
+            continue;
+        }
+        if job.stopped() {
+            return Ok(());
+        }
+        one_account(job, &account, &mailboxes, &mut folders)?;
+    }
+    if empty {
+        job.tally.not_checked += 1;
+        job.observer.event(Event::Error {
+            path: job.store.text.clone(),
+            what: "no mailbox found here, and none is known to belong here: nothing was checked".to_owned(),
+            hint: Some("name the folder that holds the mail; for a replaced disk, add --from with a replica or backup".to_owned()),
+        });
+    }
+    Ok(())
+}
+
+/// Adds the accounts that only sources know. A generation older than the catalog knows nothing that counts.
+fn from_sources(
+    job: &mut Job<'_>,
+    accounts: &mut BTreeMap<RelPath, Vec<FoundMailbox>>,
+    listed: Option<Stamp>,
+) -> Result<(), EngineError> {
+    for n in 0..job.generations.len() {
+        let generation = job.generations[n].clone();
+        let old = generation.dated && listed.is_some_and(|l| generation.time <= l);
+        if generation.below_account.is_some() || old {
+            continue;
+        }
+        let found = job.lanes.lanes[generation.lane].discover(generation.root, &RelPath::root())?;
+        for trouble in &found.troubles {
+            job.not_checked(trouble);
+        }
+        if found.mailboxes.is_empty() {
+            job.note(format!("source {} holds no mailbox: nothing can be restored from it", generation.label));
+        }
+        for mailbox in found.mailboxes {
+            accounts.entry(mailbox.account).or_default();
+        }
+    }
+    Ok(())
+}
+
+/// Scans one account, plans its repair, records it.
+fn one_account(
+    job: &mut Job<'_>,
+    account: &Account,
+    found: &[FoundMailbox],
+    folders: &mut Folders,
+) -> Result<(), EngineError> {
+    let before = job.tally.clone();
+    let mut mailboxes = account::open(job, account, found)?;
+    let mut haul = scan::scan(job, account, &mut mailboxes)?;
+    if job.stopped() {
+        // What was read is counted; what was not read must not look like a whole account.
+        return Ok(());
+    }
+    let mut sources = Sources::new(job, account);
+    let shape = absent::absent(job, account, &mut mailboxes, &mut sources, &mut haul)?;
+    heal::deep(job, &mailboxes, &mut sources, &mut haul)?;
+    let returning = heal::returning(job, account, &mailboxes, &haul, &shape);
+    heal::heal(job, account, &mut mailboxes, &mut sources, &mut haul, folders)?;
+    heal::empty_folders(job, account, &mailboxes, &shape, folders)?;
+    companions::companions(job, account, &mailboxes, &mut sources, folders, &returning)?;
+    companions::stale_tmp(job, account, &mailboxes);
+    if job.stopped() {
+        return Ok(());
+    }
+    record::record(job, account, &mailboxes, &mut haul)?;
+    job.flush_findings();
+    job.tally.accounts += 1;
+    let mut own = job.tally.since(&before);
+    if own.harmed() > 0 || own.not_checked > 0 {
+        job.tally.accounts_affected += 1;
+        own.accounts_affected = 1;
+    }
+    job.observer.event(Event::Account { account: account.name.clone(), tally: Box::new(own) });
+    job.progress(Phase::Verify);
+    Ok(())
+}
