@@ -1,1 +1,4 @@
 //! store
+
+pub mod codec;
+mod lz4;
