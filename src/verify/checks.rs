@@ -36,12 +36,15 @@ pub struct Checks {
 struct Content {
     mime: Mime,
     pattern: Pattern,
+    /// What `pattern` said: kept apart, so that the order of faults does not depend on the windows.
+    patterns: Evidence,
     binary: bool,
 }
 
 impl Checks {
     pub fn new(claims: Claims) -> Checks {
-        let content = Content { mime: Mime::new(), pattern: Pattern::default(), binary: false };
+        let content =
+            Content { mime: Mime::new(), pattern: Pattern::default(), patterns: Evidence::default(), binary: false };
         Checks { content: Some(content), ..Checks::opaque(claims) }
     }
 
@@ -78,14 +81,14 @@ impl Checks {
         (self.holed, self.after_cr) = (true, false);
         if let Some(content) = &mut self.content {
             content.mime.hole(self.offset);
-            content.pattern.interrupt(&mut self.evidence);
+            content.pattern.interrupt(&mut content.patterns);
         }
     }
 
     /// No more bytes come.
     pub fn finish(mut self) -> (Evidence, Option<Envelope>) {
         self.evidence.set(Check::Read, Outcome::Pass);
-        let Some(content) = self.content.take() else {
+        let Some(mut content) = self.content.take() else {
             self.evidence.opaque = true;
             return (self.evidence, None);
         };
@@ -96,7 +99,8 @@ impl Checks {
             return (self.evidence, None);
         }
         let envelope = content.mime.finish(&mut self.evidence);
-        content.pattern.finish(self.offset, &mut self.evidence);
+        content.pattern.finish(self.offset, &mut content.patterns);
+        self.evidence.merge(content.patterns);
         self.evidence.set(Check::Pattern, if self.holed { Outcome::Unknown } else { Outcome::Pass });
         (self.evidence, envelope)
     }
@@ -134,17 +138,17 @@ impl Content {
         let (mut at, end) = (offset, offset + window.len() as u64);
         for (turn, binary) in self.mime.take_turns() {
             let turn = turn.clamp(at, end);
-            self.stretch(offset, window, at, turn, evidence);
+            self.stretch(offset, window, at, turn);
             (self.binary, at) = (binary, turn);
-            self.pattern.interrupt(evidence);
+            self.pattern.interrupt(&mut self.patterns);
         }
-        self.stretch(offset, window, at, end, evidence);
+        self.stretch(offset, window, at, end);
     }
 
-    fn stretch(&mut self, offset: u64, window: &[u8], from: u64, to: u64, evidence: &mut Evidence) {
+    fn stretch(&mut self, offset: u64, window: &[u8], from: u64, to: u64) {
         if !self.binary {
             let bytes = &window[(from - offset) as usize..(to - offset) as usize];
-            self.pattern.feed(from, bytes, evidence);
+            self.pattern.feed(from, bytes, &mut self.patterns);
         }
     }
 }
@@ -159,3 +163,7 @@ fn bare_line_ends(after_cr: bool, window: &[u8]) -> u64 {
     let pairs = window.iter().zip(&window[1..]).filter(|&(&a, &b)| (a == b'\r') & (b == b'\n')).count() as u64;
     all - first - pairs
 }
+
+#[cfg(test)]
+#[path = "checks_tests.rs"]
+mod tests;

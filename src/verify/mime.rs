@@ -19,6 +19,9 @@ const BOUNDARY_LINE: usize = 1200;
 /// Multiparts within multiparts that are followed.
 const DEPTH: usize = 64;
 
+/// Disks lose whole sectors. Bytes.
+const SECTOR: u64 = 512;
+
 /// What comes before every boundary line but one at the very start.
 static DASHES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n--"));
 
@@ -29,7 +32,8 @@ struct Level {
     /// Where its body begins, and where its last boundary line does.
     start: u64,
     last: u64,
-    seen: bool,
+    /// Boundary lines so far.
+    parts: u32,
     /// Bytes within it could not be read: its end may have been among them.
     holed: bool,
     /// Within a report the returned original may break off wherever the reporting server liked.
@@ -212,7 +216,7 @@ impl Mime {
                 self.multiparts = true;
                 if self.levels.len() < DEPTH {
                     let quoted = self.levels.iter().any(|level| level.report);
-                    let level = Level { boundary, start, last: start, seen: false, holed: false, quoted, report };
+                    let level = Level { boundary, start, last: start, parts: 0, holed: false, quoted, report };
                     self.levels.push(level);
                 } else {
                     self.structure_unknown = true;
@@ -248,7 +252,7 @@ impl Mime {
             self.end_level(offset, evidence);
         }
         if let Some(level) = self.levels.last_mut() {
-            (level.seen, level.last) = (true, offset);
+            (level.parts, level.last) = (level.parts.saturating_add(1), offset);
         }
         if closes {
             self.levels.pop();
@@ -276,11 +280,22 @@ impl Mime {
         if level.holed {
             self.structure_unknown = true;
         } else if !level.quoted {
-            let (kind, from) =
-                if level.seen { (FaultKind::UnclosedMultipart, level.last) } else { (FaultKind::NoParts, level.start) };
+            let (kind, from) = if level.parts > 0 {
+                (FaultKind::UnclosedMultipart, level.last)
+            } else {
+                (FaultKind::NoParts, level.start)
+            };
             let span = Span::new(from, end.saturating_sub(from));
             evidence.blame(Fault { check: Check::Mime, kind, span, errno: None });
         }
+    }
+
+    /// Whether this is the mail of senders that open one part, end it with a line and never close anything:
+    /// 44 of 52 unclosed multiparts in real mail. What was cut off ends within a line, or at a sector's edge.
+    /// The structure is then no witness for the message, nor against it.
+    fn never_closes(&self, end: u64) -> bool {
+        let [level] = self.levels.as_slice() else { return false };
+        level.parts == 1 && !level.holed && self.line_start && self.mode == Mode::Body && !end.is_multiple_of(SECTOR)
     }
 
     fn end_leaf(&mut self, end: u64, evidence: &mut Evidence) {
@@ -353,6 +368,10 @@ impl Mime {
             }
             // A part whose header is all there is of it has no body to miss anything in.
             _ => self.end_leaf(end, evidence),
+        }
+        if self.never_closes(end) {
+            self.levels.clear();
+            self.multiparts = false;
         }
         while !self.levels.is_empty() {
             self.end_level(end, evidence);

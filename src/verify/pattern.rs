@@ -11,10 +11,12 @@ use std::collections::VecDeque;
 const CELL: u64 = 64;
 /// Cells looked at together.
 const LOOK: usize = 4;
-/// Control bytes within one look that make it binary. Random bytes have 24 of 256; text has none.
+/// Control bytes within one look that make it binary. Random bytes have 23 of 256; text has none.
 const LOOK_LIMIT: u32 = 10;
-/// A shorter run of NUL or 0xFF is not one.
-const RUN: u64 = 16;
+/// A shorter run of NUL is not one.
+const NUL_RUN: u64 = 16;
+/// A shorter run of 0xFF is not one: spam in 8-bit Korean has them of up to 41, erased flash of 512 and more.
+const FF_RUN: u64 = 64;
 /// Disks lose whole sectors: a binary region is blamed to the sector's edges.
 const SECTOR: u64 = 512;
 /// Findings of one kind that lie this close are one.
@@ -46,8 +48,8 @@ impl Pattern {
         offset += head.len() as u64;
         let (cells, tail) = rest.as_chunks::<{ CELL as usize }>();
         for cell in cells {
-            let (control, has_ff) = classify(cell);
-            if control > 0 || has_ff {
+            let (control, has_runs) = classify(cell);
+            if has_runs {
                 self.runs(offset, cell, evidence);
             } else {
                 self.end_run(evidence);
@@ -131,9 +133,9 @@ impl Pattern {
     fn end_run(&mut self, evidence: &mut Evidence) {
         let Some(run) = self.run.take() else { return };
         match (self.run_byte, run.length) {
-            (0, RUN..) => join(&mut self.nul_run, FaultKind::NulRun, run, evidence),
+            (0, NUL_RUN..) => join(&mut self.nul_run, FaultKind::NulRun, run, evidence),
             (0, _) => join(&mut self.nul_byte, FaultKind::NulByte, run, evidence),
-            (_, RUN..) => join(&mut self.ff_run, FaultKind::FfRun, run, evidence),
+            (_, FF_RUN..) => join(&mut self.ff_run, FaultKind::FfRun, run, evidence),
             _ => {}
         }
     }
@@ -153,18 +155,18 @@ fn join(slot: &mut Option<Span>, kind: FaultKind, span: Span, evidence: &mut Evi
     }
 }
 
-/// Counts control bytes and tells whether there is any 0xFF. Without branches, so that the compiler
+/// Counts control bytes and tells whether there is any NUL or 0xFF. Without branches, so that the compiler
 /// does sixteen or more bytes at once.
 fn classify(cell: &[u8; CELL as usize]) -> (u8, bool) {
-    let (mut control, mut ff) = (0u8, false);
+    let (mut control, mut runs) = (0u8, false);
     for &byte in cell {
         control += u8::from(is_control(byte));
-        ff |= byte == 0xFF;
+        runs |= byte.wrapping_add(1) < 2;
     }
-    (control, ff)
+    (control, runs)
 }
 
-/// Control bytes that no text contains.
+/// Control bytes that no text contains; NUL is found by its runs.
 fn is_control(byte: u8) -> bool {
-    (byte < 8) | (byte.wrapping_sub(16) < 11) | (byte.wrapping_sub(28) < 4) | (byte == 0x7F)
+    (byte.wrapping_sub(1) < 7) | (byte.wrapping_sub(16) < 11) | (byte.wrapping_sub(28) < 4) | (byte == 0x7F)
 }
