@@ -4,7 +4,7 @@
 //! May not keep more of the message than the first bytes of one line: memory does not grow with its size.
 
 use crate::model::Digest;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// Fields that change while the message does not, with the colon that must follow.
 const MUTABLE: [&[u8]; 7] =
@@ -92,9 +92,9 @@ impl Hashing {
 
     /// Works through `data` and holds back the few bytes at its end that cannot be judged yet.
     fn step(&mut self, data: &[u8], last: bool) {
-        let mut pass = Pass { data, at: 0, hashed: 0 };
+        let mut pass = Pass { data, at: 0 };
         while pass.at < data.len() && self.advance(&mut pass, last) {}
-        self.exact.update(&data[pass.hashed..pass.at]);
+        self.exact.update(&data[..pass.at]);
         if let Some(canonical) = &mut self.canonical {
             canonical.update(&self.kept);
             self.kept.clear();
@@ -129,19 +129,19 @@ impl Hashing {
 
     /// Keeps the next `length` bytes with CRLF as LF; false where a final CR waits for what follows it.
     fn keep_text(&mut self, pass: &mut Pass<'_>, length: usize, last: bool) -> bool {
-        let end = pass.at + length;
-        while let Some(found) = memchr(b'\r', &pass.data[pass.at..end]) {
-            let cr = pass.at + found;
-            match pass.data.get(cr + 1) {
+        let (data, start, end) = (pass.data, pass.at, pass.at + length);
+        for found in memchr_iter(b'\r', &data[start..end]) {
+            let cr = start + found;
+            match data.get(cr + 1) {
                 Some(b'\n') => {
-                    self.keep_bytes(pass, found);
+                    self.keep_bytes(pass, cr - pass.at);
                     self.drop_bytes(pass, 1);
                 }
                 None if !last => {
-                    self.keep_bytes(pass, found);
+                    self.keep_bytes(pass, cr - pass.at);
                     return false;
                 }
-                _ => self.keep_bytes(pass, found + 1),
+                _ => {}
             }
         }
         self.keep_bytes(pass, end - pass.at);
@@ -155,22 +155,22 @@ impl Hashing {
         pass.at += length;
     }
 
-    /// Leaves bytes out of the canonical form; the first time, this is where the two hashers part.
+    /// Leaves bytes out of the canonical form; the first time, this is the window where the two hashers part.
     fn drop_bytes(&mut self, pass: &mut Pass<'_>, length: usize) {
         if self.canonical.is_none() {
-            self.exact.update(&pass.data[pass.hashed..pass.at]);
-            pass.hashed = pass.at;
+            // The exact hasher takes windows whole: cut elsewhere, BLAKE3 loses its lanes.
             self.canonical = Some(self.exact.clone());
+            self.kept.reserve(pass.data.len());
+            self.kept.extend_from_slice(&pass.data[..pass.at]);
         }
         pass.at += length;
     }
 }
 
-/// One window in work: `at` is the next byte to judge, `hashed` the next one to hash exactly.
+/// One window in work: `at` is the next byte to judge.
 struct Pass<'a> {
     data: &'a [u8],
     at: usize,
-    hashed: usize,
 }
 
 /// Judges a header line by its first bytes.
