@@ -160,7 +160,15 @@ fn copy(message: &Message) -> Message {
 
 /// Prints what the cheap tier costs; asserts nothing, for machines and builds differ.
 fn speed(messages: &[Message]) {
-    let traffic: Vec<&Message> = messages.iter().filter(|message| is_traffic(message)).collect();
+    for crlf in [false, true] {
+        println!("stored with {}:", if crlf { "CRLF" } else { "LF" });
+        let ends =
+            |message: &&Message| is_traffic(message) && message.bytes.windows(2).any(|two| two == b"\r\n") == crlf;
+        speed_of(&messages.iter().filter(ends).collect::<Vec<_>>());
+    }
+}
+
+fn speed_of(traffic: &[&Message]) {
     let bytes: usize = traffic.iter().map(|message| message.bytes.len()).sum();
     let time = |what: &str, work: &dyn Fn(&[u8])| {
         let once = || {
@@ -168,7 +176,7 @@ fn speed(messages: &[Message]) {
             traffic.iter().for_each(|message| work(&message.bytes));
             start.elapsed().as_secs_f64()
         };
-        let best = (0..5).map(|_| once()).fold(f64::INFINITY, f64::min);
+        let best = (0..15).map(|_| once()).fold(f64::INFINITY, f64::min);
         println!(
             "{what}: {:.2} GB/s, {:.2} us a message",
             bytes as f64 / best / 1e9,
