@@ -79,7 +79,10 @@ pub enum Encoding {
     Zstd,
     Bzip2,
     Xz,
+    /// The lz4 frame format.
     Lz4,
+    /// Dovecot's own container of lz4 blocks.
+    Lz4Dovecot,
     /// Dovecot mail_crypt (`CRYPTED\x03`): opaque.
     Crypted,
 }

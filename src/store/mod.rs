@@ -1,6 +1,8 @@
-//! Store formats: what lies where in a tree of mail, and what its names claim. One folder or file a format.
+//! Store formats: what lies where in a tree of mail, what its names claim, how its bytes are compressed.
+//! One folder or file a format.
 //!
 //! May open and list (through `sys`), never write.
 
 pub mod codec;
+mod lz4;
 pub mod maildir;

@@ -1,0 +1,281 @@
+use super::*;
+use crate::model::{Assurance, Verdict};
+use proptest::prelude::*;
+
+const PLAIN: &[u8] = b"From: a@b\nSubject: s\n\nhello\nworld\n";
+
+fn judged(message: &[u8], claims: Claims, sizes: &[usize]) -> (Evidence, Option<Envelope>) {
+    let mut checks = Checks::new(claims);
+    let (mut rest, mut sizes) = (message, sizes.iter().cycle());
+    while !rest.is_empty() {
+        let (window, tail) = rest.split_at(rest.len().min(*sizes.next().unwrap_or(&1)));
+        checks.feed(window);
+        rest = tail;
+    }
+    checks.finish()
+}
+
+fn evidence(message: &[u8]) -> Evidence {
+    judged(message, Claims::default(), &[1 << 20]).0
+}
+
+fn faults(message: &[u8]) -> Vec<(FaultKind, u64, u64)> {
+    let evidence = evidence(message);
+    evidence.faults().iter().map(|f| (f.kind, f.span.offset, f.span.length)).collect()
+}
+
+fn kinds(message: &[u8]) -> Vec<FaultKind> {
+    evidence(message).faults().iter().map(|fault| fault.kind).collect()
+}
+
+fn multipart(parts: &[&str], closed: bool) -> Vec<u8> {
+    let mut text = String::from("From: a@b\nContent-Type: multipart/mixed;\n boundary=\"=_x\"\n\npreamble\n");
+    for part in parts {
+        text += &format!("--=_x\n{part}\n");
+    }
+    text += if closed { "--=_x--\nfooter of a list\n" } else { "" };
+    text.into_bytes()
+}
+
+fn base64_lines(lines: usize) -> String {
+    format!("{}\n", "QUJD".repeat(19)).repeat(lines)
+}
+
+#[test]
+fn sizes_agree_or_are_blamed_where_they_differ() {
+    let outcome = |size, crlf| {
+        let (evidence, _) = judged(PLAIN, Claims { size, crlf }, &[7]);
+        (evidence.get(Check::NativeSize), evidence.faults().first().map(|fault| (fault.kind, fault.span)))
+    };
+    let (length, lines) = (PLAIN.len() as u64, 5);
+    assert_eq!(outcome(None, None), (Outcome::Absent, None));
+    assert_eq!(outcome(Some(length), Some(length + lines)), (Outcome::Pass, None));
+    assert_eq!(outcome(None, Some(length + lines)), (Outcome::Pass, None));
+    let short = (FaultKind::TooShort, Span::new(length, 5));
+    assert_eq!(outcome(Some(length + 5), Some(99)), (Outcome::Fail, Some(short)));
+    let long = (FaultKind::TooLong, Span::new(length - 3, 3));
+    assert_eq!(outcome(Some(length - 3), None), (Outcome::Fail, Some(long)));
+    let mismatch = (FaultKind::VirtualSizeMismatch, Span::new(0, length));
+    assert_eq!(outcome(Some(length), Some(length)), (Outcome::Fail, Some(mismatch)));
+    assert_eq!(outcome(Some(length + lines), Some(length + lines)), (Outcome::Fail, Some(mismatch)));
+}
+
+#[test]
+fn a_store_with_crlf_on_disk_claims_one_number_twice() {
+    let message = b"From: a\r\n\r\nb\r\n";
+    let size = Some(message.len() as u64);
+    for windows in [1, 2, 9, 100] {
+        let (evidence, _) = judged(message, Claims { size, crlf: size }, &[windows]);
+        assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Consistent));
+    }
+}
+
+#[test]
+fn headers_that_are_none() {
+    assert_eq!(kinds(b""), [FaultKind::Empty]);
+    assert_eq!(kinds(b"no colon here\n\nbody: x\n"), [FaultKind::NotAHeader]);
+    assert!(kinds(&[0; 4096]).contains(&FaultKind::NotAHeader));
+    assert_eq!(kinds(b"From: a\nSubj"), [FaultKind::HeaderUnended]);
+    assert_eq!(kinds(b"From: a\nSubject: b\n"), []);
+    assert_eq!(kinds(b"From a@b  Thu Jan  1 00:00:00 1970\nFrom: a\n\n"), []);
+    assert_eq!(kinds(b"X Odd Name\nFrom: a\nT\xf6: 8 bit\n\nx"), []);
+}
+
+#[test]
+fn boundaries_open_and_close() {
+    assert_eq!(kinds(&multipart(&["\none", "\ntwo"], true)), []);
+    assert_eq!(kinds(&multipart(&["\none", "\ntwo"], false)), [FaultKind::UnclosedMultipart]);
+    assert_eq!(kinds(&multipart(&[], false)), [FaultKind::NoParts]);
+    // One part that ends with a line: senders do that; one that breaks off does not.
+    let lone = multipart(&["\none"], false);
+    assert_eq!(kinds(&lone), []);
+    assert_eq!(evidence(&lone).get(Check::Mime), Outcome::Absent);
+    assert_eq!(kinds(&lone[..lone.len() - 1]), [FaultKind::UnclosedMultipart]);
+    let nested = "Content-Type: multipart/alternative; boundary=in\n\n--in\n\na\n";
+    assert_eq!(kinds(&multipart(&[nested], true)), [FaultKind::UnclosedMultipart]);
+    assert_eq!(kinds(&multipart(&[&format!("{nested}--in--")], true)), []);
+    let forwarded = format!("Content-Type: message/rfc822\n\nSubject: x\n{nested}");
+    assert_eq!(kinds(&multipart(&[&forwarded], true)), [FaultKind::UnclosedMultipart]);
+    let bounce = String::from_utf8(multipart(&[&forwarded], true)).unwrap().replace("mixed", "report");
+    assert_eq!(kinds(bounce.as_bytes()), []);
+}
+
+#[test]
+fn deep_nesting_is_bounded_and_not_called_clean() {
+    let mut text = String::new();
+    for level in 0..200 {
+        text += &format!("Content-Type: multipart/mixed; boundary=b{level}x\n\n--b{level}x\n");
+    }
+    for level in (0..200).rev() {
+        text += &format!("\n--b{level}x--\n");
+    }
+    assert_eq!(evidence(text.as_bytes()).verdict(), Verdict::Undetermined);
+}
+
+fn base64(body: &str) -> Vec<FaultKind> {
+    kinds(format!("From: a\nContent-Transfer-Encoding: base64\n\n{body}").as_bytes())
+}
+
+#[test]
+fn base64_that_is_whole_or_broken() {
+    let data = base64_lines(5);
+    assert_eq!(base64(&format!("{data}QQ==\n")), []);
+    assert_eq!(base64(&format!("{data}QUI=")), []);
+    assert_eq!(base64(&data), []);
+    assert_eq!(base64(&data.replace('\n', " \r\n")), []);
+    assert_eq!(base64(&format!("{data}\n_______\nlist mailing list\nhttp://x/\n")), [], "a footer");
+    assert_eq!(base64(&format!("{data}QQ==\nSent to you by a list\n")), [], "a footer");
+    assert_eq!(base64(&format!("{data}QQ\n")), [FaultKind::BrokenBase64]);
+    assert_eq!(base64(&format!("{data}QUJDR\n")), [FaultKind::BrokenBase64]);
+    assert_eq!(base64(&format!("{data}QU*D{data}")), [FaultKind::BrokenBase64]);
+    assert_eq!(base64(&format!("{data}Q%JD\n")), [FaultKind::BrokenBase64]);
+    assert_eq!(base64(&format!("{data}some other text\n{data}")), [FaultKind::BrokenBase64]);
+    assert_eq!(base64("Plain text, for all that the label says.\n"), []);
+}
+
+#[test]
+fn base64_blames_the_lines_that_are_broken() {
+    let mut message = format!("From: a\nContent-Transfer-Encoding: base64\n\n{}", base64_lines(9)).into_bytes();
+    let start = message.len() - 4 * 77;
+    message[start + 30] = b'!';
+    assert_eq!(faults(&message), [(FaultKind::BrokenBase64, start as u64, 77)]);
+}
+
+#[test]
+fn quoted_printable_that_is_whole_or_broken() {
+    let quoted =
+        |body: &str| kinds(format!("From: a\nContent-Transfer-Encoding: quoted-printable\n\n{body}").as_bytes());
+    assert_eq!(quoted("a=3Db=\nc=c3=A4 =  \nd="), []);
+    assert_eq!(quoted("<a href=x?y=z>never quoted</a>\n"), []);
+    assert_eq!(quoted(&format!("{}=X1", "=3D".repeat(9))), [FaultKind::BrokenQuotedPrintable]);
+}
+
+#[test]
+fn bytes_that_mail_does_not_contain() {
+    let body =
+        |bytes: &[u8]| [b"From: a\n\n".as_slice(), &b"text\n".repeat(300), bytes, &b"text\n".repeat(300)].concat();
+    assert_eq!(faults(&body(&[0; 700])), [(FaultKind::NulRun, 1509, 700)]);
+    assert_eq!(faults(&body(&[0; 3])), [(FaultKind::NulByte, 1509, 3)]);
+    assert_eq!(faults(&body(&[0xFF; 700])), [(FaultKind::FfRun, 1509, 700)]);
+    assert_eq!(faults(&body(&[0xFF; 40])), []);
+    let mut rng = fastrand::Rng::with_seed(3);
+    let noise: Vec<u8> = (0..512).map(|_| rng.u8(..)).collect();
+    let found = evidence(&body(&noise));
+    let region = found.faults().iter().find(|fault| fault.kind == FaultKind::BinaryRegion).unwrap();
+    assert!(region.span.offset <= 1509 && region.span.end() >= 1509 + 512, "{region:?}");
+    // Eight-bit text of any charset, escapes of ISO-2022 and overstriking are text.
+    let high: Vec<u8> = (0..4000).map(|_| rng.u8(0x80..0xFF)).collect();
+    assert_eq!(faults(&body(&high)), []);
+    assert_eq!(faults(&body(&b"\x1b$B8&5f\x1b(B \x0e\x0f N\x08N".repeat(90))), []);
+}
+
+#[test]
+fn what_is_binary_by_declaration_is_not_blamed() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    let noise: String = (0..900).map(|_| char::from(rng.u8(..0x80))).filter(|c| *c != '\n').collect();
+    let part = format!("Content-Transfer-Encoding: binary\n\n{noise}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    assert_eq!(kinds(&multipart(&[&part, "\ntext"], true)), []);
+    assert!(!kinds(&multipart(&["\ntext", &format!("\n{noise}")], true)).is_empty());
+}
+
+/// `message` with a hole from `start` to `end`.
+fn with_hole(message: &[u8], start: usize, end: usize) -> Evidence {
+    let mut checks = Checks::new(Claims { size: Some(message.len() as u64), crlf: None });
+    checks.feed(&message[..start]);
+    checks.hole(Span::new(start as u64, (end - start) as u64), FaultKind::ReadError, Some(5));
+    checks.feed(&message[end..]);
+    checks.finish().0
+}
+
+#[test]
+fn a_hole_makes_unknown_and_not_broken() {
+    let part = format!("Content-Transfer-Encoding: base64\n\n{}", base64_lines(40));
+    let message = multipart(&[&part, "\ntext"], true);
+    for start in (0..message.len() - 600).step_by(7) {
+        let evidence = with_hole(&message, start, start + 512);
+        assert_eq!(evidence.verdict(), Verdict::Unreadable);
+        assert_eq!(evidence.get(Check::NativeSize), Outcome::Pass);
+        let others = evidence.faults().iter().filter(|fault| fault.check != Check::Read);
+        assert_eq!(others.count(), 0, "hole at {start}: {evidence:?}");
+        assert_eq!(evidence.get(Check::Encoding), Outcome::Unknown);
+        assert_eq!(evidence.faults()[0].errno, Some(5));
+    }
+}
+
+#[test]
+fn what_is_proven_beside_a_hole_stays() {
+    let mut message = [b"From: a\n\n".as_slice(), &b"text\n".repeat(900)].concat();
+    message[3000..3100].fill(0);
+    let evidence = with_hole(&message, 512, 1024);
+    assert!(evidence.faults().iter().any(|fault| fault.kind == FaultKind::NulRun));
+    assert_eq!(evidence.get(Check::Header), Outcome::Pass);
+    assert_eq!(evidence.get(Check::Mime), Outcome::Absent);
+    assert_eq!(with_hole(&message, 4, 60).get(Check::Header), Outcome::Unknown);
+}
+
+#[test]
+fn opaque_content_is_only_read() {
+    let mut checks = Checks::opaque(Claims { size: Some(99), crlf: None });
+    checks.feed(b"CRYPTED\x03\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let (evidence, envelope) = checks.finish();
+    assert_eq!((evidence.verdict(), envelope), (Verdict::Undetermined, None));
+    assert!(evidence.opaque && evidence.faults().is_empty());
+    assert_eq!(evidence.get(Check::Read), Outcome::Pass);
+}
+
+/// Text made of what the checks look for, in any order.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<Vec<u8>> = vec![
+        b"From: a@b\n".to_vec(),
+        b"Message-ID: <x@y>\r\n".to_vec(),
+        b"Content-Type: multipart/mixed; boundary=bb\n".to_vec(),
+        b"Content-Type: multipart/report;\n\tboundary=\"b\"\n".to_vec(),
+        b"Content-Type: message/rfc822\n\n".to_vec(),
+        b"Content-Transfer-Encoding: base64\n\n".to_vec(),
+        b"Content-Transfer-Encoding: quoted-printable\n\n".to_vec(),
+        b"Content-Transfer-Encoding: binary\n\n".to_vec(),
+        b"\n--bb\n".to_vec(),
+        b"\n--b\r\n".to_vec(),
+        b"\n--bb--\n".to_vec(),
+        b"--b--".to_vec(),
+        b"\n-".to_vec(),
+        b"\n".to_vec(),
+        b"\r\n".to_vec(),
+        b"=3D=3D=3D=3D=3D=X".to_vec(),
+        b"QQ==\n".to_vec(),
+        b"some words here\n".to_vec(),
+        base64_lines(2).into_bytes(),
+        vec![0; 3],
+        vec![0; 20],
+        vec![0xFF; 70],
+        vec![1; 150],
+        vec![b'-'; 1300],
+    ];
+    let piece = prop::sample::select(pieces);
+    prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn windows_do_not_matter(message in message(), sizes in prop::collection::vec(1usize..90, 1..6)) {
+        let claims = Claims { size: Some(700), crlf: Some(800) };
+        prop_assert_eq!(judged(&message, claims, &[1 << 20]), judged(&message, claims, &sizes));
+    }
+
+    #[test]
+    fn blame_lies_within_the_message(message in message()) {
+        for fault in evidence(&message).faults() {
+            prop_assert!(fault.span.end() <= message.len() as u64, "{:?}", fault);
+        }
+    }
+
+    #[test]
+    fn any_bytes_and_any_hole_have_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..700), hole in 0usize..700) {
+        let start = hole.min(bytes.len());
+        let end = (start + 64).min(bytes.len());
+        with_hole(&bytes, start, end);
+        evidence(&bytes);
+    }
+}
