@@ -16,3 +16,5 @@ mod seccomp;
 pub mod signals;
 pub mod slots;
 pub mod users;
+#[cfg(test)]
+pub mod simfs;
