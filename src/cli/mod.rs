@@ -1,1 +1,6 @@
-//! cli
+//! The command line: arguments, settings, screens, one file per command.
+//!
+//! The only module that knows a terminal, the environment and the configuration file.
+
+pub mod args;
+pub mod values;
