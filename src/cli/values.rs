@@ -6,6 +6,7 @@
 use crate::model::Stamp;
 use jiff::tz::TimeZone;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -147,6 +148,16 @@ pub enum Undecided {
     Folder,
 }
 
+impl fmt::Display for Undecided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Undecided::Report => "report",
+            Undecided::Restore => "restore",
+            Undecided::Folder => "folder",
+        })
+    }
+}
+
 impl FromStr for Undecided {
     type Err = BadValue;
 
@@ -181,6 +192,21 @@ impl FromStr for Owner {
         let bad = || BadValue::Owner(text.to_owned());
         let (user, group) = text.split_once(':').ok_or_else(bad)?;
         Ok(Owner { user: id(user).ok_or_else(bad)?, group: id(group).ok_or_else(bad)? })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Id::Number(number) => number.fmt(f),
+            Id::Name(name) => f.write_str(name),
+        }
     }
 }
 

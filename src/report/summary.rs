@@ -20,6 +20,8 @@ pub struct Origin {
     pub plan: Option<String>,
     /// Other options that a repeated command must keep (`--accounts`, `--undecided` ...), as typed.
     pub options: Vec<String>,
+    /// Options that every next command must keep (`--state`, `--catalog`, `--config`), as typed.
+    pub general: Vec<String>,
     /// `--apply` was given.
     pub applied: bool,
     /// The run that an undo takes back.
@@ -221,6 +223,12 @@ fn next(command: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) -> Ve
         let command = format!("mailmend accept {} --reason TEXT", quote(&origin.run));
         steps.push((command, "records as final what no source can give back"));
     }
+    for (command, _) in steps.iter_mut().filter(|(command, _)| command.starts_with("mailmend ")) {
+        for option in &origin.general {
+            command.push(' ');
+            command.push_str(&quote(option));
+        }
+    }
     steps
 }
 
@@ -327,6 +335,9 @@ Exit 12       damage, loss or undecided messages remain; not everything could be
         let options = vec!["--accounts".into(), "*@example.org".into()];
         let with = plain("audit", &tally, &Origin { options, ..origin() });
         assert!(with.contains("repair /var/vmail --accounts '*@example.org' --from '/backup/daily.*'\n"), "{with}");
+        let general = vec!["--state".into(), "/s t".into()];
+        let elsewhere = plain("audit", &tally, &Origin { general, ..origin() });
+        assert!(elsewhere.contains("--from '/backup/daily.*' --state '/s t'\n"), "{elsewhere}");
         let saved = summary("audit", &tally, 1.0, Some("p.jsonl"), &origin(), Style::default());
         assert!(saved.contains("mailmend repair /var/vmail --plan p.jsonl\n"), "{saved}");
     }
