@@ -5,6 +5,7 @@
 use super::args;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use std::collections::BTreeMap;
 
 /// A heading and its paragraphs. One with a tab
 /// is `term<TAB>text`.
@@ -91,8 +92,8 @@ const FILES: Section = (
 const ENVIRONMENT: Section = (
     "ENVIRONMENT",
     &[
-        "MAILMEND_*\tValues for the options that name such a variable. Options win over variables, variables over \
-         the configuration file.",
+        "Options win over variables, variables over the configuration file. An option that may be repeated takes one \
+         value from its variable.",
         "STATE_DIRECTORY\tThe state folder, as systemd sets it.",
         "XDG_STATE_HOME, HOME\tWhere the state folder of other users than root is.",
         "NO_COLOR\tNo colours, whatever its value, unless it is empty.",
@@ -171,6 +172,28 @@ fn has_commands(command: &clap::Command) -> bool {
     command.get_subcommands().any(|sub| !sub.is_hide_set())
 }
 
+/// Every variable of an option, with the option.
+fn variables() -> BTreeMap<String, String> {
+    fn walk(command: &clap::Command, found: &mut BTreeMap<String, String>) {
+        for argument in command.get_arguments() {
+            if let (Some(variable), Some(long)) = (argument.get_env(), argument.get_long()) {
+                found.insert(variable.to_string_lossy().into_owned(), format!("--{long}"));
+            }
+        }
+        command.get_subcommands().for_each(|sub| walk(sub, found));
+    }
+    let mut found = BTreeMap::new();
+    walk(&args::command(), &mut found);
+    found
+}
+
+/// A term and what it means.
+fn definition(roff: &mut Roff, term: &str, text: &str) {
+    roff.control("TP", []);
+    roff.text([bold(term)]);
+    roff.text([roman(text)]);
+}
+
 fn extra(name: &str, after_help: &str) -> Roff {
     let mut roff = Roff::new();
     if let Some((_, examples)) = after_help.split_once("Examples:\n") {
@@ -185,16 +208,15 @@ fn extra(name: &str, after_help: &str) -> Roff {
         roff.control("SH", [heading]);
         for paragraph in paragraphs {
             match paragraph.split_once('\t') {
-                Some((term, text)) => {
-                    roff.control("TP", []);
-                    roff.text([bold(term)]);
-                    roff.text([roman(text)]);
-                }
+                Some((term, text)) => definition(&mut roff, term, text),
                 None => {
                     roff.control("PP", []);
                     roff.text([roman(*paragraph)]);
                 }
             }
+        }
+        if heading == ENVIRONMENT.0 {
+            variables().iter().for_each(|(variable, option)| definition(&mut roff, variable, option));
         }
     }
     roff

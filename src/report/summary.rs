@@ -173,53 +173,24 @@ fn parts(counts: &[(u64, &str)]) -> String {
     some.join(", ")
 }
 
-/// What to type next, each with what it does.
-fn next(command: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) -> Vec<(String, &'static str)> {
-    let mut steps = Vec::new();
+/// A command and what it does.
+type Advice = (String, &'static str);
+
+/// What to type next.
+fn next(command: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) -> Vec<Advice> {
     let remains = tally.harmed() > tally.repaired + tally.companions_repaired;
     let store = origin.store.as_deref().map(quote);
-    match (command, store) {
+    let mut steps = match (command, &store) {
         _ if tally.interrupted => {
-            steps.push(("the same command again".to_owned(), "goes on; what is done is not done twice"));
+            vec![("the same command again".to_owned(), "goes on; what is done is not done twice")]
         }
-        ("undo", _) if !origin.applied => {
-            if let Some(run) = &origin.undoes {
-                steps.push((format!("mailmend undo {} --apply", quote(run)), "takes the repair back"));
-            }
-        }
-        ("repair", Some(store)) if !origin.applied => {
-            if tally.repairable > 0 {
-                let command = format!("mailmend repair {store}{} --apply", repeated(origin));
-                steps.push((command, "does what stands above; 'mailmend undo' can take it back"));
-            }
-        }
-        ("repair", Some(store)) => {
-            if tally.repaired + tally.companions_repaired > 0 {
-                steps.push((format!("mailmend audit {store}"), "checks the result"));
-                steps.push((
-                    format!("mailmend undo {}", quote(&origin.run)),
-                    "shows what taking the repair back would do",
-                ));
-            }
-        }
-        ("audit" | "verify", Some(store)) if remains => match (plan, origin.from.is_empty()) {
-            (Some(plan), _) if tally.repairable > 0 => {
-                let command = format!("mailmend repair {store} --plan {}", quote(plan));
-                steps.push((command, "shows the plan again; with --apply it is done"));
-            }
-            (_, false) if tally.repairable > 0 => {
-                let command = format!("mailmend repair {store}{}", repeated(origin));
-                steps.push((command, "shows the plan; with --apply it is done"));
-            }
-            (_, true) => {
-                let command = format!("mailmend repair {store} --from BACKUP");
-                steps.push((command, "shows what a replica or backup can put back; changes nothing"));
-            }
-            (_, false) => {}
-        },
-        _ => {}
-    }
-    if tally.harmed() > tally.repairable && (!origin.from.is_empty() || origin.applied) && remains {
+        ("undo", _) => after_undo(origin),
+        ("repair", Some(store)) => after_repair(store, tally, origin),
+        ("audit" | "verify", Some(store)) if remains => after_audit(store, tally, plan, origin),
+        _ => Vec::new(),
+    };
+    let searched = !origin.from.is_empty() || origin.plan.is_some();
+    if searched && remains && tally.harmed() > tally.repairable {
         let command = format!("mailmend accept {} --reason TEXT", quote(&origin.run));
         steps.push((command, "records as final what no source can give back"));
     }
@@ -230,6 +201,49 @@ fn next(command: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) -> Ve
         }
     }
     steps
+}
+
+fn after_undo(origin: &Origin) -> Vec<Advice> {
+    match &origin.undoes {
+        Some(run) if !origin.applied => {
+            vec![(format!("mailmend undo {} --apply", quote(run)), "takes the repair back")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn after_repair(store: &str, tally: &Tally, origin: &Origin) -> Vec<Advice> {
+    if !origin.applied && tally.repairable > 0 {
+        let command = format!("mailmend repair {store}{} --apply", repeated(origin));
+        return vec![(command, "does what stands above; 'mailmend undo' can take it back")];
+    }
+    if !origin.applied || tally.repaired + tally.companions_repaired == 0 {
+        return Vec::new();
+    }
+    let into = origin.options.iter().skip_while(|option| *option != "--into").nth(1);
+    let result = into.map_or_else(|| store.to_owned(), |folder| quote(folder));
+    vec![
+        (format!("mailmend audit {result}"), "checks the result"),
+        (format!("mailmend undo {}", quote(&origin.run)), "shows what taking the repair back would do"),
+    ]
+}
+
+fn after_audit(store: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) -> Vec<Advice> {
+    match plan {
+        Some(plan) if tally.repairable > 0 => {
+            let command = format!("mailmend repair {store} --plan {}", quote(plan));
+            vec![(command, "shows the plan again; with --apply it is done")]
+        }
+        _ if origin.from.is_empty() => {
+            let command = format!("mailmend repair {store} --from BACKUP");
+            vec![(command, "shows what a replica or backup can put back; changes nothing")]
+        }
+        _ if tally.repairable > 0 => {
+            let command = format!("mailmend repair {store}{}", repeated(origin));
+            vec![(command, "shows the plan; with --apply it is done")]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The options that lead to the same plan again.
