@@ -95,7 +95,7 @@ fn banned_words_stand_nowhere_but_where_they_belong() {
         for (rule, words, exempt) in &rules {
             let printing = rule.starts_with("printing");
             let source = if printing { &outside_tests } else { &source };
-            for word in words.iter().filter(|_| !exempt(&source.name) && !(printing && is_test)) {
+            for word in words.iter().filter(|_| !(exempt(&source.name) || printing && is_test)) {
                 offences.extend(source.lines_with(word).map(|line| format!("{}:{line}: {rule}: {word}", source.name)));
             }
         }

@@ -11,8 +11,9 @@ use crate::model::tally::Tally;
 use crate::report::summary::{Origin, summary};
 use crate::report::text::{self, Style};
 use crate::report::{json, words};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -53,18 +54,21 @@ impl Look {
 }
 
 /// What the final block needs to name the next commands. `run` is empty for commands that make none.
-pub fn origin(cli: &Cli, run: &str) -> Origin {
+pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
     let mut origin = Origin { run: run.to_owned(), general: general(cli), ..Origin::default() };
     match &cli.command {
         Command::Audit(audit) => {
             origin.store = only(&audit.stores);
             origin.from = typed(&audit.from);
+            let found = audit.stores.iter().any(|store| !settings.store(&store.path).from.is_empty());
+            origin.configured = audit.from.is_empty() && found;
             origin.options = reading(&audit.reading, audit.undecided);
         }
         Command::Repair(repair) => {
             origin.store = Some(lossy(&repair.store.given));
             origin.from = typed(&repair.from);
             origin.plan = repair.plan.as_ref().map(lossy);
+            origin.configured = repair.from.is_empty() && repair.plan.is_none();
             origin.applied = repair.apply;
             origin.options = reading(&repair.reading, repair.undecided);
             origin.options.extend(option("--owner", repair.owner.as_ref().map(ToString::to_string)));
@@ -307,12 +311,15 @@ fn new_bar(phase: Phase) -> ProgressBar {
 }
 
 fn draw(bar: &ProgressBar, done: u64, total: u64, bytes: u64) {
-    const KNOWN: &str = "{prefix:>9} [{wide_bar:.dim}] {human_pos}/{human_len}  {per_sec:.0}  {msg}  ETA {eta}";
-    const UNKNOWN: &str = "{prefix:>9} {spinner} {human_pos}  {per_sec:.0}  {msg}";
+    const KNOWN: &str = "{prefix:>9} [{wide_bar}] {human_pos}/{human_len}  {rate}  {msg}  ETA {eta}";
+    const UNKNOWN: &str = "{prefix:>9} {spinner} {human_pos}  {rate}  {msg}";
     if bar.length().unwrap_or(0) != total || bar.position() == 0 {
         let template = if total > 0 { KNOWN } else { UNKNOWN };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+                write!(text, "{}/s", words::number(state.per_sec().round() as u64)).ok();
+            };
+            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         }
         if total > 0 {
             bar.set_length(total);

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::cli::args::parse;
+use crate::cli::config::Environment;
+use crate::cli::config_file::File;
 use crate::model::Verdict;
 use std::sync::{Arc, Mutex};
 
@@ -144,7 +146,16 @@ fn json_progress_comes_once_a_second_and_the_summary_last() {
 fn the_next_command_repeats_what_was_typed() {
     let line = "mailmend repair /m --from n=/b* --accounts a* --since 2026-03-01 --into /r --owner vmail:5000 \
                 --undecided folder --state /s";
-    let origin = origin(&parse(line.split_whitespace()).unwrap(), "r1");
+    let cli = parse(line.split_whitespace()).unwrap();
+    let env = Environment { root: true, ..Environment::default() };
+    let settings = |cli: &Cli| {
+        let file = File::parse("[store.\"/m\"]\nfrom = \"/b\"").unwrap();
+        Settings::resolve(cli, &env, file, None).unwrap()
+    };
+    let plain = parse(["mailmend", "audit", "/m"]).unwrap();
+    assert!(super::origin(&plain, &settings(&plain), "r1").configured);
+    let origin = super::origin(&cli, &settings(&cli), "r1");
+    assert!(!origin.configured);
     assert_eq!((origin.store.as_deref(), &origin.from[..]), (Some("/m"), &["n=/b*".to_owned()][..]));
     assert_eq!(
         origin.options.join(" "),

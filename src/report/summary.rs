@@ -16,6 +16,8 @@ pub struct Origin {
     pub store: Option<String>,
     /// Every `--from` as typed.
     pub from: Vec<String>,
+    /// The sources stand in the configuration file: a next command need not name any.
+    pub configured: bool,
     /// `--plan` as typed.
     pub plan: Option<String>,
     /// Other options that a repeated command must keep (`--accounts`, `--undecided` ...), as typed.
@@ -189,7 +191,7 @@ fn next(command: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) -> Ve
         ("audit" | "verify", Some(store)) if remains => after_audit(store, tally, plan, origin),
         _ => Vec::new(),
     };
-    let searched = !origin.from.is_empty() || origin.plan.is_some();
+    let searched = !origin.from.is_empty() || origin.configured || origin.plan.is_some();
     if searched && remains && tally.harmed() > tally.repairable {
         let command = format!("mailmend accept {} --reason TEXT", quote(&origin.run));
         steps.push((command, "records as final what no source can give back"));
@@ -234,8 +236,8 @@ fn after_audit(store: &str, tally: &Tally, plan: Option<&str>, origin: &Origin) 
             let command = format!("mailmend repair {store} --plan {}", quote(plan));
             vec![(command, "shows the plan again; with --apply it is done")]
         }
-        _ if origin.from.is_empty() => {
-            let command = format!("mailmend repair {store} --from BACKUP");
+        _ if origin.from.is_empty() && !origin.configured => {
+            let command = format!("mailmend repair {store}{} --from BACKUP", repeated(origin));
             vec![(command, "shows what a replica or backup can put back; changes nothing")]
         }
         _ if tally.repairable > 0 => {
@@ -349,6 +351,8 @@ Exit 12       damage, loss or undecided messages remain; not everything could be
         let options = vec!["--accounts".into(), "*@example.org".into()];
         let with = plain("audit", &tally, &Origin { options, ..origin() });
         assert!(with.contains("repair /var/vmail --accounts '*@example.org' --from '/backup/daily.*'\n"), "{with}");
+        let configured = plain("audit", &tally, &Origin { from: Vec::new(), configured: true, ..origin() });
+        assert!(configured.contains("Next          mailmend repair /var/vmail\n"), "{configured}");
         let general = vec!["--state".into(), "/s t".into()];
         let elsewhere = plain("audit", &tally, &Origin { general, ..origin() });
         assert!(elsewhere.contains("--from '/backup/daily.*' --state '/s t'\n"), "{elsewhere}");
