@@ -1,1 +1,11 @@
-//! report
+//! What people and programs read: rows in, text out.
+//!
+//! Pure. May import only `model`, and may not print, draw, read a clock or know a terminal.
+
+pub mod base64;
+pub mod json;
+pub mod plan_text;
+pub mod sanitise;
+pub mod summary;
+pub mod text;
+pub mod words;

@@ -1,0 +1,279 @@
+//! Settings: what the command line, the environment and the configuration file say together, in that order,
+//! and the defaults that depend on who runs on which machine.
+//!
+//! [`Settings::resolve`] is pure; [`Settings::load`] reads the environment and the two files. May not write.
+
+use super::args::{Cli, Command, Exit, Reading};
+use super::config_file::{File, StoreKeys};
+use super::values::{Owner, Spec, Undecided};
+use crate::model::Stamp;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Read if it exists.
+pub const DEFAULT_CONFIG: &str = "/etc/mailmend.toml";
+
+/// What the process was started in, as far as defaults depend on it. (`MAILMEND_*` belongs to the options.)
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Environment {
+    pub root: bool,
+    pub state_directory: Option<OsString>,
+    pub xdg_state_home: Option<OsString>,
+    pub home: Option<OsString>,
+}
+
+impl Environment {
+    /// This process's.
+    pub fn current() -> Environment {
+        Environment {
+            root: rustix::process::geteuid().is_root(),
+            state_directory: std::env::var_os("STATE_DIRECTORY"),
+            xdg_state_home: std::env::var_os("XDG_STATE_HOME"),
+            home: std::env::var_os("HOME"),
+        }
+    }
+
+    /// Where runs, journals and the catalog are kept by default.
+    fn state(&self) -> Option<PathBuf> {
+        let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+        // systemd separates several folders by colons; the first is ours.
+        let given = self.state_directory.as_ref().and_then(|value| std::env::split_paths(value).next());
+        if let Some(path) = given.and_then(absolute) {
+            return Some(path);
+        }
+        if self.root {
+            return Some("/var/lib/mailmend".into());
+        }
+        let xdg = self.xdg_state_home.as_ref().map(PathBuf::from).and_then(absolute);
+        let home = || self.home.as_ref().map(|home| Path::new(home).join(".local/state")).and_then(absolute);
+        xdg.or_else(home).map(|state| state.join("mailmend"))
+    }
+}
+
+/// Which part of a store is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Patterns as given; empty without any.
+    pub accounts: Vec<String>,
+    /// Names of `--accounts-file`.
+    pub listed: Option<BTreeSet<String>>,
+    /// Patterns as given; empty without any.
+    pub mailboxes: Vec<String>,
+    pub since: Option<Stamp>,
+    account_globs: GlobSet,
+    mailbox_globs: GlobSet,
+}
+
+impl Selection {
+    fn new(
+        accounts: Vec<String>,
+        listed: Option<BTreeSet<String>>,
+        mailboxes: Vec<String>,
+        since: Option<Stamp>,
+    ) -> Result<Selection, Exit> {
+        let (account_globs, mailbox_globs) = (globs(&accounts)?, globs(&mailboxes)?);
+        Ok(Selection { accounts, listed, mailboxes, since, account_globs, mailbox_globs })
+    }
+
+    /// Whether nothing is left out.
+    pub fn is_all(&self) -> bool {
+        self.accounts.is_empty() && self.listed.is_none() && self.mailboxes.is_empty() && self.since.is_none()
+    }
+
+    /// Whether the account of this name is looked at.
+    pub fn account(&self, name: &str) -> bool {
+        let all = self.accounts.is_empty() && self.listed.is_none();
+        all || self.account_globs.is_match(name) || self.listed.as_ref().is_some_and(|listed| listed.contains(name))
+    }
+
+    /// Whether the mailbox of this name is looked at.
+    pub fn mailbox(&self, name: &str) -> bool {
+        self.mailboxes.is_empty() || self.mailbox_globs.is_match(name)
+    }
+}
+
+/// A `*` crosses `/`: `Archive*` means the mailboxes below, too.
+fn globs(patterns: &[String]) -> Result<GlobSet, Exit> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern).build();
+        set.add(glob.map_err(|error| Exit::usage(format!("'{pattern}' is no pattern: {}", error.kind())))?);
+    }
+    set.build().map_err(|error| Exit::usage(error.to_string()))
+}
+
+/// What holds for one store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreSettings {
+    /// In the order of trust.
+    pub from: Vec<Spec>,
+    pub undecided: Undecided,
+    pub layout: Option<String>,
+    /// `None`: the reader's own default.
+    pub read_timeout: Option<Duration>,
+    pub owner: Option<Owner>,
+    /// `None`: beside the store.
+    pub quarantine: Option<PathBuf>,
+    pub deep: bool,
+}
+
+/// Everything settled.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: u8,
+    /// `None`: what devices and processors like.
+    pub threads: Option<usize>,
+    pub state: PathBuf,
+    pub catalog: PathBuf,
+    pub selection: Selection,
+    /// The configuration file that was read.
+    pub config: Option<PathBuf>,
+    /// Of the command line.
+    given: StoreKeys,
+    file: File,
+}
+
+impl Settings {
+    /// Reads environment, configuration file and account list, and settles.
+    pub fn load(cli: &Cli) -> Result<Settings, Exit> {
+        let (config, file) = read_config(cli.global.config.as_deref())?;
+        let listed = match accounts_file(cli, &file) {
+            Some(path) => Some(read_accounts(&path)?),
+            None => None,
+        };
+        let settings = Settings::resolve(cli, &Environment::current(), file, listed)?;
+        Ok(Settings { config, ..settings })
+    }
+
+    /// The pure part: command line (with `MAILMEND_*`) over file over defaults.
+    pub fn resolve(
+        cli: &Cli,
+        env: &Environment,
+        file: File,
+        listed: Option<BTreeSet<String>>,
+    ) -> Result<Settings, Exit> {
+        let global = &cli.global;
+        let select = cli.command.select().cloned().unwrap_or_default();
+        let state = global.state.clone().or_else(|| file.state.clone()).or_else(|| env.state());
+        let state = state.ok_or_else(|| Exit::usage("no state folder: HOME is not set; give --state DIR"))?;
+        let or_file = |given: Vec<String>, file: &Option<Vec<String>>, narrower: bool| {
+            if given.is_empty() && !narrower { file.clone().unwrap_or_default() } else { given }
+        };
+        let accounts = or_file(select.accounts, &file.accounts, select.accounts_file.is_some());
+        let mailboxes = or_file(select.mailbox, &file.mailbox, false);
+        let settings = Settings {
+            json: global.json || file.json.unwrap_or(false),
+            quiet: global.quiet || file.quiet.unwrap_or(false),
+            verbose: if global.verbose > 0 { global.verbose } else { file.verbose.unwrap_or(0) },
+            threads: global.threads.or(file.threads).map(usize::from),
+            catalog: global
+                .catalog
+                .clone()
+                .or_else(|| file.catalog.clone())
+                .unwrap_or_else(|| state.join("catalog.db")),
+            state,
+            selection: Selection::new(accounts, listed, mailboxes, select.since)?,
+            config: None,
+            given: given(&cli.command),
+            file,
+        };
+        if let Command::Repair(repair) = &cli.command
+            && repair.plan.is_none()
+            && settings.store(&repair.store.path).from.is_empty()
+        {
+            return Err(Exit::usage("repair needs copies to restore from: --from SPEC, or --plan FILE"));
+        }
+        Ok(settings)
+    }
+
+    /// What holds for `store`: command line, then its table of the file, then the top of the file.
+    pub fn store(&self, store: &Path) -> StoreSettings {
+        let none = StoreKeys::default();
+        let path: PathBuf = store.components().collect();
+        let layers = [&self.given, self.file.stores.get(&path).unwrap_or(&none), &self.file.every];
+        fn first<T: Clone>(layers: &[&StoreKeys; 3], key: impl Fn(&StoreKeys) -> &Option<T>) -> Option<T> {
+            layers.iter().find_map(|layer| key(layer).clone())
+        }
+        StoreSettings {
+            from: first(&layers, |keys| &keys.from).unwrap_or_default(),
+            undecided: first(&layers, |keys| &keys.undecided).unwrap_or_default(),
+            layout: first(&layers, |keys| &keys.layout),
+            read_timeout: first(&layers, |keys| &keys.read_timeout),
+            owner: first(&layers, |keys| &keys.owner),
+            quarantine: first(&layers, |keys| &keys.quarantine),
+            deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
+        }
+    }
+}
+
+/// What the command line says about stores.
+fn given(command: &Command) -> StoreKeys {
+    let reading = |reading: &Reading| StoreKeys {
+        layout: reading.layout.clone(),
+        read_timeout: reading.read_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+        deep: reading.deep.then_some(true),
+        ..StoreKeys::default()
+    };
+    let some = |from: &[Spec]| (!from.is_empty()).then(|| from.to_vec());
+    match command {
+        Command::Audit(audit) => {
+            StoreKeys { from: some(&audit.from), undecided: audit.undecided, ..reading(&audit.reading) }
+        }
+        Command::Repair(repair) => StoreKeys {
+            from: some(&repair.from),
+            undecided: repair.undecided,
+            owner: repair.owner.clone(),
+            quarantine: repair.quarantine.clone(),
+            ..reading(&repair.reading)
+        },
+        Command::Verify(verify) => reading(&verify.reading),
+        _ => StoreKeys::default(),
+    }
+}
+
+/// The list that counts. A selection of accounts on the command line replaces the file's, never widens it.
+fn accounts_file(cli: &Cli, file: &File) -> Option<PathBuf> {
+    let select = cli.command.select()?;
+    match (&select.accounts_file, select.accounts.is_empty()) {
+        (Some(path), _) => Some(path.clone()),
+        (None, true) => file.accounts_file.clone(),
+        (None, false) => None,
+    }
+}
+
+/// Names, one a line; `#` starts a comment. A list without any name is a mistake, not "all".
+pub fn parse_accounts(text: &str) -> Result<BTreeSet<String>, String> {
+    let names: BTreeSet<String> = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or("").trim())
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() { Err("it names no account".into()) } else { Ok(names) }
+}
+
+fn read_accounts(path: &Path) -> Result<BTreeSet<String>, Exit> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    text.and_then(|text| parse_accounts(&text)).map_err(|what| Exit::usage(format!("{}: {what}", path.display())))
+}
+
+/// A file that was named must exist; the default one may be absent, but if it is there it must be read.
+fn read_config(given: Option<&Path>) -> Result<(Option<PathBuf>, File), Exit> {
+    let path = given.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let wrong = |what: String| Exit::usage(format!("{}: {what}", path.display()));
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((Some(path.to_owned()), File::parse(&text).map_err(wrong)?)),
+        Err(error) if given.is_none() && error.kind() == ErrorKind::NotFound => Ok((None, File::default())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,223 @@
+//! The man pages of the commands, from the same definitions as the help, with the sections that no option has.
+//!
+//! Only renders. `tests/man.rs` holds `man/` against it.
+
+use super::args;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use std::collections::BTreeMap;
+
+/// A heading and its paragraphs. One with a tab
+/// is `term<TAB>text`.
+type Section = (&'static str, &'static [&'static str]);
+
+const EXIT_STATUS: Section = (
+    "EXIT STATUS",
+    &[
+        "The numbers are or-ed, as those of fsck(8).",
+        "0\tAll whole.",
+        "1\tDamage was found, and all of it was repaired.",
+        "4\tDamage, loss or undecided messages remain (in a dry run: were found), or a step was held or met a conflict.",
+        "8\tSomething that should have been checked could not be, or mailmend itself failed.",
+        "16\tUsage or configuration error; nothing was done.",
+        "32\tInterrupted. The same command goes on where it was; nothing is done twice.",
+        "Suspect, deferred, presumed deleted and accepted messages set no bit.",
+    ],
+);
+
+const MACHINE_OUTPUT: Section = (
+    "MACHINE OUTPUT",
+    &[
+        "With --json, standard output carries one JSON object a line. Every line has \"schema\" (\"mailmend/1\"), \
+         \"run\" and \"type\". New keys may come; none changes its meaning. Times are RFC 3339 in UTC.",
+        "start\tcommand, store, sources [{name, time}]",
+        "finding\tOne message, folder or file that is not intact: subject, store, account, mailbox, key, uid, guid, \
+         path (relative to store), size, device, internal_date, verdict, missing, assurance, checks {name: outcome}, \
+         faults [{kind, offset, length, check, errno}], reason, envelope {message_id, from, date, subject}, action \
+         {kind, source, assurance, why}, accepted; after a repair outcome {kind, detail}, with kind one of done, \
+         failed, conflict, held, skipped. Bytes of names that are no UTF-8, control bytes and '%' are \
+         percent-escaped in path and key; path_raw and key_raw carry the very bytes in base64 then.",
+        "account\tAn account is finished: account, and the counters of the summary.",
+        "progress\tphase, done, total, bytes; at most once a second.",
+        "note\ttext: something to know that is no damage.",
+        "error\tSomething could not be done: path, what, hint.",
+        "summary\tAlways last: command, accounts, accounts_affected, mailboxes, messages, bytes, intact {plausible, \
+         consistent, corroborated, authenticated, identical}, suspect, damaged, unreadable, missing {lost, \
+         undecided}, deleted, moved, presumed_deleted, undetermined, not_checked, deferred, accepted, repairable, \
+         repaired, held, conflicts, failed, read_errors, companions_lost, companions_repaired, own_errors, \
+         interrupted, elapsed_s, plan, exit.",
+    ],
+);
+
+const VERDICTS: Section = (
+    "VERDICTS",
+    &[
+        "intact\tWhole, with an assurance: plausible (reads and parses clean), consistent (a size, GUID or checksum \
+         that the server recorded agrees), corroborated (equal copies on different file systems), authenticated (a \
+         DKIM body hash agrees), identical (equals what was recorded before).",
+        "suspect\tOdd, but nothing proves damage. Repaired only from a copy that is identical to what was recorded.",
+        "damaged\tBytes were lost or changed.",
+        "unreadable\tThe medium did not give every byte.",
+        "missing\tExpected and not there: lost (there is evidence of loss), undecided (nothing tells), deleted or moved \
+         by its owner, presumed deleted.",
+        "undetermined\tCould not be judged: encrypted, or a check could not finish.",
+    ],
+);
+
+const SAFETY: Section = (
+    "SAFETY",
+    &[
+        "Nothing changes mail without --apply. A whole message is never overwritten; bytes that a repair replaces, and \
+         copies that an undo takes out, go to quarantine, and the last known whole copy of a message is never purged.",
+        "An audit cannot write to a store even if it had a bug. As root, what reads the store runs in a mount namespace \
+         of its own in which the store is read-only. Otherwise it runs under Landlock, where the kernel has it. \
+         Landlock alone has gaps: times, modes, owners and extended attributes of files can still be changed under it. \
+         Where neither is to be had, the report says so.",
+        "Mail, file names, plans and catalogs count as written by strangers: symbolic links are not followed below the \
+         account, paths in plans are validated again beneath STORE, and nothing that acts on a terminal is printed.",
+        "A repair takes one STORE. Quote patterns after --from, or the shell expands them.",
+    ],
+);
+
+const FILES: Section = (
+    "FILES",
+    &[
+        "/etc/mailmend.toml\tSettings, read if it exists; see mailmend.toml(5).",
+        "/var/lib/mailmend\tState folder of root: runs with their journals and plans, and the catalog. Otherwise \
+         $STATE_DIRECTORY, $XDG_STATE_HOME/mailmend or ~/.local/state/mailmend.",
+        "catalog.db\tIn the state folder: digests of every message, and what was seen when.",
+    ],
+);
+
+const ENVIRONMENT: Section = (
+    "ENVIRONMENT",
+    &[
+        "Options win over variables, variables over the configuration file. An option that may be repeated takes one \
+         value from its variable.",
+        "STATE_DIRECTORY\tThe state folder, as systemd sets it.",
+        "XDG_STATE_HOME, HOME\tWhere the state folder of other users than root is.",
+        "NO_COLOR\tNo colours, whatever its value, unless it is empty.",
+    ],
+);
+
+const SIGNALS: Section = (
+    "SIGNALS",
+    &[
+        "SIGINT, SIGTERM\tThe first finishes the step in hand, saves and ends with 32; a second ends at once.",
+        "SIGUSR1\tPrints how far the run is.",
+    ],
+);
+
+const SPEC: Section = (
+    "SOURCES",
+    &[
+        "A SPEC is [NAME[@TIME]=]LOCATION. LOCATION is a path to a store in any supported format, or a quoted pattern of \
+         snapshot folders ('/backup/daily.*'); {account} in it is replaced by the account. Paths below LOCATION match \
+         paths below STORE. The order of --from is the order of trust among otherwise equal copies.",
+        "TIME is when the content was taken. Without it the ISO date in the folder's name counts, else rsnapshot's \
+         number, else the folder's own time; it is printed with the plan.",
+        "NAME is letters, digits, '_', '.' and '-'. Write ./a=b for a folder of that name.",
+        "A STORE that is, contains or lies inside a source is refused.",
+    ],
+);
+
+const SEE_ALSO: Section = ("SEE ALSO", &["mailmend(1), mailmend.toml(5), mailmend-formats(7)"]);
+
+/// Every page: its file name and its text.
+pub fn pages() -> Vec<(String, String)> {
+    let mut root = args::command().term_width(100);
+    root.build();
+    let mut pages = Vec::new();
+    collect(&root, &mut pages);
+    pages
+}
+
+fn collect(command: &clap::Command, pages: &mut Vec<(String, String)>) {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    pages.push((format!("{name}.1"), page(command, &name)));
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        collect(sub, pages);
+    }
+}
+
+/// The sections that a page has besides those made from the definitions.
+fn sections(name: &str) -> Vec<Section> {
+    match name {
+        "mailmend" => vec![VERDICTS, EXIT_STATUS, MACHINE_OUTPUT, FILES, ENVIRONMENT, SIGNALS, SAFETY, SEE_ALSO],
+        "mailmend-audit" | "mailmend-repair" => vec![SPEC, VERDICTS, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-completions" => vec![SEE_ALSO],
+        _ => vec![EXIT_STATUS, SEE_ALSO],
+    }
+}
+
+fn page(command: &clap::Command, name: &str) -> String {
+    // Hidden arguments and the examples are rendered here, not by clap_mangen.
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let source = format!("mailmend {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).title(name.to_uppercase()).source(source).manual("mailmend");
+    let mut text = Vec::new();
+    let rendered = man
+        .render_title(&mut text)
+        .and_then(|()| man.render_name_section(&mut text))
+        .and_then(|()| man.render_synopsis_section(&mut text))
+        .and_then(|()| man.render_description_section(&mut text))
+        .and_then(|()| man.render_options_section(&mut text))
+        .and_then(|()| if has_commands(command) { man.render_subcommands_section(&mut text) } else { Ok(()) })
+        .and_then(|()| extra(name, &examples).to_writer(&mut text));
+    rendered.expect("writing to memory does not fail");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn has_commands(command: &clap::Command) -> bool {
+    command.get_subcommands().any(|sub| !sub.is_hide_set())
+}
+
+/// Every variable of an option, with the option.
+fn variables() -> BTreeMap<String, String> {
+    fn walk(command: &clap::Command, found: &mut BTreeMap<String, String>) {
+        for argument in command.get_arguments() {
+            if let (Some(variable), Some(long)) = (argument.get_env(), argument.get_long()) {
+                found.insert(variable.to_string_lossy().into_owned(), format!("--{long}"));
+            }
+        }
+        command.get_subcommands().for_each(|sub| walk(sub, found));
+    }
+    let mut found = BTreeMap::new();
+    walk(&args::command(), &mut found);
+    found
+}
+
+/// A term and what it means.
+fn definition(roff: &mut Roff, term: &str, text: &str) {
+    roff.control("TP", []);
+    roff.text([bold(term)]);
+    roff.text([roman(text)]);
+}
+
+fn extra(name: &str, after_help: &str) -> Roff {
+    let mut roff = Roff::new();
+    if let Some((_, examples)) = after_help.split_once("Examples:\n") {
+        roff.control("SH", ["EXAMPLES"]);
+        roff.control("nf", []);
+        for example in examples.lines() {
+            roff.text([roman(example.trim())]);
+        }
+        roff.control("fi", []);
+    }
+    for (heading, paragraphs) in sections(name) {
+        roff.control("SH", [heading]);
+        for paragraph in paragraphs {
+            match paragraph.split_once('\t') {
+                Some((term, text)) => definition(&mut roff, term, text),
+                None => {
+                    roff.control("PP", []);
+                    roff.text([roman(*paragraph)]);
+                }
+            }
+        }
+        if heading == ENVIRONMENT.0 {
+            variables().iter().for_each(|(variable, option)| definition(&mut roff, variable, option));
+        }
+    }
+    roff
+}
