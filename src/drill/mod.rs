@@ -13,6 +13,8 @@ pub mod disk;
 pub mod encode;
 pub mod mail;
 pub mod names;
+#[cfg(test)]
+mod oracle;
 pub mod scene;
 pub mod score;
 pub mod tool;
