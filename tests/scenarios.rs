@@ -1,0 +1,16 @@
+//! The main job, end to end, by the real binary: every promise of the recovery scenarios.
+//!
+//! Each test has a folder and a state of its own. Real mail is used where there is some.
+
+mod common;
+
+#[path = "scenarios/blank.rs"]
+mod blank;
+#[path = "scenarios/limits.rs"]
+mod limits;
+#[path = "scenarios/live.rs"]
+mod live;
+#[path = "scenarios/refusals.rs"]
+mod refusals;
+#[path = "scenarios/sources.rs"]
+mod sources;
