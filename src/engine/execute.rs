@@ -1,0 +1,361 @@
+//! Carries out a plan file or takes a run back, with lanes that deliver and lanes that prove.
+
+use super::account::EngineError;
+use super::lane::Settings;
+use super::lanes::Lanes;
+use super::planfile::{PlanError, PlanReader};
+use super::runs::{RunFolder, RunNote};
+use crate::apply::{self, Applied, Executor, FileLog, Prover, Stop, Supplied, Supply, SupplyError};
+use crate::model::event::{ActionSummary, Event, Finding, Observer, Phase, Subject};
+use crate::model::journal::Outcome;
+use crate::model::plan::{Action, Fingerprint, Location, Step};
+use crate::model::tally::Tally;
+use crate::model::wire::{ReadItem, ReadMode};
+use crate::model::{Digest, RelPath};
+use crate::sys::dir::Root;
+use crate::sys::fs::{Fs, Tree};
+use crate::sys::lock::Lock;
+use crate::sys::osfs::OsFs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What carrying out a plan needs.
+pub struct Execution<'a> {
+    pub run: String,
+    pub command: String,
+    pub folder: RunFolder,
+    pub plan: PathBuf,
+    /// The tree that targets lie in: the store, or the folder of `--into`.
+    pub base: PathBuf,
+    pub base_is_mailbox: bool,
+    /// The base is not the store that the plan was made for.
+    pub elsewhere: bool,
+    pub quarantine: Option<PathBuf>,
+    /// The state folder, for the lock.
+    pub state: PathBuf,
+    pub lane: Settings,
+    /// Bytes and files that the plan needs.
+    pub need: (u64, u64),
+    pub observer: &'a mut dyn Observer,
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// Delivers copies from the plan's sources.
+struct LaneSupply {
+    lanes: Lanes,
+    /// Lane and root of each source of the plan.
+    sources: Vec<(usize, u32)>,
+    store: (usize, u32),
+}
+
+impl Supply for LaneSupply {
+    fn fetch(&mut self, step: &Step, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Supplied, SupplyError> {
+        let Action::Restore { from, stored_as, .. } = &step.action else {
+            return Err(SupplyError("the step fetches nothing".to_owned()));
+        };
+        let known = match from.source {
+            Some(number) => self.sources.get(number as usize).copied(),
+            None => Some(self.store),
+        };
+        let (lane, root) = known.ok_or_else(|| SupplyError("the plan names a source that it does not list".to_owned()))?;
+        let fetched = self.lanes.lanes[lane].fetch(root, &from.path, Some(*stored_as), sink);
+        match fetched.map_err(|e| SupplyError(e.to_string()))? {
+            Ok(fetched) => Ok(Supplied { digest: fetched.digest, length: fetched.length, xattrs: fetched.xattrs }),
+            Err(trouble) => Err(SupplyError(format!("cannot {} {}: {}", trouble.operation, from.path, trouble.detail))),
+        }
+    }
+}
+
+/// Reads files of the target again, from the medium where it can be had.
+struct LaneProver {
+    lanes: Lanes,
+    base: (usize, u32),
+    quarantine: (usize, u32),
+}
+
+impl LaneProver {
+    fn start(base: &Path, quarantine: &Path, settings: &Settings) -> Result<LaneProver, EngineError> {
+        let lanes = Lanes::start(&[(base.to_owned(), false), (quarantine.to_owned(), false)], settings)?;
+        let place = |n| lanes.of_spec(n).next().map(|p| (p.lane, p.root));
+        match (place(0), place(1)) {
+            (Some(base), Some(quarantine)) => Ok(LaneProver { lanes, base, quarantine }),
+            _ => Err(EngineError::Refused(format!("cannot read {} again after writing", base.display()))),
+        }
+    }
+}
+
+impl Prover for LaneProver {
+    fn digest(&mut self, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String> {
+        let (lane, root) = if tree == Tree::Base { self.base } else { self.quarantine };
+        let item = ReadItem {
+            id: 0,
+            root,
+            path: path.clone(),
+            mode: ReadMode::Digest,
+            expected: None,
+            size_claim: None,
+            crlf_claim: None,
+            envelope: false,
+            medium: true,
+        };
+        let facts = self.lanes.lanes[lane].read_one(item).map_err(|t| format!("cannot {}: {}", t.operation, t.detail))?;
+        facts.digest.map(|digest| (digest, facts.length)).ok_or_else(|| "not all of it could be read again".to_owned())
+    }
+}
+
+/// Carries out the plan and reports every step.
+///
+/// # Errors
+/// What keeps the run from working at all. Steps that fail are in the tally.
+pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
+    let reader = PlanReader::open(&call.plan)?;
+    let mut supply = supply(&reader, &call.lane)?;
+    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
+    let _lock = lock(&call.state, &call.base)?;
+    let note = RunNote {
+        run: call.run.clone(),
+        command: call.command.clone(),
+        base: call.base.clone(),
+        quarantine: quarantine.clone(),
+        undoes: None,
+    };
+    call.folder.write_note(&note)?;
+    let fs = open_fs(&call.base, &quarantine)?;
+    enough_space(&fs, call.need)?;
+    let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
+    let mut log = FileLog::open(&call.folder.journal()).map_err(super::job::state_error("cannot open", &call.folder.journal()))?;
+    let mut options = apply::Options::new(&call.run, &text(&call.base), &text(&quarantine));
+    options.interrupt = call.stop;
+    let elsewhere = call.elsewhere;
+    let mut tally = Tally::default();
+    let store = reader.header.store.clone();
+    let (observer, total) = (call.observer, call.need.1);
+    let mut done = 0;
+    let mut bytes = 0;
+    let mut steps = reader.map(|step| ready(step, elsewhere));
+    let executor = Executor::new(&fs, &mut log, &mut supply, &mut prover, options);
+    let applied = executor.run(&mut steps, &mut |step, outcome, detail| {
+        done += 1;
+        if let Action::Restore { length, .. } = &step.action {
+            bytes += length;
+        }
+        count(&mut tally, step, outcome);
+        observer.event(Event::Progress { phase: Phase::Repair, done, total: total.max(done), bytes });
+        if let Some(finding) = finding(step, &store, outcome, detail) {
+            observer.event(Event::Finding(Box::new(finding)));
+        }
+    })?;
+    stopped(&applied, &mut tally, observer);
+    Ok((tally, applied))
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn supply(reader: &PlanReader, settings: &Settings) -> Result<LaneSupply, EngineError> {
+    let path = |text: &str| -> Result<PathBuf, EngineError> {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = crate::model::path::unescape(text);
+        let path = bytes.map(|b| PathBuf::from(std::ffi::OsString::from_vec(b))).filter(|p| p.is_absolute());
+        path.ok_or_else(|| EngineError::Usage(format!("the plan names a path that is none: {text}")))
+    };
+    let mut paths = vec![(path(&reader.header.store)?, false)];
+    for source in &reader.header.sources {
+        paths.push((path(&source.path)?, false));
+    }
+    let lanes = Lanes::start(&paths, settings)?;
+    if let Some((spec, trouble)) = lanes.troubles.first() {
+        let name = reader.header.sources.get(spec.wrapping_sub(1)).map_or("the store", |s| s.name.as_str());
+        let path = crate::model::path::escape(&trouble.path);
+        return Err(EngineError::Usage(format!("{name}: cannot open {path}: {}", trouble.detail)));
+    }
+    let place = |n| lanes.of_spec(n).next().map(|p| (p.lane, p.root)).unwrap_or_default();
+    let sources = (1..paths.len()).map(place).collect();
+    Ok(LaneSupply { store: place(0), sources, lanes })
+}
+
+fn open_fs(base: &Path, quarantine: &Path) -> Result<OsFs, EngineError> {
+    let open = |path: &Path| Root::open(path).map_err(super::job::state_error("cannot open", path));
+    OsFs::new(open(base)?, open(quarantine)?).map_err(super::job::state_error("cannot open", base))
+}
+
+/// One writer at a time on one tree.
+fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
+    let folder = state.join("locks");
+    std::fs::create_dir_all(&folder).map_err(super::job::state_error("cannot make", &folder))?;
+    let name = Digest::of(base.as_os_str().as_encoded_bytes()).to_string();
+    Lock::exclusive(&folder.join(&name[..32])).map_err(|e| EngineError::Refused(format!("{}: {e}", base.display())))
+}
+
+fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
+    let (bytes, files) = fs.free().map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
+    let wanted = need.0.saturating_add(crate::model::limits::FREE_RESERVE.min(need.0));
+    if bytes < wanted || files < need.1 {
+        return Err(EngineError::Refused(format!(
+            "too little space on the target: the plan needs {} MiB and {} files, free are {} MiB and {} files; nothing was written",
+            wanted.div_ceil(1 << 20),
+            need.1,
+            bytes >> 20,
+            files
+        )));
+    }
+    Ok(())
+}
+
+/// A step as it is executed: checked again, and turned to the other place where the store is left alone.
+fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String> {
+    let mut step = step.map_err(|e| e.to_string())?;
+    crate::store::maildir::target::permitted(&step)?;
+    if elsewhere {
+        step.before = Fingerprint::Nothing;
+        if let Action::Rename { from, inode, content, length } = &step.action {
+            step.action = Action::Restore {
+                from: Location { source: None, path: from.clone() },
+                stored_as: crate::model::Encoding::Plain,
+                attrs: crate::model::Attrs {
+                    uid: inode.uid,
+                    gid: inode.gid,
+                    mode: inode.mode & 0o666,
+                    mtime: inode.mtime,
+                    xattrs: Vec::new(),
+                },
+                content: *content,
+                length: *length,
+            };
+        }
+    }
+    Ok(step)
+}
+
+fn count(tally: &mut Tally, step: &Step, outcome: Outcome) {
+    let folder = matches!(step.action, Action::MakeFolder { .. });
+    match outcome {
+        Outcome::Done | Outcome::Already if folder => {}
+        Outcome::Done | Outcome::Already if step.key.is_some() => tally.repaired += 1,
+        Outcome::Done | Outcome::Already => tally.companions_repaired += 1,
+        Outcome::Failed => tally.failed += 1,
+        Outcome::Conflict => tally.conflicts += 1,
+        Outcome::Held => tally.held += 1,
+        Outcome::Skipped => {}
+    }
+}
+
+/// Tells why a run stopped before its end, and counts what it left.
+fn stopped(applied: &Applied, tally: &mut Tally, observer: &mut dyn Observer) {
+    match &applied.stop {
+        Some(Stop::Interrupted) => tally.interrupted = true,
+        Some(Stop::FileSystem(words)) => {
+            tally.failed += applied.left.max(1);
+            observer.event(Event::Error { path: String::new(), what: words.clone(), hint: None });
+        }
+        None => {}
+    }
+}
+
+/// The finding of a step that was executed; folders are told only where they fail.
+pub fn finding(step: &Step, store: &str, outcome: Outcome, detail: &str) -> Option<Finding> {
+    let folder = matches!(step.action, Action::MakeFolder { .. });
+    if folder && matches!(outcome, Outcome::Done | Outcome::Already) {
+        return None;
+    }
+    let subject = match (&step.key, folder) {
+        (Some(_), _) => Subject::Message,
+        (None, true) => Subject::Folder,
+        (None, false) => Subject::Companion,
+    };
+    let details = &step.details;
+    Some(Finding {
+        subject,
+        store: store.to_owned(),
+        account: step.account.clone(),
+        mailbox: step.mailbox.clone(),
+        key: step.key.clone(),
+        uid: None,
+        guid: None,
+        path: step.target.clone(),
+        size: details.size,
+        device: details.device.clone(),
+        internal_date: details.internal_date,
+        verdict: step.verdict,
+        checks: details.evidence.as_ref().map(super::harm::checks).unwrap_or_default(),
+        faults: details.evidence.as_ref().map(|e| e.faults().to_vec()).unwrap_or_default(),
+        reason: details.reason.clone(),
+        envelope: details.envelope.clone(),
+        action: Some(ActionSummary {
+            kind: step.action.name().to_owned(),
+            source: details.source.clone(),
+            assurance: step.assurance,
+            why: step.why.clone(),
+        }),
+        outcome: Some((outcome, detail.to_owned())),
+        accepted: false,
+    })
+}
+
+/// What taking a run back needs.
+pub struct Undoing<'a> {
+    pub run: String,
+    pub state: PathBuf,
+    pub undone: RunNote,
+    pub observer: &'a mut dyn Observer,
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// Takes a run back.
+///
+/// # Errors
+/// What keeps it from working at all. Steps that fail are in the tally.
+pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
+    let note = &call.undone;
+    let _lock = lock(&call.state, &note.base)?;
+    let fs = open_fs(&note.base, &note.quarantine)?;
+    let folder = RunFolder::create(&call.state, &call.run)?;
+    let old = RunFolder::named(&call.state, &note.run)?.journal();
+    let mut undone = FileLog::open(&old).map_err(super::job::state_error("cannot open", &old))?;
+    folder.write_note(&RunNote {
+        run: call.run.clone(),
+        command: "undo".to_owned(),
+        base: note.base.clone(),
+        quarantine: note.quarantine.clone(),
+        undoes: Some(note.run.clone()),
+    })?;
+    let mut log = FileLog::open(&folder.journal()).map_err(super::job::state_error("cannot open", &folder.journal()))?;
+    let mut options = apply::Options::new(&call.run, &text(&note.base), &text(&note.quarantine));
+    options.interrupt = call.stop;
+    let mut tally = Tally::default();
+    let store = text(&note.base);
+    let observer = call.observer;
+    let mut done = 0;
+    let applied = apply::undo(&fs, &mut undone, &mut log, &options, &mut |step, outcome, detail| {
+        done += 1;
+        count(&mut tally, step, outcome);
+        observer.event(Event::Progress { phase: Phase::Undo, done, total: done, bytes: 0 });
+        if let Some(finding) = finding(step, &store, outcome, detail) {
+            observer.event(Event::Finding(Box::new(finding)));
+        }
+    })?;
+    if applied.damaged_lines > 0 {
+        tally.own_errors += applied.damaged_lines;
+        let what = format!("{} line(s) of the journal are damaged: what they told of was not taken back", applied.damaged_lines);
+        observer.event(Event::Error { path: old.display().to_string(), what, hint: None });
+    }
+    stopped(&applied, &mut tally, observer);
+    Ok((tally, applied))
+}
+
+/// A prover for the folder of one run's slots, for `quarantine purge`.
+///
+/// # Errors
+/// When no lane can be started.
+pub fn prover(base: &Path, quarantine: &Path, settings: &Settings) -> Result<impl Prover + use<>, EngineError> {
+    LaneProver::start(base, quarantine, settings)
+}
+
+/// The file system of one run's slots, for `quarantine`.
+///
+/// # Errors
+/// Where either tree cannot be opened.
+pub fn quarantine_fs(note: &RunNote) -> Result<OsFs, EngineError> {
+    open_fs(&note.base, &note.quarantine)
+}
