@@ -291,7 +291,7 @@ impl Mime {
     }
 
     /// Whether this is the mail of senders that open one part, end it with a line and never close anything:
-    /// 44 of 52 unclosed multiparts in real mail. What was cut off ends within a line, or at a sector's edge.
+    /// 44 of the 51 unclosed multiparts in the corpus. What was cut off ends within a line, or at a sector's edge.
     /// The structure is then no witness for the message, nor against it.
     fn never_closes(&self, end: u64) -> bool {
         let [level] = self.levels.as_slice() else { return false };
