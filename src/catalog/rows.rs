@@ -218,8 +218,16 @@ impl<'r, 's> Cells<'r, 's> {
 }
 
 /// Codes of `message.encoding`, by position.
-const ENCODINGS: [Encoding; 7] =
-    [Encoding::Plain, Encoding::Gzip, Encoding::Zstd, Encoding::Bzip2, Encoding::Xz, Encoding::Lz4, Encoding::Crypted];
+const ENCODINGS: [Encoding; 8] = [
+    Encoding::Plain,
+    Encoding::Gzip,
+    Encoding::Zstd,
+    Encoding::Bzip2,
+    Encoding::Xz,
+    Encoding::Lz4,
+    Encoding::Crypted,
+    Encoding::Lz4Dovecot,
+];
 
 /// Codes of `message.state`, by position. 1 to 4 are open harm (the index `message_harmed`).
 const STATES: [State; 8] = [
@@ -242,6 +250,7 @@ pub(super) fn encoding_code(encoding: Encoding) -> i64 {
         Encoding::Xz => 4,
         Encoding::Lz4 => 5,
         Encoding::Crypted => 6,
+        Encoding::Lz4Dovecot => 7,
     }
 }
 

@@ -9,14 +9,18 @@ use crate::store::maildir::{self, SUBFOLDERS};
 use std::collections::HashSet;
 
 /// Folders that are known to be there or that the plan makes already.
-#[derive(Default)]
 pub struct Folders {
     settled: HashSet<RelPath>,
     /// The result goes to another, empty place: every folder has to be made.
-    pub elsewhere: bool,
+    elsewhere: bool,
 }
 
 impl Folders {
+    /// `elsewhere`: the result goes to another, empty place, where every folder has to be made.
+    pub fn new(elsewhere: bool) -> Folders {
+        Folders { settled: HashSet::new(), elsewhere }
+    }
+
     /// Plans a mailbox's folder with `cur`, `new` and `tmp`, and all that lies above them, as far as they are missing.
     pub fn need(&mut self, job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], mailbox: &RelPath) -> Result<(), EngineError> {
         if self.settled.contains(mailbox) {

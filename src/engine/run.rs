@@ -317,7 +317,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
         }
     }
     from_sources(job, &mut accounts, listed)?;
-    let mut folders = Folders { elsewhere, ..Folders::default() };
+    let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
     for (dir, mailboxes) in accounts {
         let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };

@@ -72,7 +72,8 @@ fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Resul
     touched.sort_unstable();
     touched.dedup();
     for m in touched {
-        let fresh = job.store_lane().list(job.store.root, &mailboxes[m].dir.clone(), false)?;
+        let root = job.store.root;
+        let fresh = job.store_lane().list(root, &mailboxes[m].dir, false)?;
         for at in unsteady.iter().filter(|at| at.mailbox == m) {
             let key = name::key(&mailboxes[m].listing.entries[at.entry].name);
             let now = fresh.entries.iter().find(|e| account::is_message(e) && name::key(&e.name) == key).cloned();

@@ -9,7 +9,7 @@ use crate::model::message::{CopyFacts, Encoding};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
 use crate::model::{Digest, RelPath, Span, Stat};
 use crate::read::{self, Medium, Piece, Sequential};
-use crate::store::codec;
+use crate::store::codec::{self, Failure};
 use crate::sys::attr;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::{ALIGN, AlignedBuf};
@@ -62,7 +62,7 @@ impl Subject<'_> {
     fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
         // A whole aligned page: reads past the cache take nothing less.
         let known = Medium::read_at(&self.file, &mut buffer[..ALIGN], 0).unwrap_or(0);
-        let encoding = codec::detect(&buffer[..known.min(16)]);
+        let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
         match encoding {
             Encoding::Plain | Encoding::Crypted => Ok(self.plain(encoding, buffer)),
             // Decoders read in pieces of their own size, which O_DIRECT refuses.
@@ -84,7 +84,7 @@ impl Subject<'_> {
 
     fn checks(&self, encoding: Encoding) -> Checks {
         match encoding {
-            Encoding::Crypted => Checks::opaque(),
+            Encoding::Crypted => Checks::opaque(self.claims()),
             _ => Checks::new(self.claims()),
         }
     }
@@ -200,9 +200,10 @@ impl Subject<'_> {
 
     fn decoding_failed(&self, error: &io::Error, stored_bytes: u64, evidence: &mut Evidence) {
         let rest = Span::new(stored_bytes, self.stat.size.saturating_sub(stored_bytes));
-        if codec::is_limit(error) {
+        let failure = codec::failure(error);
+        if failure == Failure::TooLarge {
             evidence.set(Check::NativeHash, Outcome::Unknown);
-        } else if error.raw_os_error().is_some() {
+        } else if failure == Failure::Medium {
             let kind = FaultKind::ReadError;
             evidence.blame(Fault { check: Check::Read, kind, span: rest, errno: error.raw_os_error() });
         } else {
@@ -295,7 +296,7 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let file = root.open_file(path).map_err(|e| fail("open", e))?;
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
-    let mut magic = [0; 16];
+    let mut magic = [0; codec::DETECT];
     let known = Medium::read_at(&file, &mut magic, 0).map_err(|e| fail("read", e))?;
     Ok((file, stat, codec::detect(&magic[..known])))
 }

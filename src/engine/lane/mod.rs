@@ -380,7 +380,7 @@ impl Lane {
                 }
                 if let Err(error) = self.send(&Request::Read { items: batch }) {
                     flight.give_up(&error, each);
-                    for item in items.by_ref() {
+                    while let Some(item) = items.next() {
                         each(item.clone(), Err(gone(&item, &error)));
                     }
                     return;
