@@ -38,6 +38,7 @@ fn two_hundred_thousand_rows() {
     timed("recording the same ones again", 8.0, &mut || {
         catalog.record_mailbox(store, &update(at(2)), &mut (0..ROWS).map(|n| row(n, at(2)))).unwrap();
     });
+    catalog.sync().unwrap();
     println!("{} bytes a message", catalog.size_bytes().unwrap() / ROWS);
     let own: i64 =
         catalog.conn.query_row("SELECT count(*) FROM message WHERE verified IS NOT NULL", [], |r| r.get(0)).unwrap();
