@@ -138,7 +138,7 @@ fn runs_and_findings() {
         tally: Some(tally),
     };
     let other = catalog.begin_run("R2", "drill", None, at(30)).unwrap();
-    assert_eq!(catalog.find_run("R1").unwrap(), [row.clone()]);
+    assert_eq!(catalog.find_run("R1").unwrap(), std::slice::from_ref(&row));
     assert_eq!(catalog.latest_run(store).unwrap(), Some(row.clone()));
     assert_eq!(catalog.runs(Some(store), 5).unwrap(), [row]);
     assert_eq!(catalog.runs(None, 1).unwrap()[0].id, other);
