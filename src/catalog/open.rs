@@ -31,10 +31,11 @@ pub(super) fn read_write(path: &Path) -> Inner<Catalog> {
     sniff(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | common_flags();
     let conn = Connection::open_with_flags(&path, flags)?;
-    prepare(&conn)?;
+    // SQLite opens what it may not write for reading, without saying so.
     if conn.is_readonly("main")? {
         return Err(Fail::Other(Kind::ReadOnly, "the file cannot be written".into()));
     }
+    prepare(&conn)?;
     choose_journal(&conn, &path)?;
     Ok(Catalog { conn, path })
 }
@@ -271,10 +272,10 @@ fn publish(temporary: &Path, path: &Path) -> Inner<()> {
     folder.sync_all().map_err(Fail::os("cannot sync its folder"))
 }
 
-/// Merges the write-ahead log into the file; both are synced. A reader that holds an old state keeps part
-/// of the merging for later, but not the sync of the log.
+/// Merges the write-ahead log into the file, syncs both and empties the log, so that the file alone can be
+/// read on a disk that went read-only. A reader that holds an old state keeps part of it for later.
 pub(super) fn checkpoint(conn: &Connection) -> Inner<()> {
-    conn.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))?;
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(())
 }
 
