@@ -6,8 +6,7 @@
 use super::args::{Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
 use super::values::{Owner, Spec, Undecided};
-use crate::model::Stamp;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use crate::engine::selection::Selection;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -52,58 +51,6 @@ impl Environment {
         let home = || self.home.as_ref().map(|home| Path::new(home).join(".local/state")).and_then(absolute);
         xdg.or_else(home).map(|state| state.join("mailmend"))
     }
-}
-
-/// Which part of a store is looked at.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// Patterns as given; empty without any.
-    pub accounts: Vec<String>,
-    /// Names of `--accounts-file`.
-    pub listed: Option<BTreeSet<String>>,
-    /// Patterns as given; empty without any.
-    pub mailboxes: Vec<String>,
-    pub since: Option<Stamp>,
-    account_globs: GlobSet,
-    mailbox_globs: GlobSet,
-}
-
-impl Selection {
-    fn new(
-        accounts: Vec<String>,
-        listed: Option<BTreeSet<String>>,
-        mailboxes: Vec<String>,
-        since: Option<Stamp>,
-    ) -> Result<Selection, Exit> {
-        let (account_globs, mailbox_globs) = (globs(&accounts)?, globs(&mailboxes)?);
-        Ok(Selection { accounts, listed, mailboxes, since, account_globs, mailbox_globs })
-    }
-
-    /// Whether nothing is left out.
-    pub fn is_all(&self) -> bool {
-        self.accounts.is_empty() && self.listed.is_none() && self.mailboxes.is_empty() && self.since.is_none()
-    }
-
-    /// Whether the account of this name is looked at.
-    pub fn account(&self, name: &str) -> bool {
-        let all = self.accounts.is_empty() && self.listed.is_none();
-        all || self.account_globs.is_match(name) || self.listed.as_ref().is_some_and(|listed| listed.contains(name))
-    }
-
-    /// Whether the mailbox of this name is looked at.
-    pub fn mailbox(&self, name: &str) -> bool {
-        self.mailboxes.is_empty() || self.mailbox_globs.is_match(name)
-    }
-}
-
-/// A `*` crosses `/`: `Archive*` means the mailboxes below, too.
-fn globs(patterns: &[String]) -> Result<GlobSet, Exit> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = GlobBuilder::new(pattern).build();
-        set.add(glob.map_err(|error| Exit::usage(format!("'{pattern}' is no pattern: {}", error.kind())))?);
-    }
-    set.build().map_err(|error| Exit::usage(error.to_string()))
 }
 
 /// What holds for one store.
@@ -178,7 +125,7 @@ impl Settings {
                 .or_else(|| file.catalog.clone())
                 .unwrap_or_else(|| state.join("catalog.db")),
             state,
-            selection: Selection::new(accounts, listed, mailboxes, select.since)?,
+            selection: Selection::new(accounts, listed, mailboxes, select.since).map_err(Exit::usage)?,
             config: None,
             given: given(&cli.command),
             file,

@@ -2,10 +2,62 @@
 //!
 //! The only module that knows a terminal, the environment and the configuration file.
 
+pub mod accept;
 pub mod args;
 pub mod complete;
 pub mod config;
 pub mod config_file;
+pub mod drill;
 pub mod man;
+pub mod quarantine;
+pub mod repair;
+pub mod scan;
 pub mod screen;
+pub mod session;
+pub mod status;
+pub mod undo;
 pub mod values;
+
+use args::{Cli, Command, Exit};
+use session::Session;
+use std::io::Write;
+
+/// Runs the program; returns its exit status.
+pub fn main() -> u8 {
+    let cli = match args::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.print(),
+    };
+    match &cli.command {
+        // A lane has no terminal to complain to: its parent sees the socket close.
+        Command::Lane => u8::from(crate::engine::lane::lane_main().is_err()) * 8,
+        Command::Completions(completions) => {
+            // A closed pipe is the reader's decision.
+            std::io::stdout().write_all(&complete::script(completions.shell)).ok();
+            0
+        }
+        _ => run(&cli).unwrap_or_else(|exit| exit.print()),
+    }
+}
+
+fn run(cli: &Cli) -> Result<u8, Exit> {
+    let mut session = Session::open(cli)?;
+    let result = match &cli.command {
+        Command::Audit(_) | Command::Verify(_) => scan::run(&mut session, cli),
+        Command::Repair(repair) => repair::run(&mut session, repair),
+        Command::Undo(undo) => undo::run(&mut session, undo),
+        Command::Status(status) => status::run(&mut session, status),
+        Command::Quarantine(quarantine) => quarantine::run(&mut session, quarantine),
+        Command::Accept(accept) => accept::run(&mut session, accept),
+        Command::Drill(drill) => drill::run(&mut session, drill),
+        Command::Completions(_) | Command::Lane => Ok(0),
+    };
+    let status = result.map_err(session::exit_of)?;
+    match session.screen.failure() {
+        Some(error) => {
+            Exit { status: 8, text: format!("error: cannot write the report: {error}\n") }.print();
+            Ok(status | 8)
+        }
+        None => Ok(status),
+    }
+}

@@ -401,6 +401,13 @@ impl Screen {
         }
     }
 
+    /// One JSON object of a command; text mode drops it.
+    pub fn emit(&mut self, value: &serde_json::Value) {
+        if let Screen::Json(screen) = self {
+            screen.out.put(&format!("{}\n", crate::report::sanitise::json(value.to_string())));
+        }
+    }
+
     /// Whoever read standard output went away: no error.
     pub fn broken_pipe(&self) -> bool {
         self.out().broken_pipe()

@@ -24,7 +24,7 @@ pub struct Shape {
 pub fn shape(job: &Job<'_>, mailboxes: &[Mailbox]) -> Shape {
     let empty = |m: &Mailbox| m.complete() && m.messages().next().is_none() && m.companions().next().is_none();
     Shape {
-        blank: job.options.select.is_everything() && mailboxes.iter().all(empty),
+        blank: job.options.select.whole_accounts() && mailboxes.iter().all(empty),
         listed: mailboxes.iter().filter_map(|m| m.row.as_ref()?.listed).max(),
     }
 }

@@ -141,7 +141,7 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
         }
         count(&mut tally, step, outcome);
         observer.event(Event::Progress { phase: Phase::Repair, done, total: total.max(done), bytes });
-        if let Some(finding) = finding(step, &store, outcome, detail) {
+        if let Some(finding) = finding(step, &store, Some((outcome, detail))) {
             observer.event(Event::Finding(Box::new(finding)));
         }
     })?;
@@ -254,9 +254,9 @@ fn stopped(applied: &Applied, tally: &mut Tally, observer: &mut dyn Observer) {
 }
 
 /// The finding of a step that was executed; folders are told only where they fail.
-pub fn finding(step: &Step, store: &str, outcome: Outcome, detail: &str) -> Option<Finding> {
+pub fn finding(step: &Step, store: &str, outcome: Option<(Outcome, &str)>) -> Option<Finding> {
     let folder = matches!(step.action, Action::MakeFolder { .. });
-    if folder && matches!(outcome, Outcome::Done | Outcome::Already) {
+    if folder && matches!(outcome, None | Some((Outcome::Done | Outcome::Already, _))) {
         return None;
     }
     let subject = match (&step.key, folder) {
@@ -288,7 +288,7 @@ pub fn finding(step: &Step, store: &str, outcome: Outcome, detail: &str) -> Opti
             assurance: step.assurance,
             why: step.why.clone(),
         }),
-        outcome: Some((outcome, detail.to_owned())),
+        outcome: outcome.map(|(outcome, detail)| (outcome, detail.to_owned())),
         accepted: false,
     })
 }
@@ -330,8 +330,10 @@ pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
     let applied = apply::undo(&fs, &mut undone, &mut log, &options, &mut |step, outcome, detail| {
         done += 1;
         count(&mut tally, step, outcome);
+        // Taking a repair back heals nothing.
+        tally.put_back += std::mem::take(&mut tally.repaired) + std::mem::take(&mut tally.companions_repaired);
         observer.event(Event::Progress { phase: Phase::Undo, done, total: done, bytes: 0 });
-        if let Some(finding) = finding(step, &store, outcome, detail) {
+        if let Some(finding) = finding(step, &store, Some((outcome, detail))) {
             observer.event(Event::Finding(Box::new(finding)));
         }
     })?;

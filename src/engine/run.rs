@@ -321,7 +321,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
     let empty = accounts.is_empty();
     for (dir, mailboxes) in accounts {
         let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };
-        if !job.options.select.account(&account.name, &account.dir) {
+        if !job.options.select.account_at(&account.name, &account.dir) {
             continue;
         }
         if job.stopped() {

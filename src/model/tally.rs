@@ -29,6 +29,8 @@ pub struct Tally {
     /// Of the damaged, unreadable and missing: a step of the plan would heal it.
     pub repairable: u64,
     pub repaired: u64,
+    /// Changes of an earlier run that an undo took back; no healing, so no exit status.
+    pub put_back: u64,
     pub held: u64,
     pub conflicts: u64,
     pub failed: u64,
@@ -80,7 +82,7 @@ impl Tally {
             ($($name:ident)*) => { $(self.$name = join(self.$name, other.$name);)* };
         }
         fields!(accounts accounts_affected mailboxes messages bytes suspect damaged unreadable lost undecided deleted
-            moved presumed_deleted undetermined not_checked deferred accepted repairable repaired held conflicts failed
+            moved presumed_deleted undetermined not_checked deferred accepted repairable repaired put_back held conflicts failed
             read_errors companions_lost companions_repaired own_errors);
     }
 

@@ -155,9 +155,9 @@ fn mended(block: &mut Block, command: &str, tally: &Tally, applied: bool) {
         let total = number(tally.harmed());
         block.line("Repairable", &format!("{} of {total}; nothing was changed", number(tally.repairable)));
     }
-    let word = if command == "undo" { "put back" } else { "repaired" };
     let outcomes = parts(&[
-        (done, word),
+        (done, "repaired"),
+        (tally.put_back, "put back"),
         (tally.held, "held (right, but not now)"),
         (tally.conflicts, "left alone because they changed since"),
         (tally.failed, "failed"),

@@ -1,0 +1,180 @@
+//! `repair`: plan, print the plan, and with `--apply` execute it.
+
+use super::args::Repair;
+use super::scan::refuse_existing;
+use super::session::{Session, check_store, spec};
+use crate::engine::account::EngineError;
+use crate::engine::execute::{self, Execution};
+use crate::engine::job::Mode;
+use crate::engine::planfile::{self, PlanReader};
+use crate::engine::run::{Invocation, Scanned, scan_stores};
+use crate::engine::runs::RunFolder;
+use crate::model::event::{Event, Observer};
+use crate::model::path;
+use crate::model::plan::{Action, Step};
+use crate::model::tally::Tally;
+use anyhow::Context;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is to be executed, and where.
+struct Planned {
+    tally: Tally,
+    plan: PathBuf,
+    /// Canonical path of the store.
+    store: PathBuf,
+    /// Bytes, files, steps that change anything.
+    need: (u64, u64, u64),
+    store_errors: u64,
+}
+
+/// Runs the command; returns the exit status.
+pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
+    let settings = session.settings.store(&repair.store.path);
+    check_store(&repair.store, &settings)?;
+    if let Some(path) = &repair.save_plan {
+        refuse_existing(path)?;
+    }
+    let folder = RunFolder::create(&session.settings.state, &session.run)?;
+    let mut planned = match &repair.plan {
+        Some(file) => from_file(session, repair, file)?,
+        None => scan(session, repair, &folder)?,
+    };
+    if let Some(path) = &repair.save_plan {
+        copy_plan(&planned.plan, path)?;
+    }
+    let shown = repair.save_plan.as_ref().or(repair.plan.as_ref()).unwrap_or(&planned.plan).display().to_string();
+    let works = planned.need.2 > 0 && !planned.tally.interrupted;
+    if repair.apply && works {
+        let done = apply(session, repair, folder, &planned)?;
+        planned.tally.add(&done);
+    } else if !repair.apply && planned.need.2 == 0 && repair.save_plan.is_none() && repair.plan.is_none() {
+        // Nothing to do leaves nothing behind.
+        fs::remove_dir_all(&folder.path).ok();
+    }
+    let status = planned.tally.exit();
+    session.screen.event(Event::Summary {
+        command: "repair".to_owned(),
+        tally: Box::new(planned.tally),
+        elapsed_s: session.elapsed(),
+        plan: works.then_some(shown),
+    });
+    Ok(status)
+}
+
+/// Scans the store and writes the plan into the run's folder.
+fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::Result<Planned> {
+    let settings = session.settings.store(&repair.store.path);
+    let (mut catalog, record) = session.catalog(false)?;
+    let mut options = session.options(Mode::Repair, &settings)?;
+    options.hold_findings = repair.apply;
+    let (run, lane) = (session.run.clone(), session.lane(&settings));
+    let stores = vec![repair.store.path.clone()];
+    let sources = settings.from.iter().map(spec).collect();
+    let (plan, elsewhere) = (Some(folder.plan()), repair.into.is_some());
+    let catalog = catalog.as_mut();
+    let scanned: Scanned = session.with(|observer, stop, describe| {
+        scan_stores(Invocation { run, stores, sources, options, lane, catalog, record, observer, stop, describe, plan, elsewhere })
+    })?;
+    let store = scanned.store.ok_or_else(|| EngineError::Refused("the store was not opened".to_owned()))?;
+    let mut tally = scanned.tally;
+    tally.own_errors += u64::from(!record);
+    Ok(Planned { tally, plan: folder.plan(), store: store.path, need: scanned.need, store_errors: scanned.store_errors })
+}
+
+/// Checks a plan file and shows its steps.
+fn from_file(session: &mut Session, repair: &Repair, file: &Path) -> anyhow::Result<Planned> {
+    let (header, _) = planfile::check(file).map_err(EngineError::from)?;
+    let store = fs::canonicalize(&repair.store.path)
+        .map_err(|e| EngineError::Usage(format!("cannot open {}: {e}", repair.store.path.display())))?;
+    if path::escape(store.as_os_str().as_encoded_bytes()) != header.store {
+        let text = format!("the plan {} is for {}, not for {}", file.display(), header.store, store.display());
+        return Err(EngineError::Usage(text).into());
+    }
+    let (command, text) = ("repair".to_owned(), header.store.clone());
+    let sources = header.sources.iter().map(|s| (s.name.clone(), s.time)).collect();
+    session.screen.event(Event::Start { command, store: text, sources });
+    let mut planned =
+        Planned { tally: Tally::default(), plan: file.to_owned(), store, need: (0, 0, 0), store_errors: 0 };
+    for step in PlanReader::open(file).map_err(EngineError::from)? {
+        let step = step.map_err(EngineError::from)?;
+        count(&mut planned, &step);
+        if !repair.apply
+            && let Some(finding) = execute::finding(&step, &header.store, None)
+        {
+            session.screen.event(Event::Finding(Box::new(finding)));
+        }
+    }
+    Ok(planned)
+}
+
+fn count(planned: &mut Planned, step: &Step) {
+    let (bytes, files, writing) = &mut planned.need;
+    *writing += u64::from(step.action.writes());
+    if let Action::Restore { length, .. } = &step.action {
+        *bytes = bytes.saturating_add(length.checked_next_multiple_of(4096).unwrap_or(*length));
+        *files += 1;
+    }
+    match (&step.key, &step.action) {
+        (_, Action::MakeFolder { .. }) => return,
+        (Some(_), _) => planned.tally.count(step.verdict),
+        (None, _) => planned.tally.companions_lost += 1,
+    }
+    planned.tally.repairable += u64::from(step.action.writes());
+}
+
+fn copy_plan(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copy = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;
+        std::io::copy(&mut fs::File::open(from)?, &mut file)?;
+        file.sync_all()
+    };
+    copy().with_context(|| format!("cannot write the plan to {}", to.display()))
+}
+
+/// Executes the plan.
+fn apply(session: &mut Session, repair: &Repair, folder: RunFolder, planned: &Planned) -> anyhow::Result<Tally> {
+    if planned.store_errors > 0 && !repair.write_to_sick_device && repair.into.is_none() {
+        let text = format!(
+            "the store's device returned {} read error(s) in this run: writing to it may lose what is left. \
+             Write the result elsewhere with --into DIR, or insist with --write-to-sick-device; nothing was written",
+            planned.store_errors
+        );
+        return Err(EngineError::Refused(text).into());
+    }
+    let base = match &repair.into {
+        Some(dir) => elsewhere(dir, &planned.store)?,
+        None => planned.store.clone(),
+    };
+    let settings = session.settings.store(&repair.store.path);
+    let (run, state, lane) = (session.run.clone(), session.settings.state.clone(), session.lane(&settings));
+    let (plan, need) = (planned.plan.clone(), (planned.need.0, planned.need.1));
+    let (tally, _) = session.with(|observer, stop, _| {
+        execute::execute(Execution {
+            run,
+            command: "repair".to_owned(),
+            folder,
+            plan,
+            base_is_mailbox: base.join("cur").is_dir(),
+            base,
+            elsewhere: repair.into.is_some(),
+            quarantine: settings.quarantine,
+            state,
+            lane,
+            need,
+            observer,
+            stop,
+        })
+    })?;
+    Ok(tally)
+}
+
+/// The folder of `--into`, made where it is not there. It may not touch the store.
+fn elsewhere(dir: &Path, store: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let dir = fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+    if dir.starts_with(store) || store.starts_with(&dir) {
+        return Err(EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display())).into());
+    }
+    Ok(dir)
+}

@@ -1,0 +1,191 @@
+//! What every command starts with: settings, screen, signals, state folder, catalog, the name of the run.
+
+use super::args::{Cli, Exit, USAGE};
+use super::config::{Settings, StoreSettings};
+use super::screen::{self, Screen};
+use super::values::{Id, Owner, Spec, StoreArg, Undecided};
+use crate::catalog::{self, Catalog};
+use crate::engine::account::EngineError;
+use crate::engine::job::{Mode, Options};
+use crate::engine::lane;
+use crate::model::event::{Event, Finding, Observer};
+use crate::report::{json, sanitise};
+use crate::sys::clock;
+use crate::sys::signals::Signals;
+use crate::sys::users::Users;
+use crate::{plan, source};
+use anyhow::Context;
+use std::time::{Duration, Instant};
+
+/// How long a read may take before its file is given up.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One command from its start to its exit status.
+pub struct Session {
+    pub settings: Settings,
+    pub screen: Screen,
+    pub signals: Signals,
+    pub run: String,
+    pub began: Instant,
+}
+
+impl Session {
+    /// # Errors
+    /// Usage and configuration errors.
+    pub fn open(cli: &Cli) -> Result<Session, Exit> {
+        let settings = Settings::load(cli)?;
+        let fail = |error: std::io::Error| Exit { status: 8, text: format!("error: {error}\n") };
+        let run = clock::run_id(clock::now()).map_err(fail)?;
+        let screen = Screen::standard(&settings, screen::origin(cli, &settings, &run));
+        let signals = Signals::install().map_err(fail)?;
+        Ok(Session { settings, screen, signals, run, began: Instant::now() })
+    }
+
+    /// How lanes are run for a store.
+    pub fn lane(&self, store: &StoreSettings) -> lane::Settings {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        lane::Settings {
+            readers: self.settings.threads.unwrap_or(cores.clamp(2, 16)),
+            read_timeout: store.read_timeout.unwrap_or(READ_TIMEOUT),
+            in_process: false,
+            without_openat2: false,
+        }
+    }
+
+    /// The engine's options for a store.
+    pub fn options(&self, mode: Mode, store: &StoreSettings) -> anyhow::Result<Options> {
+        Ok(Options {
+            mode,
+            deep: store.deep,
+            undecided: match store.undecided {
+                Undecided::Report => plan::Undecided::Report,
+                Undecided::Restore => plan::Undecided::Restore,
+                Undecided::Folder => plan::Undecided::Folder,
+            },
+            owner: store.owner.as_ref().map(owner).transpose()?,
+            select: self.settings.selection.clone(),
+            hold_findings: false,
+        })
+    }
+
+    /// The catalog, made where there is none. A command that can do without records goes on read-only or
+    /// without a catalog where the state folder cannot be written, and says so.
+    ///
+    /// # Errors
+    /// A catalog that is there and cannot be trusted.
+    pub fn catalog(&mut self, must_record: bool) -> anyhow::Result<(Option<Catalog>, bool)> {
+        let path = self.settings.catalog.clone();
+        let error = match Catalog::open(&path) {
+            Ok(catalog) => return Ok((Some(catalog), true)),
+            Err(error) => error,
+        };
+        let unwritable = matches!(error.kind, catalog::Kind::Full | catalog::Kind::ReadOnly | catalog::Kind::Io);
+        if must_record || !unwritable {
+            return Err(error.into());
+        }
+        let what = format!("cannot record this run: {error}");
+        self.screen.event(Event::Error { path: String::new(), what, hint: Some(error.hint().to_owned()) });
+        match Catalog::open_existing_read_only(&path) {
+            Ok(catalog) => Ok((catalog, false)),
+            Err(error) if matches!(error.kind, catalog::Kind::Full | catalog::Kind::ReadOnly | catalog::Kind::Io) => {
+                Ok((None, false))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs `work` with everything that a run borrows from the session.
+    pub fn with<T>(&mut self, work: impl FnOnce(&mut dyn Observer, &dyn Fn() -> bool, &dyn Fn(&Finding) -> String) -> T) -> T {
+        let run = self.run.clone();
+        let describe = move |finding: &Finding| json::line(&run, &Event::Finding(Box::new(finding.clone())));
+        let signals = self.signals.clone();
+        let stop = move || signals.stopped();
+        let mut poked = Poked { screen: &mut self.screen, signals: self.signals.clone() };
+        work(&mut poked, &stop, &describe)
+    }
+
+    pub fn elapsed(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+}
+
+/// The screen, and SIGUSR1's wish for progress.
+struct Poked<'a> {
+    screen: &'a mut Screen,
+    signals: Signals,
+}
+
+impl Observer for Poked<'_> {
+    fn event(&mut self, event: Event) {
+        self.screen.event(event);
+        if self.signals.take_progress() {
+            self.screen.poke();
+        }
+    }
+}
+
+/// A source as the engine takes it.
+pub fn spec(spec: &Spec) -> source::Spec {
+    source::Spec {
+        name: spec.name.clone(),
+        time: spec.time,
+        location: spec.location.clone().into(),
+        pattern: spec.pattern,
+    }
+}
+
+/// The owner's numbers; names are looked up in the passwd and group files.
+fn owner(owner: &Owner) -> anyhow::Result<(u32, u32)> {
+    let users = Users::read().context("cannot read the passwd and group files")?;
+    let uid = match &owner.user {
+        Id::Number(number) => Some(*number),
+        Id::Name(name) => users.uid(name),
+    };
+    let gid = match &owner.group {
+        Id::Number(number) => Some(*number),
+        Id::Name(name) => users.gid(name),
+    };
+    match (uid, gid) {
+        (Some(uid), Some(gid)) => Ok((uid, gid)),
+        _ => Err(EngineError::Usage(format!("--owner {owner}: no such user or group in /etc/passwd and /etc/group")).into()),
+    }
+}
+
+/// Refuses what no option of this version can say.
+pub fn check_store(store: &StoreArg, settings: &StoreSettings) -> anyhow::Result<()> {
+    if let Some(layout) = &settings.layout {
+        let format = layout.split(':').next().unwrap_or_default();
+        if layout.contains(":INDEX=") || layout.contains(":CONTROL=") {
+            let text = format!("--layout {layout}: INDEX= and CONTROL= are known, not supported yet");
+            return Err(EngineError::Usage(text).into());
+        }
+        if !format.starts_with('/') && format != "maildir" {
+            return Err(EngineError::Usage(format!("--layout {layout}: format '{format}' is not supported")).into());
+        }
+    }
+    if store.path.as_os_str().is_empty() {
+        return Err(EngineError::Usage("the path of the store is empty".to_owned()).into());
+    }
+    Ok(())
+}
+
+/// The exit status and the words of an error that ended a command.
+pub fn exit_of(error: anyhow::Error) -> Exit {
+    let mut hint = None;
+    let mut status = 8;
+    for cause in error.chain() {
+        match cause.downcast_ref::<EngineError>() {
+            Some(EngineError::Usage(_) | EngineError::Plan(_)) => status = USAGE,
+            Some(EngineError::Catalog(error)) => hint = Some(error.hint()),
+            _ => {}
+        }
+        if let Some(error) = cause.downcast_ref::<catalog::CatalogError>() {
+            hint = Some(error.hint());
+        }
+    }
+    let mut text = format!("error: {}\n", sanitise::block(&format!("{error:#}")).trim_end());
+    if let Some(hint) = hint {
+        text.push_str(&format!("  {}\n", sanitise::block(hint).trim_end()));
+    }
+    Exit { status, text }
+}

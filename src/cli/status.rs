@@ -1,0 +1,146 @@
+//! `status`: what is known, without looking at any store.
+
+use super::args::Status;
+use super::quarantine;
+use super::session::Session;
+use crate::catalog::{Catalog, StoreRow};
+use crate::engine::account::EngineError;
+use crate::model::path;
+use crate::report::words;
+use crate::sys::clock;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+
+/// Runs of a store that are shown.
+const RUNS: u32 = 10;
+
+/// Runs the command; returns the exit status.
+pub fn run(session: &mut Session, status: &Status) -> anyhow::Result<u8> {
+    let catalog_path = session.settings.catalog.clone();
+    let Some(catalog) = Catalog::open_existing_read_only(&catalog_path)? else {
+        session.screen.print(&format!("no catalog yet at {}; mailmend verify makes it\n", catalog_path.display()));
+        return Ok(0);
+    };
+    let stores = catalog.stores()?;
+    let wanted: Vec<Vec<u8>> = status
+        .stores
+        .iter()
+        .map(|s| std::fs::canonicalize(&s.path).unwrap_or(s.path.clone()).as_os_str().as_bytes().to_vec())
+        .collect();
+    for path in &wanted {
+        if !stores.iter().any(|s| s.path == *path) {
+            let text = format!("the store {} was never looked at", path::escape(path));
+            return Err(EngineError::Usage(text).into());
+        }
+    }
+    let mut text = String::new();
+    for store in stores.iter().filter(|s| wanted.is_empty() || wanted.contains(&s.path)) {
+        one_store(session, &catalog, store, &mut text)?;
+    }
+    let moved = quarantine::overview(session)?;
+    if session.settings.json {
+        session.screen.emit(&json!({
+            "schema": crate::report::json::SCHEMA, "run": session.run, "type": "quarantine",
+            "runs": moved.runs, "files": moved.files, "bytes": moved.bytes,
+        }));
+        session.screen.emit(&json!({
+            "schema": crate::report::json::SCHEMA, "run": session.run, "type": "summary",
+            "command": "status", "exit": 0, "elapsed_s": session.elapsed(),
+        }));
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "Catalog       {} ({})", catalog_path.display(), words::bytes(catalog.size_bytes()?));
+    let _ = writeln!(text, "Quarantine    {}", moved.words());
+    session.screen.print(&crate::report::sanitise::block(&text));
+    Ok(0)
+}
+
+fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &mut String) -> anyhow::Result<()> {
+    let select = session.settings.selection.clone();
+    let accounts: Vec<_> = catalog.accounts(store.id)?.into_iter().filter(|a| select.account_at(&a.name, &a.dir)).collect();
+    let messages: u64 = accounts.iter().map(|a| a.messages).sum();
+    let coverage = catalog.coverage(store.id)?;
+    let never: u64 = coverage.iter().map(|c| c.never).sum();
+    let oldest = coverage.iter().filter_map(|c| c.oldest).min();
+    let harm = catalog.harm_counts(store.id)?;
+    let runs = catalog.runs(Some(store.id), RUNS)?;
+    let path = path::escape(&store.path);
+    if session.settings.json {
+        session.screen.emit(&json!({
+            "schema": crate::report::json::SCHEMA, "run": session.run, "type": "store", "store": path,
+            "accounts": accounts.len(), "messages": messages, "never_verified": never,
+            "oldest_verified": oldest.map(clock::rfc3339),
+            "damaged": harm.damaged, "unreadable": harm.unreadable,
+            "missing": { "lost": harm.lost, "undecided": harm.undecided }, "accepted": harm.accepted,
+            "runs": runs.iter().map(|r| json!({
+                "run": r.run, "command": r.command, "began": clock::rfc3339(r.began),
+                "ended": r.ended.map(clock::rfc3339), "exit": r.exit,
+            })).collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "Store         {path}");
+    let _ = writeln!(text, "Known         {}, {}", words::count(accounts.len() as u64, "account"), words::count(messages, "message"));
+    let verified = match (oldest, never) {
+        (Some(oldest), 0) => format!("all since {}", clock::for_people(oldest)),
+        (Some(oldest), never) => format!("{} never; the others since {}", words::number(never), clock::for_people(oldest)),
+        (None, _) if messages == 0 => "nothing is known yet; mailmend verify makes a start".to_owned(),
+        (None, _) => "never".to_owned(),
+    };
+    let _ = writeln!(text, "Verified      {verified}");
+    let open: Vec<String> = [
+        (harm.damaged, "damaged"),
+        (harm.unreadable, "unreadable"),
+        (harm.lost, "lost"),
+        (harm.undecided, "lost or deleted (undecided)"),
+    ]
+    .iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, what)| format!("{} {what}", words::number(*n)))
+    .collect();
+    let _ = writeln!(text, "Open          {}", if open.is_empty() { "nothing".to_owned() } else { open.join(", ") });
+    if harm.accepted > 0 {
+        let _ = writeln!(text, "Accepted      {}", words::count(harm.accepted, "loss"));
+    }
+    accepted(catalog, store, text)?;
+    let mut label = "Runs";
+    for run in runs {
+        let end = match (run.exit, run.ended) {
+            (Some(exit), Some(_)) => format!("exit {exit}"),
+            _ => "did not end".to_owned(),
+        };
+        let _ = writeln!(text, "{label:<14}{}  {}  {:<7} {end}", run.run, clock::for_people(run.began), run.command);
+        label = "";
+    }
+    text.push('\n');
+    Ok(())
+}
+
+/// Losses that were accepted stay visible, with who, when and why.
+fn accepted(catalog: &Catalog, store: &StoreRow, text: &mut String) -> anyhow::Result<()> {
+    let mut bad = None;
+    catalog.accepted(store.id, &mut |row| match row {
+        Ok(row) if row.ended.is_none() => {
+            let key = row.key.map(|k| k.to_string()).unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{:14}{} {} {key}: {}, by {}: {}",
+                "",
+                row.account,
+                row.mailbox_dir,
+                row.verdict.name(),
+                row.who,
+                row.why
+            );
+        }
+        Ok(_) => {}
+        Err(error) => drop(bad.get_or_insert(error)),
+    })?;
+    match bad {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
