@@ -179,16 +179,16 @@ impl Tool for Oracle {
     }
 }
 
-fn drill(vice: Vice) -> super::DrillReport {
+fn drill(vice: Vice, accounts: usize, messages: usize) -> super::DrillReport {
     let dir = tempfile::tempdir().unwrap();
-    let options = DrillOptions { accounts: 5, messages: 40, ..DrillOptions::in_dir(dir.path().join("drill")) };
+    let options = DrillOptions { accounts, messages, ..DrillOptions::in_dir(dir.path().join("drill")) };
     let mut oracle = Oracle { vice, undo: dir.path().join("undo"), known: BTreeMap::new(), runs: Vec::new() };
     super::run(&options, &mut oracle).unwrap()
 }
 
 #[test]
 fn brute_force_recovers_everything() {
-    let report = drill(Vice::None);
+    let report = drill(Vice::None, 5, 40);
     assert!(report.perfect(), "{}", report.table());
     assert_eq!(report.scenes.len(), 2);
     let broken = report.scenes[0].score.total(|row| row.broken);
@@ -207,7 +207,7 @@ fn every_vice_is_seen() {
         Vice::CannotUndo,
     ];
     for vice in all {
-        let report = drill(vice);
+        let report = drill(vice, 3, 30);
         assert!(!report.perfect(), "{vice:?} went unseen\n{}", report.table());
     }
 }

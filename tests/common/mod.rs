@@ -55,11 +55,13 @@ impl Mailmend {
         command
     }
 
+    #[track_caller]
     pub fn verify(&self, store: &Path) -> Answer {
-        self.run(words(&["verify"]).chain([store.into()]))
+        self.run(words(&["verify"]).chain([store.into()])).complete()
     }
 
     /// `repair STORE --from SPEC... [--undecided HOW] [--apply]`.
+    #[track_caller]
     pub fn repair(&self, store: &Path, repair: &Repair) -> Answer {
         let mut args: Vec<OsString> = words(&["repair"]).chain([store.into()]).collect();
         for source in &repair.sources {
@@ -69,11 +71,12 @@ impl Mailmend {
         if repair.apply {
             args.push("--apply".into());
         }
-        self.run(args)
+        self.run(args).complete()
     }
 
+    #[track_caller]
     pub fn undo(&self, run: &str) -> Answer {
-        self.run(["undo", run, "--apply"])
+        self.run(["undo", run, "--apply"]).complete()
     }
 }
 
@@ -112,6 +115,16 @@ impl Answer {
             stdout,
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Insists that a run which was not refused ended with its summary: silence is no success.
+    #[track_caller]
+    fn complete(self) -> Answer {
+        assert!(self.status >= 0, "a signal ended {self}");
+        if self.status & 16 == 0 {
+            self.summary();
+        }
+        self
     }
 
     /// Insists on an exit status.
@@ -259,8 +272,8 @@ pub fn absent(programs: &[&str]) -> Vec<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
     dirs.extend(["/usr/sbin".into(), "/sbin".into()]);
-    let installed = |name: &&&str| !dirs.iter().any(|dir| dir.join(name).is_file());
-    programs.iter().filter(installed).map(|name| name.to_string()).collect()
+    let missing = |name: &&&str| !dirs.iter().any(|dir| dir.join(name).is_file());
+    programs.iter().filter(missing).map(|name| name.to_string()).collect()
 }
 
 /// Runs a helper program that must succeed, and returns what it printed.
