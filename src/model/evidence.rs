@@ -176,7 +176,7 @@ pub struct Fault {
     pub kind: FaultKind,
     pub span: Span,
     /// The operating system's error number, for `read`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub errno: Option<i32>,
 }
 

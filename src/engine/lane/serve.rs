@@ -93,7 +93,7 @@ impl Shop {
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
-        self.roots.get(number as usize).ok_or_else(|| trouble(number, path, "open", &io::Error::from(io::ErrorKind::NotFound)))
+        self.roots.get(number as usize).ok_or_else(|| trouble(number, path, "open", &rustix::io::Errno::BADF.into()))
     }
 
     fn handle(&self, request: &Request) -> io::Result<()> {
@@ -319,7 +319,7 @@ fn entry_kind(kind: Kind) -> EntryKind {
 
 fn stat_path(root: &Root, number: u32, path: &RelPath) -> Result<(EntryKind, Stat, Vec<crate::model::message::Xattr>), Trouble> {
     let fail = |error: io::Error| trouble(number, path.as_bytes(), "stat", &error);
-    let (kind, stat) = root.stat(path).map_err(fail)?.ok_or_else(|| fail(io::Error::from(io::ErrorKind::NotFound)))?;
+    let (kind, stat) = root.stat(path).map_err(fail)?.ok_or_else(|| fail(rustix::io::Errno::NOENT.into()))?;
     let xattrs = match kind {
         Kind::File => root.open_file(path).and_then(|f| crate::sys::attr::xattrs(&f)).map_err(fail)?,
         _ => Vec::new(),
