@@ -37,18 +37,65 @@ impl Outcome {
     }
 }
 
+/// How the names of the store and of the quarantine change. Every kind is undone by another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Change {
+    /// The file in the slot and the one at the target trade places.
+    Exchange,
+    /// The file in the slot moves to the target, where nothing is.
+    Put,
+    /// The file at the target moves into the slot, where nothing is.
+    Take,
+    /// A file of the store moves to the target, where nothing is.
+    Carry { from: RelPath },
+    /// A folder is made at the target.
+    MakeFolder,
+    /// An empty folder at the target is removed.
+    RemoveFolder,
+}
+
+impl Change {
+    /// The name in machine output.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Change::Exchange => "exchange",
+            Change::Put => "put",
+            Change::Take => "take",
+            Change::Carry { .. } => "carry",
+            Change::MakeFolder => "make_folder",
+            Change::RemoveFolder => "remove_folder",
+        }
+    }
+}
+
+/// One change that is about to be made, with all that it takes to tell later whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub step: Step,
+    pub change: Change,
+    /// Where it is made: the step's target, or the name that the message has by now.
+    pub at: RelPath,
+    /// The file in the quarantine folder.
+    pub slot: Option<String>,
+    /// The file that will be at `at` afterwards.
+    pub staged: Option<Stat>,
+    /// The file or folder that is at `at` before.
+    pub replaced: Option<Stat>,
+}
+
 /// One line of `journal.jsonl` in the run's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "record")]
 pub enum Record {
-    /// First line. `quarantine` is the absolute path of this run's quarantine folder, `base` the
-    /// absolute path under which targets lie. `undoes` names the run that this one takes back.
+    /// First line. `quarantine` is the absolute path of the quarantine folder, `base` the absolute path
+    /// under which targets lie. `undoes` names the run that this one takes back; the two share the folder.
     Open { schema: String, run: String, base: String, quarantine: String, undoes: Option<String> },
-    /// About to execute. `slot` is the file in the quarantine folder that holds the new bytes before
-    /// the exchange and the old bytes after it.
-    Begin { step: Box<Step>, slot: Option<String>, staged: Option<Stat> },
-    /// Executed and synced. `placed` is the file now at the target, `saved` the one now in the slot.
-    /// `at` is where the change really happened (the name may have got other flags since the plan).
+    /// About to execute. One without a later `Done` of its number is open: only the disk knows.
+    Begin(Box<Intent>),
+    /// Executed and synced, or looked at and left alone (then often without a `Begin`). `placed` is the file
+    /// now at the target, `saved` the one now in the slot. `at` is where the change really happened (the
+    /// name may have got other flags since the plan).
     Done {
         number: u64,
         outcome: Outcome,

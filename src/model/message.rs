@@ -46,6 +46,20 @@ pub struct Stat {
     pub mode: u32,
 }
 
+impl Stat {
+    /// Whether `other` is the same inode with the same content, as far as attributes tell. The time of the
+    /// last attribute change is left out (a change of flags renames, and that sets it), and so is the
+    /// device number (it may be another one after a reboot).
+    pub fn same_file(&self, other: &Stat) -> bool {
+        self.ino == other.ino && self.size == other.size && self.mtime == other.mtime
+    }
+
+    /// Whether nothing at all happened to the inode since `other` was taken.
+    pub fn untouched(&self, other: &Stat) -> bool {
+        self.same_file(other) && self.ctime == other.ctime
+    }
+}
+
 /// What a repaired message gets besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attrs {
