@@ -3,3 +3,5 @@
 //! Knows no mail: may import only `model`.
 
 pub mod fs;
+#[cfg(test)]
+pub mod simfs;
