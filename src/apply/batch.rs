@@ -7,9 +7,9 @@ use super::log::{Line, Log};
 use super::mailbox::Mailboxes;
 use super::numbers::Numbers;
 use super::recover::recover;
-use crate::model::RelPath;
 use crate::model::journal::{Change, Intent, Outcome, Record};
 use crate::model::plan::Step;
+use crate::model::{RelPath, Stat};
 use crate::sys::fs::{Fs, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -90,6 +90,12 @@ impl Entry {
     }
 }
 
+/// An entry and, if it was to be carried out, what came of it.
+type Tried = (Entry, Option<Result<Changed, Refusal>>);
+
+/// Directories that could not be synced, with the reason.
+type Unsynced = BTreeMap<(Tree, RelPath), String>;
+
 /// One open run: what repair and undo share.
 pub(super) struct Session<'a> {
     pub fs: &'a dyn Fs,
@@ -146,7 +152,7 @@ impl<'a> Session<'a> {
             self.log.append(&begins).map_err(ApplyError::journal("writing"))?;
         }
         drop(begins);
-        let mut results: Vec<(Entry, Option<Result<Changed, Refusal>>)> = Vec::with_capacity(batch.len());
+        let mut results: Vec<Tried> = Vec::with_capacity(batch.len());
         for entry in batch {
             let result = match &entry {
                 Entry::Ready { intent, .. } => Some(perform(self.fs, &mut self.boxes, intent)),
@@ -154,43 +160,32 @@ impl<'a> Session<'a> {
             };
             results.push((entry, result));
         }
-        self.discard(&results);
         let unsynced = self.sync(&results);
-        self.record(results, &unsynced)
+        let unplaced = unplaced(&results, &unsynced);
+        self.record(results, &unsynced)?;
+        // Only now: an empty slot of an open change would look as if its file had been placed.
+        unplaced.iter().for_each(|(slot, staged)| self.drop_staged(slot, staged));
+        Ok(())
     }
 
     /// Removes staged bytes that found no place. What cannot be removed now is removed by the next recovery.
-    fn discard(&self, results: &[(Entry, Option<Result<Changed, Refusal>>)]) {
-        for (entry, result) in results {
-            if let (Entry::Ready { intent, .. }, Some(Err(refusal))) = (entry, result)
-                && matches!(refusal, Refusal::Conflict(_) | Refusal::Failed(_) | Refusal::Already(_))
-            {
-                self.drop_staged(intent);
-            }
-        }
-    }
-
-    fn drop_staged(&self, intent: &Intent) {
-        if !self.owns_slots || !matches!(intent.change, Change::Exchange | Change::Put) {
+    fn drop_staged(&self, slot: &RelPath, staged: &Stat) {
+        if !self.owns_slots {
             return;
         }
-        let Ok(slot) = slot_of(intent) else { return };
-        if let (Ok(Some((_, found))), Some(staged)) = (self.fs.stat(Tree::Quarantine, &slot), &intent.staged)
+        if let Ok(Some((_, found))) = self.fs.stat(Tree::Quarantine, slot)
             && found.same_file(staged)
         {
-            self.fs.unlink_quarantine(&slot).unwrap_or_default();
+            self.fs.unlink_quarantine(slot).unwrap_or_default();
         }
     }
 
     /// Syncs every directory that a change touched; answers those that could not be, with the reason.
-    fn sync(&self, results: &[(Entry, Option<Result<Changed, Refusal>>)]) -> BTreeMap<(Tree, RelPath), String> {
-        let mut dirs = BTreeSet::new();
-        for (entry, result) in results {
-            if let (Entry::Ready { intent, .. }, Some(Ok(changed))) = (entry, result) {
-                dirs.extend(touched(intent, &changed.at));
-            }
-        }
-        let mut failed = BTreeMap::new();
+    /// A refused change counts too: it may have been made and taken back, and only half of that be there
+    /// after a power cut.
+    fn sync(&self, results: &[Tried]) -> Unsynced {
+        let dirs: BTreeSet<(Tree, RelPath)> = results.iter().flat_map(reached).collect();
+        let mut failed = Unsynced::new();
         for (tree, dir) in dirs {
             match self.fs.sync_dir(tree, &dir) {
                 Ok(()) => {}
@@ -206,15 +201,11 @@ impl<'a> Session<'a> {
     }
 
     /// Appends what became of the batch, then tells it.
-    fn record(
-        &mut self,
-        results: Vec<(Entry, Option<Result<Changed, Refusal>>)>,
-        unsynced: &BTreeMap<(Tree, RelPath), String>,
-    ) -> Result<(), ApplyError> {
+    fn record(&mut self, results: Vec<Tried>, unsynced: &Unsynced) -> Result<(), ApplyError> {
         let mut records = Vec::new();
         let mut told = Vec::new();
-        for (entry, result) in results {
-            let (record, step, outcome, detail) = self.conclude(entry, result, unsynced);
+        for tried in results {
+            let (record, step, outcome, detail) = self.conclude(tried, unsynced);
             records.extend(record);
             told.push((step, outcome, detail));
         }
@@ -232,21 +223,9 @@ impl<'a> Session<'a> {
     }
 
     /// The record and the words for one entry.
-    fn conclude(
-        &mut self,
-        entry: Entry,
-        result: Option<Result<Changed, Refusal>>,
-        unsynced: &BTreeMap<(Tree, RelPath), String>,
-    ) -> (Option<Record>, Step, Outcome, String) {
-        let done = |number, outcome, detail: &str, changed: Option<&Changed>| Record::Done {
-            number,
-            outcome,
-            detail: detail.to_owned(),
-            at: changed.map(|c| c.at.clone()),
-            placed: changed.and_then(|c| c.placed),
-            saved: changed.and_then(|c| c.saved),
-        };
-        let (intent, note, result) = match (entry, result) {
+    fn conclude(&mut self, tried: Tried, unsynced: &Unsynced) -> (Option<Record>, Step, Outcome, String) {
+        let trouble = reached(&tried).iter().find_map(|dir| unsynced.get(dir));
+        let (intent, note, result) = match tried {
             (Entry::Over { step, outcome, detail, record }, _) => {
                 let record = record.then(|| done(step.number, outcome, &detail, None));
                 return (record, *step, outcome, detail);
@@ -254,42 +233,31 @@ impl<'a> Session<'a> {
             (Entry::Ready { intent, note }, Some(result)) => (intent, note, result),
             (Entry::Ready { intent, note }, None) => (intent, note, Err(Refusal::Failed("not carried out".to_owned()))),
         };
-        let number = intent.step.number;
-        let (record, outcome, detail) = match result {
-            Ok(changed) => match touched(&intent, &changed.at).iter().find_map(|dir| unsynced.get(dir)) {
-                None => {
-                    let detail = describe(&intent, &changed, &note);
-                    self.applied.bytes += staged_bytes(&intent);
-                    (Some(done(number, Outcome::Done, &detail, Some(&changed))), Outcome::Done, detail)
-                }
-                // No `Done`: whether the change is on the medium is for the next run to settle.
-                Some(text) => self.leave_open(format!("changed, but {text}"), true),
-            },
-            Err(Refusal::Unknown(text)) => self.leave_open(text, false),
-            Err(Refusal::Stranded(text, saved)) => {
+        let (outcome, detail, changed) = match (result, trouble) {
+            (Err(Refusal::Unknown(text)), _) => return self.leave_open(*intent, text, false),
+            // No `Done`: what of it is on the medium is for the next run to settle.
+            (_, Some(text)) => return self.leave_open(*intent, text.clone(), true),
+            (Ok(changed), None) => {
+                self.applied.bytes += staged_bytes(&intent);
+                (Outcome::Done, describe(&intent, &changed, &note), Some(changed))
+            }
+            (Err(Refusal::Stranded(text, saved)), None) => {
                 let kept = Changed { at: intent.at.clone(), placed: None, saved: Some(saved) };
-                (Some(done(number, Outcome::Conflict, &text, Some(&kept))), Outcome::Conflict, text)
+                (Outcome::Conflict, text, Some(kept))
             }
-            Err(refusal) => {
-                let (outcome, text) = match refusal {
-                    Refusal::Already(text) => (Outcome::Already, text),
-                    Refusal::Failed(text) => (Outcome::Failed, text),
-                    Refusal::Conflict(text) | Refusal::Stranded(text, _) | Refusal::Unknown(text) => {
-                        (Outcome::Conflict, text)
-                    }
-                };
-                (Some(done(number, outcome, &text, None)), outcome, text)
-            }
+            (Err(Refusal::Conflict(text)), None) => (Outcome::Conflict, text, None),
+            (Err(Refusal::Already(text)), None) => (Outcome::Already, text, None),
+            (Err(Refusal::Failed(text)), None) => (Outcome::Failed, text, None),
         };
-        (record, intent.step, outcome, detail)
+        (Some(done(intent.step.number, outcome, &detail, changed.as_ref())), intent.step, outcome, detail)
     }
 
-    fn leave_open(&mut self, text: String, stop: bool) -> (Option<Record>, Outcome, String) {
+    fn leave_open(&mut self, intent: Intent, text: String, stop: bool) -> (Option<Record>, Step, Outcome, String) {
         self.unknown += 1;
         if stop {
             self.applied.stop.get_or_insert_with(|| Stop::FileSystem(text.clone()));
         }
-        (None, Outcome::Failed, format!("{text}; run again to settle it"))
+        (None, intent.step, Outcome::Failed, format!("not known to be on the disk: {text}; run again to settle it"))
     }
 
     fn tell(&mut self, step: &Step, outcome: Outcome, detail: &str) {
@@ -310,6 +278,42 @@ impl<'a> Session<'a> {
         let complete = self.applied.stop.is_none() && self.unknown == 0;
         self.log.append(&[Record::Close { complete }]).map_err(ApplyError::journal("closing"))?;
         Ok(self.applied)
+    }
+}
+
+/// A `Done` record.
+pub(super) fn done(number: u64, outcome: Outcome, detail: &str, changed: Option<&Changed>) -> Record {
+    Record::Done {
+        number,
+        outcome,
+        detail: detail.to_owned(),
+        at: changed.map(|c| c.at.clone()),
+        placed: changed.and_then(|c| c.placed),
+        saved: changed.and_then(|c| c.saved),
+    }
+}
+
+/// Slots of changes that were refused for certain, with the new bytes that they hold.
+fn unplaced(results: &[Tried], unsynced: &Unsynced) -> Vec<(RelPath, Stat)> {
+    let refused = |(_, result): &&Tried| {
+        matches!(result, Some(Err(Refusal::Conflict(_) | Refusal::Failed(_) | Refusal::Already(_))))
+    };
+    let slot = |tried: &Tried| match &tried.0 {
+        Entry::Ready { intent, .. } if matches!(intent.change, Change::Exchange | Change::Put) => {
+            let certain = !reached(tried).iter().any(|dir| unsynced.contains_key(dir));
+            if certain { Some((slot_of(intent).ok()?, intent.staged?)) } else { None }
+        }
+        _ => None,
+    };
+    results.iter().filter(refused).filter_map(slot).collect()
+}
+
+/// The directories that trying a change may have touched.
+fn reached((entry, result): &Tried) -> Vec<(Tree, RelPath)> {
+    match (entry, result) {
+        (Entry::Ready { intent, .. }, Some(Ok(changed))) => touched(intent, &changed.at),
+        (Entry::Ready { intent, .. }, Some(Err(_))) => touched(intent, &intent.at),
+        _ => Vec::new(),
     }
 }
 

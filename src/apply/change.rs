@@ -69,8 +69,8 @@ pub(super) fn perform(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> Re
         Change::Put => put(fs, boxes, intent),
         Change::Take => take(fs, boxes, intent),
         Change::Carry { from } => carry(fs, boxes, intent, from),
-        Change::MakeFolder => make_folder(fs, intent),
-        Change::RemoveFolder => remove_folder(fs, intent),
+        Change::MakeFolder => make_folder(fs, boxes, intent),
+        Change::RemoveFolder => remove_folder(fs, boxes, intent),
     }
 }
 
@@ -160,8 +160,9 @@ fn replace(
 ) -> Result<Changed, Refusal> {
     let replaced = wanted(intent.replaced.as_ref())?;
     let old = old_of(slot).map_err(|e| Refusal::failed("naming the quarantine slot", &e))?;
-    let linked = fs.link((Tree::Base, &at), (Tree::Quarantine, &old));
-    linked.map_err(|e| Refusal::failed("linking the old file into quarantine", &e))?;
+    if let Err(error) = fs.link((Tree::Base, &at), (Tree::Quarantine, &old)) {
+        return after_error(fs, boxes, intent, "linking the old file into quarantine", &error);
+    }
     let before = match second_name(fs, &old, replaced) {
         Ok(stat) => stat,
         Err(refusal) => {
@@ -179,7 +180,8 @@ fn replace(
     if before.nlink > 1 && after.is_some_and(|(_, stat)| stat.nlink >= before.nlink) {
         return withdraw(fs, boxes, &old, slot, &at);
     }
-    fs.rename_new((Tree::Quarantine, &old), (Tree::Quarantine, slot))
+    // The slot is free and the folder ours: a plain rename, which is atomic everywhere.
+    fs.rename_over((Tree::Quarantine, &old), (Tree::Quarantine, slot))
         .map_err(|e| Refusal::unknown("naming the old file in quarantine", &e))?;
     Ok(Changed { placed: whereabouts(fs, boxes, &at, intent), at, saved: after.map(|(_, stat)| stat) })
 }
@@ -298,7 +300,7 @@ fn carry(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, from: &RelPath) ->
     }
 }
 
-fn make_folder(fs: &dyn Fs, intent: &Intent) -> Result<Changed, Refusal> {
+fn make_folder(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> Result<Changed, Refusal> {
     let at = intent.at.clone();
     let Action::MakeFolder { attrs } = &intent.step.action else {
         return Err(Refusal::Failed("the step makes no folder".to_owned()));
@@ -306,7 +308,7 @@ fn make_folder(fs: &dyn Fs, intent: &Intent) -> Result<Changed, Refusal> {
     match fs.make_dir(Tree::Base, &at, settle::NEW_FOLDER_MODE) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return folder_there(fs, &at),
-        Err(error) => return Err(Refusal::failed("making the folder", &error)),
+        Err(error) => return after_error(fs, boxes, intent, "making the folder", &error),
     }
     if let Err(error) = fs.dress_dir(Tree::Base, &at, attrs.uid, attrs.gid, attrs.mode) {
         return match fs.remove_dir(Tree::Base, &at) {
@@ -325,7 +327,7 @@ fn folder_there(fs: &dyn Fs, at: &RelPath) -> Result<Changed, Refusal> {
     }
 }
 
-fn remove_folder(fs: &dyn Fs, intent: &Intent) -> Result<Changed, Refusal> {
+fn remove_folder(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> Result<Changed, Refusal> {
     let at = intent.at.clone();
     match fs.remove_dir(Tree::Base, &at) {
         Ok(()) => Ok(Changed { at, placed: None, saved: None }),
@@ -333,6 +335,6 @@ fn remove_folder(fs: &dyn Fs, intent: &Intent) -> Result<Changed, Refusal> {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
             Err(Refusal::Conflict("the folder is not empty any more; left".to_owned()))
         }
-        Err(error) => Err(Refusal::failed("removing the folder", &error)),
+        Err(error) => after_error(fs, boxes, intent, "removing the folder", &error),
     }
 }

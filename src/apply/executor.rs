@@ -169,7 +169,7 @@ impl Work<'_> {
         let fs = self.session.fs;
         let staged = match stage::room(fs, length) {
             Ok(()) => stage::stage(fs, self.supply, step, at, old),
-            Err(unstaged) => Err((step, unstaged)),
+            Err(unstaged) => Err((Box::new(step), unstaged)),
         };
         match staged {
             Ok(entry) => {
@@ -184,7 +184,7 @@ impl Work<'_> {
                     }
                     Reach::Run => self.stop(unstaged.text.clone()),
                 }
-                Entry::over(step, Outcome::Failed, unstaged.text)
+                Entry::over(*step, Outcome::Failed, unstaged.text)
             }
         }
     }

@@ -34,6 +34,9 @@ pub(super) fn words(doing: &str, error: &io::Error, need: u64, free: Option<u64>
         }
         io::ErrorKind::QuotaExceeded => "; raise the account's quota or free space in it, and run again".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem => "; see the kernel log why, and run again when it is writable".to_owned(),
+        io::ErrorKind::CrossesDevices => {
+            "; the quarantine must be on the file system of the mail: name one there with --quarantine".to_owned()
+        }
         _ => String::new(),
     };
     format!("{doing}: {error}{hint}")

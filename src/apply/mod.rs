@@ -22,13 +22,19 @@ mod supply;
 mod undo;
 
 #[cfg(test)]
+mod sim_hands;
+#[cfg(test)]
+mod sim_mutants;
+#[cfg(test)]
 mod sim_tests;
 #[cfg(test)]
 mod sim_world;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Applied, ApplyError, Report, Stop};
 pub use executor::{Executor, Options};
-pub use log::{FileLog, Line, Log};
+pub use log::{FileLog, Line, Lines, Log};
 pub use recover::{Recovered, recover};
 pub use supply::{Prover, Supplied, Supply, SupplyError};
 pub use undo::{Undo, UndoStep, plan_undo, undo};

@@ -2,12 +2,12 @@
 //!
 //! May not start a change. Running it twice, or killing it, does no harm.
 
-use super::batch::{ApplyError, touched};
+use super::batch::{ApplyError, done, touched};
 use super::change::{Changed, OLD_SUFFIX, slot_of};
 use super::log::{Line, Log};
 use super::mailbox::Mailboxes;
 use super::numbers::Numbers;
-use super::settle::{Settled, settle};
+use super::settle::{Settled, TWICE_SUFFIX, settle};
 use crate::model::RelPath;
 use crate::model::journal::{Change, Intent, Outcome, Record};
 use crate::sys::fs::{Fs, Kind, Tree};
@@ -36,9 +36,13 @@ pub fn recover(fs: &dyn Fs, log: &mut dyn Log) -> Result<Recovered, ApplyError> 
     let state = read(fs, log, &mut recovered)?;
     let mut boxes = Mailboxes::default();
     for intent in state.open.into_values() {
-        let record = conclude(fs, &mut boxes, &intent, state.undo, &mut recovered)
-            .map_err(|source| ApplyError::FileSystem { doing: format!("settling {}", intent.at), source })?;
+        let failed = |source| ApplyError::FileSystem { doing: format!("settling {}", intent.at), source };
+        let (record, made) = conclude(fs, &mut boxes, &intent, &mut recovered).map_err(failed)?;
         log.append(&[record]).map_err(ApplyError::journal("writing"))?;
+        // Only now: an empty slot of an open change would look as if its file had been placed.
+        if !made && !state.undo {
+            drop_staged(fs, &intent).map_err(failed)?;
+        }
     }
     if !state.undo && recovered.damaged_lines == 0 {
         recovered.removed = remove(fs, &state.orphans)?;
@@ -93,7 +97,8 @@ fn names(fs: &dyn Fs) -> Result<BTreeSet<Vec<u8>>, ApplyError> {
     let doing = "listing the quarantine folder".to_owned();
     let listed = listed.map_err(|source| ApplyError::FileSystem { doing, source })?;
     // Only what is named as we name slots: an administrator may have laid something else down here.
-    Ok(listed.into_iter().filter(|name| name.iter().all(|&b| b.is_ascii_digit() || b == b'.')).collect())
+    let ours = |name: &Vec<u8>| name.iter().all(|&b| b.is_ascii_digit() || b == b'.') || name.ends_with(TWICE_SUFFIX);
+    Ok(listed.into_iter().filter(ours).collect())
 }
 
 fn claim(orphans: &mut BTreeSet<Vec<u8>>, intent: &Intent) {
@@ -103,14 +108,13 @@ fn claim(orphans: &mut BTreeSet<Vec<u8>>, intent: &Intent) {
     }
 }
 
-/// Settles one open change, makes it durable and answers its `Done`.
+/// Settles one open change, makes it durable and answers its `Done`, and whether the change was made.
 fn conclude(
     fs: &dyn Fs,
     boxes: &mut Mailboxes,
     intent: &Intent,
-    undo: bool,
     recovered: &mut Recovered,
-) -> io::Result<Record> {
+) -> io::Result<(Record, bool)> {
     let settled = settle(fs, boxes, intent)?;
     let at = match &settled {
         Settled::Made(changed) => changed.at.clone(),
@@ -124,9 +128,6 @@ fn conclude(
         }
         Settled::NotMade => {
             recovered.not_made += 1;
-            if !undo {
-                drop_staged(fs, intent)?;
-            }
             (Outcome::Failed, "interrupted before it was made".to_owned(), None)
         }
         Settled::Conflict { text, stranded } => {
@@ -142,14 +143,8 @@ fn conclude(
             synced => synced?,
         }
     }
-    Ok(Record::Done {
-        number: intent.step.number,
-        outcome,
-        detail,
-        at: changed.as_ref().map(|c| c.at.clone()),
-        placed: changed.as_ref().and_then(|c| c.placed),
-        saved: changed.as_ref().and_then(|c| c.saved),
-    })
+    let record = done(intent.step.number, outcome, &detail, changed.as_ref());
+    Ok((record, outcome == Outcome::Done))
 }
 
 /// Removes staged bytes that were not placed: a copy of what the source still has.
@@ -169,7 +164,10 @@ fn remove(fs: &dyn Fs, orphans: &BTreeSet<Vec<u8>>) -> Result<u64, ApplyError> {
     for name in orphans {
         let Ok(path) = RelPath::root().join(name) else { continue };
         let unlinked = match fs.stat(Tree::Quarantine, &path) {
-            Ok(Some((Kind::File, _))) => fs.unlink_quarantine(&path),
+            // One that was on its way out goes only as long as its file has another name.
+            Ok(Some((Kind::File, stat))) if stat.nlink > 1 || !name.ends_with(TWICE_SUFFIX) => {
+                fs.unlink_quarantine(&path)
+            }
             Ok(_) => continue,
             Err(error) => Err(error),
         };

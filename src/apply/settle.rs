@@ -68,13 +68,19 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
     }
     let saved = match (in_slot, in_old) {
         (None, Some(old_stat)) => {
-            fs.rename_new((Tree::Quarantine, &old), (Tree::Quarantine, &slot))?;
+            fs.rename_over((Tree::Quarantine, &old), (Tree::Quarantine, &slot))?;
             Some(old_stat)
         }
         (in_slot, _) => in_slot,
     };
     let (at, placed) = placed(fs, boxes, intent)?;
-    if saved.is_none() || is(saved.as_ref(), intent.replaced.as_ref()) {
+    if saved.is_none() {
+        // Nothing of ours empties a slot before `Done`; whoever did, took the new file if it is not in the store.
+        let now = file_at(fs, Tree::Base, &at)?;
+        let made = is(now.as_ref(), intent.staged.as_ref());
+        return Ok(if made { Settled::Made(Changed { at, placed, saved }) } else { Settled::NotMade });
+    }
+    if is(saved.as_ref(), intent.replaced.as_ref()) {
         return Ok(Settled::Made(Changed { at, placed, saved }));
     }
     let now = file_at(fs, Tree::Base, &at)?;
@@ -147,10 +153,13 @@ fn carry(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, from: &RelPath) ->
     }
 }
 
+/// Suffix of a name on its way out.
+pub(super) const TWICE_SUFFIX: &[u8] = b".twice";
+
 /// Removes a name of a file that has another one, on file systems where a move is link and unlink. The
 /// store has no unlink, and a rename onto the same inode does nothing: so it goes by way of quarantine.
 fn drop_second_name(fs: &dyn Fs, path: &RelPath, slot: &RelPath) -> io::Result<()> {
-    let aside = RelPath::new([slot.as_bytes(), b".twice"].concat()).map_err(io::Error::other)?;
+    let aside = RelPath::new([slot.as_bytes(), TWICE_SUFFIX].concat()).map_err(io::Error::other)?;
     fs.rename_over((Tree::Base, path), (Tree::Quarantine, &aside))?;
     match fs.stat(Tree::Quarantine, &aside)? {
         Some((_, stat)) if stat.nlink > 1 => fs.unlink_quarantine(&aside),
@@ -164,8 +173,8 @@ fn make_folder(fs: &dyn Fs, intent: &Intent) -> io::Result<Settled> {
     let Action::MakeFolder { attrs } = &intent.step.action else { return Ok(Settled::NotMade) };
     let dressed = stat.uid == attrs.uid && stat.gid == attrs.gid && stat.mode == attrs.mode;
     if !dressed {
-        // Ours if it is as we make them and nobody used it yet; else somebody's whose it is.
-        if stat.mode != NEW_FOLDER_MODE || !fs.list(Tree::Base, &at)?.is_empty() {
+        // Nothing was here when the change was begun, and this is how we make them.
+        if stat.mode != NEW_FOLDER_MODE {
             let text = "a folder of another owner stands there".to_owned();
             return Ok(Settled::Conflict { text, stranded: None });
         }

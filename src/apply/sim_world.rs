@@ -1,7 +1,8 @@
 //! Small seeded worlds for the simulation: a store with every kind of trouble, the plan that heals it, and
 //! the truth to judge the result by.
 
-use super::{Applied, ApplyError, Executor, Line, Log, Options, Prover, Supplied, Supply, SupplyError, undo};
+use super::sim_hands::{SimLog, SimProver, SimSupply, content_of};
+use super::{Applied, ApplyError, Executor, Log, Options, Prover, undo};
 use crate::model::journal::{Outcome, Record};
 use crate::model::plan::{Action, Fingerprint, Location, Step};
 use crate::model::{Assurance, Attrs, Digest, Encoding, Key, Missing, RelPath, Stamp, Stat, Verdict};
@@ -9,7 +10,6 @@ use crate::sys::fs::{Fs, Kind, Tree};
 use crate::sys::simfs::SimFs;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io;
 
 pub(super) fn path(text: &str) -> RelPath {
     RelPath::new(text).expect("a test's path")
@@ -37,6 +37,8 @@ pub(super) struct World {
     /// The base before anything was done.
     pub before: BTreeMap<RelPath, (Vec<u8>, Stat)>,
     pub tree: Tree0,
+    /// What repairs reported.
+    pub told: RefCell<Vec<String>>,
 }
 
 /// A base as [`SimFs::tree`] gives it.
@@ -45,12 +47,14 @@ pub(super) type Tree0 = BTreeMap<RelPath, (Vec<u8>, u32, u32, u32, Stamp)>;
 /// Kinds of trouble, one message each.
 const TROUBLES: usize = 11;
 
+type Later = Box<dyn FnOnce(&SimFs)>;
+
 struct Builder {
     world: World,
     dice: fastrand::Rng,
     serial: u64,
     /// What others do between the plan and its execution.
-    later: Vec<Box<dyn FnOnce(&SimFs)>>,
+    later: Vec<Later>,
 }
 
 impl World {
@@ -65,6 +69,7 @@ impl World {
             truth: BTreeMap::new(),
             before: BTreeMap::new(),
             tree: BTreeMap::new(),
+            told: RefCell::default(),
         };
         let mut builder = Builder { world, dice: fastrand::Rng::with_seed(seed), serial: 0, later: Vec::new() };
         builder.build(seed);
@@ -95,17 +100,33 @@ impl World {
     ) -> Result<Applied, ApplyError> {
         let mut supply = SimSupply(&self.truth);
         let mut steps = self.steps.iter().cloned().map(Ok);
-        Executor::new(fs, log, &mut supply, prover, options("repair")).run(&mut steps, &mut |_, _, _| {})
+        Executor::new(fs, log, &mut supply, prover, options("repair")).run(&mut steps, &mut |step, outcome, detail| {
+            self.told.borrow_mut().push(format!("{} {}: {detail}", step.number, outcome.name()));
+        })
     }
 
     pub(super) fn undo(&self) -> Result<Applied, ApplyError> {
         let (mut undone, mut log) = (self.log(&self.journal), self.log(&self.undo_journal));
-        undo(&self.fs, &mut undone, &mut log, &options("undo"), &mut |_, _, _| {})
+        undo(&self.fs, &mut undone, &mut log, &options("undo"), &mut |step, outcome, detail| {
+            self.told.borrow_mut().push(format!("taking back {} {}: {detail}", step.number, outcome.name()));
+        })
     }
 
     pub(super) fn redo(&self) -> Result<Applied, ApplyError> {
         let (mut undone, mut log) = (self.log(&self.undo_journal), self.log(&self.redo_journal));
-        undo(&self.fs, &mut undone, &mut log, &options("redo"), &mut |_, _, _| {})
+        undo(&self.fs, &mut undone, &mut log, &options("redo"), &mut |step, outcome, detail| {
+            self.told.borrow_mut().push(format!("taking back {} {}: {detail}", step.number, outcome.name()));
+        })
+    }
+
+    /// Whether the step is to heal its message.
+    pub(super) fn repairs(&self, step: &Step) -> bool {
+        self.steps.iter().zip(&self.expect).any(|(s, e)| s == step && *e == Expect::Whole)
+    }
+
+    /// Whether no file of the step's key stands in the store.
+    pub(super) fn is_missing(&self, step: &Step) -> bool {
+        self.before.keys().all(|name| key(name.name()) != key(step.target.name()))
     }
 
     /// What must hold at any moment, also right after the power went.
@@ -132,6 +153,32 @@ impl World {
         }
         self.check_bystanders(&base)?;
         self.check_journal(&base)
+    }
+
+    /// What must hold at any moment of an undo: every old byte and every whole copy is somewhere.
+    pub(super) fn check_undo(&self) -> Result<(), String> {
+        let (base, aside) = (self.fs.files(Tree::Base), self.fs.files(Tree::Quarantine));
+        let anywhere = |wanted: &[u8]| base.values().chain(aside.values()).any(|(bytes, _)| bytes == wanted);
+        for step in self.steps.iter().zip(&self.expect).filter(|(_, e)| **e == Expect::Whole).map(|(s, _)| s) {
+            if content_of(step).and_then(|digest| self.truth.get(&digest)).is_some_and(|bytes| !anywhere(bytes)) {
+                return Err(format!("the whole copy of step {} is gone", step.number));
+            }
+        }
+        match self.before.iter().find(|(_, (bytes, _))| !anywhere(bytes)) {
+            Some((name, _)) => Err(format!("the old bytes of {name} are gone")),
+            None => Ok(()),
+        }
+    }
+
+    /// The base is as it was given.
+    pub(super) fn check_tree(&self, wanted: &Tree0) -> Result<(), String> {
+        let now = self.fs.tree();
+        for name in now.keys().chain(wanted.keys()) {
+            if now.get(name) != wanted.get(name) {
+                return Err(format!("{name} should be {:?} and is {:?}", wanted.get(name), now.get(name)));
+            }
+        }
+        Ok(())
     }
 
     /// Files that no step is about are the very same.
@@ -180,20 +227,87 @@ impl World {
             }
         }
         let aside = self.fs.files(Tree::Quarantine);
-        let left = aside.iter().find(|(_, (bytes, _))| !self.before.values().any(|(old, _)| old == bytes));
+        let passing = |name: &RelPath| name.as_bytes().ends_with(b".old") || name.as_bytes().ends_with(b".twice");
+        let ours = |bytes: &Vec<u8>| !self.before.values().any(|(old, _)| old == bytes);
+        let left = aside.iter().find(|(name, (bytes, _))| passing(name) || ours(bytes));
         left.map_or(Ok(()), |(name, _)| Err(format!("{name} was left behind in quarantine")))
+    }
+}
+
+/// What somebody else does to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Sets a flag.
+    Rename,
+    /// Puts another file in its place.
+    Edit,
+    Delete,
+}
+
+const EDIT: &[u8] = b"written by somebody else";
+
+/// The name under which [`Act::Rename`] leaves a message.
+fn flagged(victim: &RelPath) -> RelPath {
+    RelPath::new([victim.as_bytes(), b"T"].concat()).expect("a test's path")
+}
+
+impl World {
+    /// A damaged message that stands where the plan thinks, if there is one.
+    pub(super) fn victim(&self) -> Option<RelPath> {
+        let stands =
+            |step: &Step| matches!(&step.before, Fingerprint::Inode(_)) && self.before.contains_key(&step.target);
+        let found = self.steps.iter().zip(&self.expect).find(|(step, e)| **e == Expect::Whole && stands(step));
+        found.map(|(step, _)| step.target.clone())
+    }
+
+    pub(super) fn interfere(&self, victim: &RelPath, at: u64, act: Act) {
+        let victim = victim.clone();
+        self.fs.arm_act(
+            at,
+            Box::new(move |state| match act {
+                Act::Rename => state.act_rename(&victim, &flagged(&victim)),
+                Act::Edit => state.act_write(&victim, EDIT),
+                Act::Delete => state.act_delete(&victim),
+            }),
+        );
+    }
+
+    /// As [`World::check_interference`] when the power went: a change of flags or a deletion may itself be lost
+    /// with it; an edit that was synced may not, and nothing is doubled.
+    pub(super) fn check_after_loss(&self, victim: &RelPath, act: Act) -> Result<(), String> {
+        let base = self.fs.files(Tree::Base);
+        let of_key = |name: &&RelPath| name.parent() == victim.parent() && key(name.name()) == key(victim.name());
+        let same: Vec<&RelPath> = base.keys().filter(of_key).collect();
+        if same.len() > 1 || (same.is_empty() && act != Act::Delete) {
+            return Err(format!("{same:?} stand for {victim}"));
+        }
+        let edited = base.get(victim).is_some_and(|(bytes, _)| bytes == EDIT);
+        if edited == (act == Act::Edit) { Ok(()) } else { Err("an edit is gone".to_owned()) }
+    }
+
+    /// What somebody did to a message stands, whatever we did before or after it; nothing is doubled.
+    pub(super) fn check_interference(&self, victim: &RelPath, act: Act) -> Result<(), String> {
+        let base = self.fs.files(Tree::Base);
+        let dir = victim.parent();
+        let same: Vec<&RelPath> =
+            base.keys().filter(|name| name.parent() == dir && key(name.name()) == key(victim.name())).collect();
+        let wanted = match act {
+            Act::Rename => vec![flagged(victim)],
+            Act::Edit => vec![victim.clone()],
+            Act::Delete => vec![],
+        };
+        if !same.iter().copied().eq(wanted.iter()) {
+            return Err(format!("{same:?} instead of {wanted:?}"));
+        }
+        if act == Act::Edit && base.get(victim).is_none_or(|(bytes, _)| bytes != EDIT) {
+            return Err("an edit is gone".to_owned());
+        }
+        Ok(())
     }
 }
 
 fn key(name: &[u8]) -> &[u8] {
     super::mailbox::key_of(name)
-}
-
-fn content_of(step: &Step) -> Option<Digest> {
-    match &step.action {
-        Action::Restore { content, .. } | Action::Rename { content, .. } => Some(*content),
-        _ => None,
-    }
 }
 
 pub(super) fn options(run: &str) -> Options<'static> {
@@ -335,66 +449,5 @@ impl Builder {
         let content = self.truth();
         let action = self.restore(&content);
         self.step(&format!("{dir}/cur/5000.M1.mx:2,S"), Fingerprint::Nothing, action, Expect::Whole);
-    }
-}
-
-/// A journal on the simulated machine: an append is one operation, and a failed one may leave a part.
-pub(super) struct SimLog<'a> {
-    fs: &'a SimFs,
-    journal: &'a RefCell<Vec<Record>>,
-    broken: bool,
-}
-
-impl Log for SimLog<'_> {
-    fn append(&mut self, records: &[Record]) -> io::Result<()> {
-        if self.broken {
-            return Err(io::Error::other("broken"));
-        }
-        let (kept, result) = match self.fs.tick() {
-            Ok(()) => (records.len(), Ok(())),
-            Err((error, true)) => (records.len(), Err(error)),
-            Err((error, false)) => (self.fs.operations() as usize % (records.len() + 1), Err(error)),
-        };
-        self.broken = result.is_err();
-        self.journal.borrow_mut().extend_from_slice(&records[..kept]);
-        result
-    }
-
-    fn forward(&self) -> io::Result<super::log::Lines<'_>> {
-        self.fs.tick().map_err(|(error, _)| error)?;
-        let records = self.journal.borrow().clone();
-        Ok(Box::new(records.into_iter().map(|record| Ok(Line::Record(Box::new(record))))))
-    }
-
-    fn backward(&self) -> io::Result<super::log::Lines<'_>> {
-        self.fs.tick().map_err(|(error, _)| error)?;
-        let records = self.journal.borrow().clone();
-        Ok(Box::new(records.into_iter().rev().map(|record| Ok(Line::Record(Box::new(record))))))
-    }
-}
-
-/// A source that holds every message.
-pub(super) struct SimSupply<'a>(pub &'a BTreeMap<Digest, Vec<u8>>);
-
-impl Supply for SimSupply<'_> {
-    fn fetch(&mut self, step: &Step, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Supplied, SupplyError> {
-        let content = content_of(step).and_then(|digest| self.0.get(&digest));
-        let content = content.ok_or_else(|| SupplyError("not in the source".to_owned()))?;
-        for part in content.chunks(32) {
-            sink(part).map_err(|error| SupplyError(error.to_string()))?;
-        }
-        Ok(Supplied { digest: Digest::of(content), length: content.len() as u64, xattrs: Vec::new() })
-    }
-}
-
-/// Reads back through the simulated file system.
-pub(super) struct SimProver<'a>(pub &'a SimFs);
-
-impl Prover for SimProver<'_> {
-    fn digest(&mut self, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String> {
-        let mut content = Vec::new();
-        let read = self.0.read(tree, path, &mut |window| content.extend_from_slice(window));
-        read.map_err(|error| error.to_string())?;
-        Ok((Digest::of(&content), content.len() as u64))
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn stage(
     step: Step,
     at: RelPath,
     old: Option<Stat>,
-) -> Result<Entry, (Step, Unstaged)> {
+) -> Result<Entry, (Box<Step>, Unstaged)> {
     let staged = match wanted(&step) {
         Some(wanted) => write(fs, supply, &step, &wanted, old.map(|_| &at)),
         None => Err(Unstaged::step("the step writes no bytes")),
@@ -80,7 +80,7 @@ pub(super) fn stage(
             let intent = Intent { step, change, at, slot: Some(slot), staged: Some(stat), replaced: old };
             Ok(Entry::Ready { intent: Box::new(intent), note })
         }
-        Err(unstaged) => Err((step, unstaged)),
+        Err(unstaged) => Err((Box::new(step), unstaged)),
     }
 }
 

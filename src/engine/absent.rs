@@ -81,6 +81,7 @@ fn by_catalog(
     for row in &gone {
         let absence = Absence {
             elsewhere: elsewhere(mailboxes, m, row, haul),
+            orphan: orphan(mailboxes, row, haul),
             account_blank: shape.blank,
             mailbox_gone: mailbox.folder.is_none(),
             mailbox_blank: blank,
@@ -115,6 +116,13 @@ fn elsewhere(mailboxes: &[Mailbox], m: usize, row: &MessageRow, haul: &Haul) -> 
         return Some(mailboxes[other].name.clone());
     }
     by_key_elsewhere(mailboxes, m, &row.key)
+}
+
+/// The file that an fsck left without its name, and that holds exactly this message.
+fn orphan(mailboxes: &[Mailbox], row: &MessageRow, haul: &Haul) -> Option<String> {
+    let digest = row.digest?;
+    let stray = haul.strays.iter().find(|s| s.facts.digest == Some(digest) && s.is_orphan(mailboxes))?;
+    Some(crate::model::path::escape(&mailboxes[stray.mailbox].listing.entries[stray.entry].name))
 }
 
 fn by_key_elsewhere(mailboxes: &[Mailbox], m: usize, key: &Key) -> Option<String> {
@@ -215,6 +223,7 @@ fn one_shelf(
         }
         let absence = Absence {
             elsewhere: by_key_elsewhere(mailboxes, m, &key),
+            orphan: None,
             account_blank: shape.blank,
             mailbox_gone: mailbox.folder.is_none(),
             mailbox_blank: mailbox.folder.is_some()

@@ -61,6 +61,13 @@ pub struct Stray {
     pub claimed: bool,
 }
 
+impl Stray {
+    /// Whether an fsck lost its name (`#12345`).
+    pub fn is_orphan(&self, mailboxes: &[Mailbox]) -> bool {
+        crate::store::maildir::name::is_orphan(&mailboxes[self.mailbox].listing.entries[self.entry].name)
+    }
+}
+
 /// What reading one account gave.
 #[derive(Default)]
 pub struct Haul {

@@ -246,10 +246,8 @@ fn home_again(job: &Job<'_>, mailboxes: &[Mailbox], haul: &mut Haul, harm: &Harm
         return None;
     }
     let expected = harm.expected()?;
-    let stray = haul.strays.iter_mut().find(|s| {
-        let orphan = name::is_orphan(&mailboxes[s.mailbox].listing.entries[s.entry].name);
-        !s.claimed && orphan && s.facts.digest == Some(expected)
-    })?;
+    let stray =
+        haul.strays.iter_mut().find(|s| !s.claimed && s.facts.digest == Some(expected) && s.is_orphan(mailboxes))?;
     stray.claimed = true;
     let from = mailboxes[stray.mailbox].path(&mailboxes[stray.mailbox].listing.entries[stray.entry])?;
     Some(Treatment {

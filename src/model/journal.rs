@@ -55,6 +55,20 @@ pub enum Change {
     RemoveFolder,
 }
 
+impl Change {
+    /// The name in machine output.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Change::Exchange => "exchange",
+            Change::Put => "put",
+            Change::Take => "take",
+            Change::Carry { .. } => "carry",
+            Change::MakeFolder => "make_folder",
+            Change::RemoveFolder => "remove_folder",
+        }
+    }
+}
+
 /// One change that is about to be made, with all that it takes to tell later whether it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {

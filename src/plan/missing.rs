@@ -8,6 +8,8 @@ use crate::model::Missing;
 pub struct Absence {
     /// Where else in the account the same message stands, for people.
     pub elsewhere: Option<String>,
+    /// A file without a name of its own that holds exactly this message.
+    pub orphan: Option<String>,
     /// No message and no server file is left in the whole account.
     pub account_blank: bool,
     /// The mailbox's folder is not there.
@@ -30,6 +32,9 @@ pub struct Absence {
 pub fn classify(absence: &Absence) -> (Missing, String) {
     if let Some(place) = &absence.elsewhere {
         return (Missing::Moved, format!("now in {place}"));
+    }
+    if let Some(orphan) = &absence.orphan {
+        return (Missing::Lost, format!("only its name was lost: the file stands as {orphan}"));
     }
     let blank = absence.account_blank || absence.mailbox_blank;
     if absence.newer_lacks_it {
@@ -89,6 +94,7 @@ mod tests {
         let older_only = Absence { newer_lacks_it: true, ..one_of(100) };
         assert_eq!(verdict(&older_only), Missing::Deleted);
         assert_eq!(verdict(&Absence { account_blank: true, ..older_only.clone() }), Missing::Undecided);
+        assert_eq!(verdict(&Absence { orphan: Some("#7".into()), ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { elsewhere: Some("Trash".into()), ..older_only }), Missing::Moved);
     }
 
@@ -98,6 +104,7 @@ mod tests {
             let on = |bit: u32| bits & (1 << bit) != 0;
             let absence = Absence {
                 elsewhere: Some("Archive".into()),
+                orphan: None,
                 account_blank: on(0),
                 mailbox_gone: on(1),
                 mailbox_blank: on(2),

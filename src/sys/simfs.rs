@@ -5,30 +5,17 @@
 //! names that is not synced in all of its directories may be lost by itself, unless a later one that is on
 //! the medium builds on it; contents and attributes that are not synced may be lost or torn.
 
+mod medium;
+
 use super::fs::{Dress, Fill, Fs, Kind, Tree};
 use crate::model::message::Xattr;
 use crate::model::{RelPath, Stamp, Stat};
+use medium::{Body, Inode, NameOp, TEAR, survivors, tear};
+pub use medium::{Overlay, Place};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-
-/// A path in one of the two trees.
-pub type Place = (Tree, RelPath);
-
-/// Block size of torn contents. Small, so that small messages tear.
-const TEAR: usize = 16;
-
-/// What unsynced changes become when the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overlay {
-    /// All of them reached the medium.
-    Keep,
-    /// None did.
-    Drop,
-    /// Each by a throw of the dice, contents torn.
-    Torn(u64),
-}
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -37,40 +24,6 @@ pub enum Fault {
     Fail { at: u64, errno: Errno, forever: bool, after: bool },
     /// The power goes at operation `at`; `after`: when it was done already.
     Die { at: u64, after: bool },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Body {
-    content: Vec<u8>,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    mtime: Stamp,
-    xattrs: Vec<Xattr>,
-}
-
-#[derive(Debug, Clone)]
-struct Inode {
-    kind: Kind,
-    now: Body,
-    medium: Body,
-    ctime: Stamp,
-}
-
-/// One atomic change of names.
-#[derive(Debug, Clone)]
-struct NameOp {
-    sets: Vec<(Place, Option<u64>)>,
-    unsynced: BTreeSet<Place>,
-}
-
-impl NameOp {
-    /// Whether this cannot be on the medium without `earlier`.
-    fn builds_on(&self, earlier: &NameOp) -> bool {
-        let related =
-            |a: &Place, b: &Place| a.0 == b.0 && (a.1.strip_prefix(&b.1).is_some() || b.1.strip_prefix(&a.1).is_some());
-        self.sets.iter().any(|(a, _)| earlier.sets.iter().any(|(b, _)| related(a, b)))
-    }
 }
 
 /// Somebody else's act, done just before an operation.
@@ -91,6 +44,7 @@ pub struct State {
     act: Option<(u64, Act)>,
     rot: Option<u64>,
     created: u64,
+    free: Option<u64>,
 }
 
 /// The simulated file system.
@@ -206,12 +160,15 @@ impl State {
         }
     }
 
-    /// Somebody writes a new file and renames it to its name, as deliveries and other repairs do.
+    /// Somebody writes a new file, renames it to its name, as deliveries and other repairs do, and syncs both.
     pub fn act_write(&mut self, path: &RelPath, content: &[u8]) {
         let ino = self.add(Kind::File, 0o600);
         self.inode(ino).now.content = content.to_vec();
         self.inode(ino).medium = self.inodes[&ino].now.clone();
         self.apply(vec![((Tree::Base, path.clone()), Some(ino))]);
+        if let Some(op) = self.pending.last_mut() {
+            op.unsynced.clear();
+        }
     }
 }
 
@@ -255,6 +212,16 @@ impl SimFs {
         let mut state = self.state.borrow_mut();
         state.rot = Some(nth);
         state.created = 0;
+    }
+
+    /// So many bytes are free from now on.
+    pub fn set_free(&self, bytes: u64) {
+        self.state.borrow_mut().free = Some(bytes);
+    }
+
+    /// Whether the power is gone.
+    pub fn is_dead(&self) -> bool {
+        self.state.borrow().dead
     }
 
     /// Operations since the last `arm`.
@@ -335,48 +302,6 @@ impl SimFs {
             Fate::Go => operation(&mut state),
             Fate::Fail(errno) => refuse(errno),
             Fate::GoThenFail(errno) => operation(&mut state).and_then(|_| refuse(errno)),
-        }
-    }
-}
-
-/// Which pending changes of names are on the medium: those synced, those that they build on, and of the
-/// rest what the overlay says, as long as what they build on is there.
-fn survivors(pending: &[NameOp], overlay: Overlay, dice: &mut fastrand::Rng) -> Vec<bool> {
-    let mut kept: Vec<bool> = pending.iter().map(|op| op.unsynced.is_empty()).collect();
-    for later in (0..pending.len()).rev() {
-        for earlier in 0..later {
-            if kept[later] && pending[later].builds_on(&pending[earlier]) {
-                kept[earlier] = true;
-            }
-        }
-    }
-    for op in 0..pending.len() {
-        let wanted = match overlay {
-            Overlay::Keep => true,
-            Overlay::Drop => false,
-            Overlay::Torn(_) => dice.bool(),
-        };
-        let founded = (0..op).all(|earlier| kept[earlier] || !pending[op].builds_on(&pending[earlier]));
-        kept[op] |= wanted && founded;
-    }
-    kept
-}
-
-/// What the medium holds of an inode that was not synced.
-fn tear(inode: &Inode, overlay: Overlay, dice: &mut fastrand::Rng) -> Body {
-    match overlay {
-        Overlay::Keep => inode.now.clone(),
-        Overlay::Drop => inode.medium.clone(),
-        Overlay::Torn(_) => {
-            let mut body = if dice.bool() { inode.now.clone() } else { inode.medium.clone() };
-            // The length is there and some blocks are not, or nothing is.
-            body.content = inode.now.content.clone();
-            for block in body.content.chunks_mut(TEAR) {
-                if dice.bool() {
-                    block.fill(0);
-                }
-            }
-            body
         }
     }
 }
@@ -589,6 +514,6 @@ impl Fs for SimFs {
     }
 
     fn free(&self) -> io::Result<(u64, u64)> {
-        self.act(|_| Ok((1 << 40, 1 << 20)))
+        self.act(|state| Ok((state.free.unwrap_or(1 << 40), 1 << 20)))
     }
 }
