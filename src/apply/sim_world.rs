@@ -366,6 +366,7 @@ impl Builder {
             action,
             assurance: Some(Assurance::Corroborated),
             why: String::new(),
+            details: Default::default(),
         });
         self.world.expect.push(expect);
     }

@@ -80,6 +80,7 @@ mod tests {
             target,
             assurance: Some(Assurance::Consistent),
             why: "the size in its name agrees".into(),
+            details: Default::default(),
         }
     }
 
