@@ -4,8 +4,8 @@ use super::args::Accept;
 use super::session::Session;
 use crate::catalog::{Acceptance, Catalog};
 use crate::engine::account::EngineError;
-use crate::model::path::unescape;
 use crate::model::Key;
+use crate::model::path::unescape;
 use crate::report::words;
 use crate::sys::clock;
 use crate::sys::users::Users;
@@ -14,7 +14,9 @@ use crate::sys::users::Users;
 pub fn run(session: &mut Session, accept: &Accept) -> anyhow::Result<u8> {
     let path = session.settings.catalog.clone();
     if !path.exists() {
-        return Err(EngineError::Usage(format!("there is no catalog at {}: nothing was ever found", path.display())).into());
+        return Err(
+            EngineError::Usage(format!("there is no catalog at {}: nothing was ever found", path.display())).into()
+        );
     }
     let mut catalog = Catalog::open(&path)?;
     let who = who();
@@ -22,7 +24,9 @@ pub fn run(session: &mut Session, accept: &Accept) -> anyhow::Result<u8> {
     let mut accepted = 0;
     if let Some(run) = &accept.run {
         if catalog.find_run(run)?.is_empty() {
-            return Err(EngineError::Usage(format!("the run {run} is not known here; mailmend status lists the runs")).into());
+            return Err(
+                EngineError::Usage(format!("the run {run} is not known here; mailmend status lists the runs")).into()
+            );
         }
         accepted += catalog.accept_run(run, by)?;
     }

@@ -59,7 +59,11 @@ fn folder(args: &Drill) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let dir = fs::canonicalize(&dir)?;
     if fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?.next().is_some() {
-        return Err(EngineError::Usage(format!("{} is not empty: the drill works in a folder of its own", dir.display())).into());
+        return Err(EngineError::Usage(format!(
+            "{} is not empty: the drill works in a folder of its own",
+            dir.display()
+        ))
+        .into());
     }
     Ok(dir)
 }
@@ -71,7 +75,12 @@ struct Engine {
 }
 
 impl Engine {
-    fn scan(&self, mode: Mode, store: &Path, repair: Option<&drill::Repair>) -> anyhow::Result<(String, Tally, Vec<Event>, Option<RunFolder>)> {
+    fn scan(
+        &self,
+        mode: Mode,
+        store: &Path,
+        repair: Option<&drill::Repair>,
+    ) -> anyhow::Result<(String, Tally, Vec<Event>, Option<RunFolder>)> {
         let run = clock::run_id(clock::now())?;
         let mut catalog = Catalog::open(&self.state.join("catalog.db"))?;
         let mut events: Vec<Event> = Vec::new();

@@ -18,6 +18,8 @@ pub mod status;
 pub mod undo;
 pub mod values;
 
+use crate::model::event::{Event, Observer};
+use crate::model::tally::Tally;
 use args::{Cli, Command, Exit};
 use session::Session;
 use std::io::Write;
@@ -40,6 +42,26 @@ pub fn main() -> u8 {
     }
 }
 
+/// A run that failed as a whole still ends with its summary: whoever waits for the last line gets it, and it
+/// says that nothing was checked. Usage errors, where nothing was begun, have none.
+fn failed(session: &mut Session, cli: &Cli, error: anyhow::Error) -> Result<u8, Exit> {
+    let exit = session::exit_of(error);
+    let runs = matches!(cli.command, Command::Audit(_) | Command::Verify(_) | Command::Repair(_) | Command::Undo(_));
+    if exit.status == args::USAGE || !runs {
+        return Err(exit);
+    }
+    exit.print();
+    let tally = Tally { own_errors: 1, not_checked: 1, ..Tally::default() };
+    let status = tally.exit() | exit.status;
+    session.screen.event(Event::Summary {
+        command: cli.command.name().to_owned(),
+        tally: Box::new(tally),
+        elapsed_s: session.elapsed(),
+        plan: None,
+    });
+    Ok(status)
+}
+
 fn run(cli: &Cli) -> Result<u8, Exit> {
     let mut session = Session::open(cli)?;
     let result = match &cli.command {
@@ -52,7 +74,10 @@ fn run(cli: &Cli) -> Result<u8, Exit> {
         Command::Drill(drill) => drill::run(&mut session, drill),
         Command::Completions(_) | Command::Lane => Ok(0),
     };
-    let status = result.map_err(session::exit_of)?;
+    let status = match result {
+        Ok(status) => status,
+        Err(error) => failed(&mut session, cli, error)?,
+    };
     match session.screen.failure() {
         Some(error) => {
             Exit { status: 8, text: format!("error: cannot write the report: {error}\n") }.print();

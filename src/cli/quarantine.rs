@@ -27,10 +27,19 @@ pub struct Overview {
 
 impl Overview {
     pub fn words(&self) -> String {
-        let unknown = if self.unknown > 0 { format!("; {} cannot be looked at", words::count(self.unknown, "run")) } else { String::new() };
+        let unknown = if self.unknown > 0 {
+            format!("; {} cannot be looked at", words::count(self.unknown, "run"))
+        } else {
+            String::new()
+        };
         match self.files {
             0 => format!("empty{unknown}"),
-            _ => format!("{}, {}, from {}{unknown}", words::count(self.files, "file"), words::bytes(self.bytes), words::count(self.runs, "run")),
+            _ => format!(
+                "{}, {}, from {}{unknown}",
+                words::count(self.files, "file"),
+                words::bytes(self.bytes),
+                words::count(self.runs, "run")
+            ),
         }
     }
 }
@@ -98,7 +107,11 @@ fn list(session: &mut Session) -> anyhow::Result<u8> {
                 } else if !items.is_empty() {
                     let since = since.map(clock::for_people).unwrap_or_default();
                     let (files, size) = (words::count(items.len() as u64, "file"), words::bytes(bytes));
-                    let line = format!("{}  {files:>10}  {size:>10}  since {since}  {}\n", note.run, note.quarantine.display());
+                    let line = format!(
+                        "{}  {files:>10}  {size:>10}  since {since}  {}\n",
+                        note.run,
+                        note.quarantine.display()
+                    );
                     session.screen.print(&crate::report::sanitise::block(&line));
                 }
             }
@@ -123,8 +136,10 @@ fn show(session: &mut Session, run: &str) -> anyhow::Result<u8> {
                 "mailbox": origin.map(|o| o.mailbox.clone()), "path": origin.map(|o| o.path.to_string()),
             }));
         } else {
-            let place = origin.map_or("no journal tells where from".to_owned(), |o| format!("{}: {}", o.account, o.path));
-            let line = format!("{:>8}  {:<9} {:>10}  {place}\n", item.slot, item.what.name(), words::bytes(item.stat.size));
+            let place =
+                origin.map_or("no journal tells where from".to_owned(), |o| format!("{}: {}", o.account, o.path));
+            let line =
+                format!("{:>8}  {:<9} {:>10}  {place}\n", item.slot, item.what.name(), words::bytes(item.stat.size));
             session.screen.print(&crate::report::sanitise::block(&line));
         }
     }
@@ -144,7 +159,12 @@ fn copy_out(session: &mut Session, run: &str, into: &Path) -> anyhow::Result<u8>
         let to = into.join(item.slot.as_path());
         bytes += export(&fs, item, &to).with_context(|| format!("cannot copy {} to {}", item.slot, to.display()))?;
     }
-    let text = format!("{} ({}) copied to {}\n", words::count(items.len() as u64, "file"), words::bytes(bytes), into.display());
+    let text = format!(
+        "{} ({}) copied to {}\n",
+        words::count(items.len() as u64, "file"),
+        words::bytes(bytes),
+        into.display()
+    );
     session.screen.print(&crate::report::sanitise::block(&text));
     Ok(0)
 }
@@ -164,7 +184,12 @@ fn let_go(session: &mut Session, which: &Purge) -> anyhow::Result<u8> {
         }
         let bytes: u64 = chosen.iter().map(|i| i.stat.size).sum();
         if !which.apply {
-            let text = format!("{}: would remove {} ({}); nothing was changed\n", note.run, words::count(chosen.len() as u64, "file"), words::bytes(bytes));
+            let text = format!(
+                "{}: would remove {} ({}); nothing was changed\n",
+                note.run,
+                words::count(chosen.len() as u64, "file"),
+                words::bytes(bytes)
+            );
             session.screen.print(&text);
             continue;
         }
@@ -190,7 +215,12 @@ fn one_run(session: &mut Session, note: &RunNote, chosen: &[Item]) -> anyhow::Re
             }
         }
     }
-    session.screen.print(&format!("{}: removed {}, kept {}\n", note.run, words::count(gone, "file"), words::number(kept)));
+    session.screen.print(&format!(
+        "{}: removed {}, kept {}\n",
+        note.run,
+        words::count(gone, "file"),
+        words::number(kept)
+    ));
     Ok(if kept > 0 { 4 } else { 0 })
 }
 

@@ -74,12 +74,31 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
     let (plan, elsewhere) = (Some(folder.plan()), repair.into.is_some());
     let catalog = catalog.as_mut();
     let scanned: Scanned = session.with(|observer, stop, describe| {
-        scan_stores(Invocation { run, stores, sources, options, lane, catalog, record, observer, stop, describe, plan, elsewhere })
+        scan_stores(Invocation {
+            run,
+            stores,
+            sources,
+            options,
+            lane,
+            catalog,
+            record,
+            observer,
+            stop,
+            describe,
+            plan,
+            elsewhere,
+        })
     })?;
     let store = scanned.store.ok_or_else(|| EngineError::Refused("the store was not opened".to_owned()))?;
     let mut tally = scanned.tally;
     tally.own_errors += u64::from(!record);
-    Ok(Planned { tally, plan: folder.plan(), store: store.path, need: scanned.need, store_errors: scanned.store_errors })
+    Ok(Planned {
+        tally,
+        plan: folder.plan(),
+        store: store.path,
+        need: scanned.need,
+        store_errors: scanned.store_errors,
+    })
 }
 
 /// Checks a plan file and shows its steps.
@@ -174,7 +193,9 @@ fn elsewhere(dir: &Path, store: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let dir = fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))?;
     if dir.starts_with(store) || store.starts_with(&dir) {
-        return Err(EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display())).into());
+        return Err(
+            EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display())).into()
+        );
     }
     Ok(dir)
 }

@@ -61,7 +61,20 @@ fn one(
     let stores = vec![store.path.clone()];
     let scanned = session.with(|observer, stop, describe| {
         let elsewhere = false;
-        scan_stores(Invocation { run, stores, sources, options, lane, catalog, record, observer, stop, describe, plan, elsewhere })
+        scan_stores(Invocation {
+            run,
+            stores,
+            sources,
+            options,
+            lane,
+            catalog,
+            record,
+            observer,
+            stop,
+            describe,
+            plan,
+            elsewhere,
+        })
     })?;
     Ok(scanned)
 }
@@ -69,7 +82,7 @@ fn one(
 /// A plan never overwrites a file.
 pub fn refuse_existing(path: &std::path::Path) -> anyhow::Result<()> {
     match path.symlink_metadata() {
-        Ok(_) => Err(EngineError::Usage(format!("{} is there already; a plan never overwrites a file", path.display())).into()),
+        Ok(_) => Err(EngineError::Usage(format!("{} exists; a plan never overwrites a file", path.display())).into()),
         Err(_) => Ok(()),
     }
 }

@@ -95,7 +95,10 @@ impl Session {
     }
 
     /// Runs `work` with everything that a run borrows from the session.
-    pub fn with<T>(&mut self, work: impl FnOnce(&mut dyn Observer, &dyn Fn() -> bool, &dyn Fn(&Finding) -> String) -> T) -> T {
+    pub fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Observer, &dyn Fn() -> bool, &dyn Fn(&Finding) -> String) -> T,
+    ) -> T {
         let run = self.run.clone();
         let describe = move |finding: &Finding| json::line(&run, &Event::Finding(Box::new(finding.clone())));
         let signals = self.signals.clone();
@@ -147,7 +150,10 @@ fn owner(owner: &Owner) -> anyhow::Result<(u32, u32)> {
     };
     match (uid, gid) {
         (Some(uid), Some(gid)) => Ok((uid, gid)),
-        _ => Err(EngineError::Usage(format!("--owner {owner}: no such user or group in /etc/passwd and /etc/group")).into()),
+        _ => {
+            Err(EngineError::Usage(format!("--owner {owner}: no such user or group in /etc/passwd and /etc/group"))
+                .into())
+        }
     }
 }
 

@@ -58,7 +58,8 @@ pub fn run(session: &mut Session, status: &Status) -> anyhow::Result<u8> {
 
 fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &mut String) -> anyhow::Result<()> {
     let select = session.settings.selection.clone();
-    let accounts: Vec<_> = catalog.accounts(store.id)?.into_iter().filter(|a| select.account_at(&a.name, &a.dir)).collect();
+    let accounts: Vec<_> =
+        catalog.accounts(store.id)?.into_iter().filter(|a| select.account_at(&a.name, &a.dir)).collect();
     let messages: u64 = accounts.iter().map(|a| a.messages).sum();
     let coverage = catalog.coverage(store.id)?;
     let never: u64 = coverage.iter().map(|c| c.never).sum();
@@ -82,10 +83,17 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
     }
     // Writing to a String cannot fail.
     let _ = writeln!(text, "Store         {path}");
-    let _ = writeln!(text, "Known         {}, {}", words::count(accounts.len() as u64, "account"), words::count(messages, "message"));
+    let _ = writeln!(
+        text,
+        "Known         {}, {}",
+        words::count(accounts.len() as u64, "account"),
+        words::count(messages, "message")
+    );
     let verified = match (oldest, never) {
         (Some(oldest), 0) => format!("all since {}", clock::for_people(oldest)),
-        (Some(oldest), never) => format!("{} never; the others since {}", words::number(never), clock::for_people(oldest)),
+        (Some(oldest), never) => {
+            format!("{} never; the others since {}", words::number(never), clock::for_people(oldest))
+        }
         (None, _) if messages == 0 => "nothing is known yet; mailmend verify makes a start".to_owned(),
         (None, _) => "never".to_owned(),
     };

@@ -18,8 +18,8 @@ pub fn run(session: &mut Session, undo: &Undo) -> anyhow::Result<u8> {
     session.screen.event(Event::Start { command: "undo".to_owned(), store: store.clone(), sources: Vec::new() });
     let tally = if undo.apply {
         let (run, state) = (session.run.clone(), session.settings.state.clone());
-        let (tally, _) = session
-            .with(|observer, stop, _| execute::undo(Undoing { run, state, undone: note, observer, stop }))?;
+        let (tally, _) =
+            session.with(|observer, stop, _| execute::undo(Undoing { run, state, undone: note, observer, stop }))?;
         tally
     } else {
         show(session, &folder, &store)?
@@ -83,7 +83,6 @@ fn finding(intent: &Intent, store: &str) -> Finding {
         finding.subject = Subject::Folder;
     }
     finding.path = intent.at.clone();
-    finding.action =
-        Some(ActionSummary { kind: kind.to_owned(), source: None, assurance: None, why: why.to_owned() });
+    finding.action = Some(ActionSummary { kind: kind.to_owned(), source: None, assurance: None, why: why.to_owned() });
     finding
 }

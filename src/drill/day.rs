@@ -149,7 +149,7 @@ impl Day<'_> {
         let inboxes = folders.iter().filter(|f| f.name() == b"Maildir");
         let Some(inbox) = self.rng.choice(inboxes.collect::<Vec<_>>()) else { return Ok(()) };
         let bytes = mails.message()?;
-        let received = Stamp { sec: MORNING + self.rng.i64(..36_000), nsec: self.rng.u32(..1_000_000_000) };
+        let received = Stamp { sec: MORNING + self.rng.i64(0..36_000), nsec: self.rng.u32(..1_000_000_000) };
         let name = self.fresh(received, Some((bytes.len() as u64, names::crlf_size(&bytes))));
         let path = below(inbox, b"new", &name)?;
         let owner = before.get(inbox).map(|e| (e.uid, e.gid));

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, HashSet};
 pub struct Shape {
     /// Nothing is left of it: no message, no server file.
     pub blank: bool,
+    /// The catalog knows other accounts of this store, but not this one.
+    pub unknown: bool,
     /// When the catalog last listed it, if it knows it.
     pub listed: Option<Stamp>,
 }
@@ -25,6 +27,7 @@ pub fn shape(job: &Job<'_>, mailboxes: &[Mailbox]) -> Shape {
     let empty = |m: &Mailbox| m.complete() && m.messages().next().is_none() && m.companions().next().is_none();
     Shape {
         blank: job.options.select.whole_accounts() && mailboxes.iter().all(empty),
+        unknown: job.catalog_knows_store && mailboxes.iter().all(|m| m.row.is_none()),
         listed: mailboxes.iter().filter_map(|m| m.row.as_ref()?.listed).max(),
     }
 }
@@ -83,6 +86,7 @@ fn by_catalog(
             elsewhere: elsewhere(mailboxes, m, row, haul),
             orphan: orphan(mailboxes, row, haul),
             account_blank: shape.blank,
+            account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
             mailbox_blank: blank,
             folder_unmoved: mailbox.unmoved(row),
@@ -126,9 +130,10 @@ fn orphan(mailboxes: &[Mailbox], row: &MessageRow, haul: &Haul) -> Option<String
 }
 
 fn by_key_elsewhere(mailboxes: &[Mailbox], m: usize, key: &Key) -> Option<String> {
-    let other = mailboxes.iter().enumerate().find(|(n, other)| {
-        *n != m && other.files.contains_key(key) && !other.rows.contains_key(key)
-    });
+    let other = mailboxes
+        .iter()
+        .enumerate()
+        .find(|(n, other)| *n != m && other.files.contains_key(key) && !other.rows.contains_key(key));
     other.map(|(_, mailbox)| mailbox.name.clone())
 }
 
@@ -218,13 +223,14 @@ fn one_shelf(
     }
     let gone = held.len() as u64;
     for (key, place, file) in held {
-        if name::is_odd(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {
+        if name::is_orphan(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {
             continue;
         }
         let absence = Absence {
             elsewhere: by_key_elsewhere(mailboxes, m, &key),
             orphan: None,
             account_blank: shape.blank,
+            account_unknown: shape.unknown,
             mailbox_gone: mailbox.folder.is_none(),
             mailbox_blank: mailbox.folder.is_some()
                 && mailbox.messages().next().is_none()

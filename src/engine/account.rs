@@ -93,7 +93,9 @@ impl Mailbox {
 
     /// Whether the folder that held the message `row` is unchanged since the listing that showed it.
     pub fn unmoved(&self, row: &MessageRow) -> bool {
-        let (Some(now), Some(then)) = (self.dir_times(), self.row.as_ref().and_then(|r| r.dir_times)) else { return false };
+        let (Some(now), Some(then)) = (self.dir_times(), self.row.as_ref().and_then(|r| r.dir_times)) else {
+            return false;
+        };
         match row.place {
             Place::New => now.new_mtime == then.new_mtime,
             _ => now.cur_mtime == then.cur_mtime,
@@ -138,36 +140,36 @@ pub fn one(
     dir: RelPath,
     row: Option<MailboxRow>,
 ) -> Result<Option<Mailbox>, EngineError> {
-        let Some(rel) = dir.strip_prefix(&account.dir) else { return Ok(None) };
-        let name = maildir::mailbox_name(&rel);
-        let selected = job.options.select.mailbox(&name);
-        let listed = crate::sys::clock::now();
-        let root = job.store.root;
-        let listing = match selected {
-            true => job.store_lane().list(root, &dir, false)?,
-            false => Listing::default(),
-        };
-        let rows = match (&job.catalog, &row) {
-            (Some(catalog), Some(row)) if selected => {
-                let mut rows = BTreeMap::new();
-                let mut bad = None;
-                catalog.messages(row.id, Which::All, &mut |message| match message {
-                    Ok(message) => drop(rows.insert(message.key.clone(), message)),
-                    Err(error) => drop(bad.get_or_insert(error)),
-                })?;
-                match bad {
-                    Some(error) => return Err(error.into()),
-                    None => rows,
-                }
+    let Some(rel) = dir.strip_prefix(&account.dir) else { return Ok(None) };
+    let name = maildir::mailbox_name(&rel);
+    let selected = job.options.select.mailbox(&name);
+    let listed = crate::sys::clock::now();
+    let root = job.store.root;
+    let listing = match selected {
+        true => job.store_lane().list(root, &dir, false)?,
+        false => Listing::default(),
+    };
+    let rows = match (&job.catalog, &row) {
+        (Some(catalog), Some(row)) if selected => {
+            let mut rows = BTreeMap::new();
+            let mut bad = None;
+            catalog.messages(row.id, Which::All, &mut |message| match message {
+                Ok(message) => drop(rows.insert(message.key.clone(), message)),
+                Err(error) => drop(bad.get_or_insert(error)),
+            })?;
+            match bad {
+                Some(error) => return Err(error.into()),
+                None => rows,
             }
-            _ => BTreeMap::new(),
-        };
-        let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
-        let mut files = HashMap::new();
-        for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
-            files.entry(name::key(&entry.name)).or_insert(at);
         }
-        Ok(Some(Mailbox { dir, rel, name, folder, listing, row, rows, files, selected, listed }))
+        _ => BTreeMap::new(),
+    };
+    let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
+    let mut files = HashMap::new();
+    for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
+        files.entry(name::key(&entry.name)).or_insert(at);
+    }
+    Ok(Some(Mailbox { dir, rel, name, folder, listing, row, rows, files, selected, listed }))
 }
 
 /// The read request for one message of a mailbox; `None` where it is not selected.

@@ -58,7 +58,11 @@ fn home(account: &Account) -> Option<RelPath> {
 }
 
 /// All companions that are there; `None` where a listing did not finish, so that nothing can be missing.
-fn present(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) -> Result<Option<BTreeMap<RelPath, ()>>, EngineError> {
+fn present(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+) -> Result<Option<BTreeMap<RelPath, ()>>, EngineError> {
     let mut present = BTreeMap::new();
     for mailbox in mailboxes.iter().filter(|m| m.selected) {
         if !mailbox.complete() {

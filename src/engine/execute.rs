@@ -57,7 +57,8 @@ impl Supply for LaneSupply {
             Some(number) => self.sources.get(number as usize).copied(),
             None => Some(self.store),
         };
-        let (lane, root) = known.ok_or_else(|| SupplyError("the plan names a source that it does not list".to_owned()))?;
+        let (lane, root) =
+            known.ok_or_else(|| SupplyError("the plan names a source that it does not list".to_owned()))?;
         let fetched = self.lanes.lanes[lane].fetch(root, &from.path, Some(*stored_as), sink);
         match fetched.map_err(|e| SupplyError(e.to_string()))? {
             Ok(fetched) => Ok(Supplied { digest: fetched.digest, length: fetched.length, xattrs: fetched.xattrs }),
@@ -98,7 +99,8 @@ impl Prover for LaneProver {
             envelope: false,
             medium: true,
         };
-        let facts = self.lanes.lanes[lane].read_one(item).map_err(|t| format!("cannot {}: {}", t.operation, t.detail))?;
+        let facts =
+            self.lanes.lanes[lane].read_one(item).map_err(|t| format!("cannot {}: {}", t.operation, t.detail))?;
         facts.digest.map(|digest| (digest, facts.length)).ok_or_else(|| "not all of it could be read again".to_owned())
     }
 }
@@ -123,7 +125,8 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let fs = open_fs(&call.base, &quarantine)?;
     enough_space(&fs, call.need)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
-    let mut log = FileLog::open(&call.folder.journal()).map_err(super::job::state_error("cannot open", &call.folder.journal()))?;
+    let mut log = FileLog::open(&call.folder.journal())
+        .map_err(super::job::state_error("cannot open", &call.folder.journal()))?;
     let mut options = apply::Options::new(&call.run, &text(&call.base), &text(&quarantine));
     options.interrupt = call.stop;
     let elsewhere = call.elsewhere;
@@ -189,7 +192,8 @@ fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
 }
 
 fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
-    let (bytes, files) = fs.free().map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
+    let (bytes, files) =
+        fs.free().map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
     let wanted = need.0.saturating_add(crate::model::limits::FREE_RESERVE.min(need.0));
     if bytes < wanted || files < need.1 {
         return Err(EngineError::Refused(format!(
@@ -320,7 +324,8 @@ pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
         quarantine: note.quarantine.clone(),
         undoes: Some(note.run.clone()),
     })?;
-    let mut log = FileLog::open(&folder.journal()).map_err(super::job::state_error("cannot open", &folder.journal()))?;
+    let mut log =
+        FileLog::open(&folder.journal()).map_err(super::job::state_error("cannot open", &folder.journal()))?;
     let mut options = apply::Options::new(&call.run, &text(&note.base), &text(&note.quarantine));
     options.interrupt = call.stop;
     let mut tally = Tally::default();
@@ -339,7 +344,10 @@ pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
     })?;
     if applied.damaged_lines > 0 {
         tally.own_errors += applied.damaged_lines;
-        let what = format!("{} line(s) of the journal are damaged: what they told of was not taken back", applied.damaged_lines);
+        let what = format!(
+            "{} line(s) of the journal are damaged: what they told of was not taken back",
+            applied.damaged_lines
+        );
         observer.event(Event::Error { path: old.display().to_string(), what, hint: None });
     }
     stopped(&applied, &mut tally, observer);

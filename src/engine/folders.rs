@@ -22,7 +22,13 @@ impl Folders {
     }
 
     /// Plans a mailbox's folder with `cur`, `new` and `tmp`, and all that lies above them, as far as they are missing.
-    pub fn need(&mut self, job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], mailbox: &RelPath) -> Result<(), EngineError> {
+    pub fn need(
+        &mut self,
+        job: &mut Job<'_>,
+        account: &Account,
+        mailboxes: &[Mailbox],
+        mailbox: &RelPath,
+    ) -> Result<(), EngineError> {
         if self.settled.contains(mailbox) {
             return Ok(());
         }
@@ -43,7 +49,13 @@ impl Folders {
     }
 
     /// Plans one folder (of a mailbox or above it), and all that lies above it, as far as they are missing.
-    pub fn need_plain(&mut self, job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], dir: &RelPath) -> Result<(), EngineError> {
+    pub fn need_plain(
+        &mut self,
+        job: &mut Job<'_>,
+        account: &Account,
+        mailboxes: &[Mailbox],
+        dir: &RelPath,
+    ) -> Result<(), EngineError> {
         if dir.is_root() || self.settled.contains(dir) || (!self.elsewhere && self.exists(job, dir)?) {
             return Ok(());
         }
@@ -110,7 +122,12 @@ impl Folders {
     }
 
     /// Owner and mode of a folder: as it stands, as the catalog knows it, as given, as a source has it.
-    fn known_owner(&self, job: &mut Job<'_>, mailboxes: &[Mailbox], dir: &RelPath) -> Result<Option<Owner>, EngineError> {
+    fn known_owner(
+        &self,
+        job: &mut Job<'_>,
+        mailboxes: &[Mailbox],
+        dir: &RelPath,
+    ) -> Result<Option<Owner>, EngineError> {
         let mailbox = mailboxes.iter().find(|m| m.dir == *dir);
         if let Some(stat) = mailbox.and_then(|m| m.folder.as_ref()) {
             return Ok(Some(Owner::from(stat)));
@@ -131,7 +148,14 @@ impl Folders {
         Ok(None)
     }
 
-    fn make(&mut self, job: &mut Job<'_>, account: &Account, mailbox: &RelPath, path: &RelPath, owner: Owner) -> Result<(), EngineError> {
+    fn make(
+        &mut self,
+        job: &mut Job<'_>,
+        account: &Account,
+        mailbox: &RelPath,
+        path: &RelPath,
+        owner: Owner,
+    ) -> Result<(), EngineError> {
         let rel = mailbox.strip_prefix(&account.dir).unwrap_or_default();
         let mut step = Step {
             number: 0,

@@ -96,7 +96,13 @@ fn gather(
             match result {
                 Ok(facts) => {
                     let identity = found.identity;
-                    patients[index].candidates.push(Candidate { rank, source: label.clone(), identity, facts, outside: None });
+                    patients[index].candidates.push(Candidate {
+                        rank,
+                        source: label.clone(),
+                        identity,
+                        facts,
+                        outside: None,
+                    });
                     patients[index].found.push(found);
                 }
                 // A copy that vanished while a source rotates is no copy.
@@ -111,7 +117,8 @@ fn gather(
 /// Compares candidates that nothing else proves with the damaged file, outside the ranges that its checks blame.
 fn compare_outside(job: &mut Job<'_>, mailboxes: &[Mailbox], patient: &mut Patient) -> Result<(), EngineError> {
     let harm = &patient.harm;
-    let Some(facts) = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0 && harm.expected().is_none()) else {
+    let Some(facts) = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0 && harm.expected().is_none())
+    else {
         return Ok(());
     };
     let needs = |c: &Candidate| {
@@ -186,8 +193,8 @@ fn treat(
         }
     }
     let mut finding = harm::finding(job, &account.name, mailboxes, &patient.harm);
-    let held_back = patient.harm.verdict == Verdict::Missing(Missing::Undecided)
-        && job.options.undecided == Undecided::Report;
+    let held_back =
+        patient.harm.verdict == Verdict::Missing(Missing::Undecided) && job.options.undecided == Undecided::Report;
     match treatment {
         Some(treatment) if held_back => {
             finding.action = Some(ActionSummary {
@@ -201,7 +208,8 @@ fn treat(
         Some(treatment) => plan(job, account, mailboxes, folders, patient, finding, treatment)?,
         None => {
             if !refused.is_empty() && !job.generations.is_empty() {
-                finding.action = Some(ActionSummary { kind: "report".to_owned(), source: None, assurance: None, why: refused });
+                finding.action =
+                    Some(ActionSummary { kind: "report".to_owned(), source: None, assurance: None, why: refused });
             }
             count_and_report(job, finding);
         }
@@ -492,9 +500,8 @@ pub fn returning(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: 
         Verdict::Missing(Missing::Undecided) => job.options.undecided == Undecided::Restore,
         _ => false,
     };
-    let mut dirs: Vec<RelPath> =
-        haul.harms.iter().filter(restores).map(|h| mailboxes[h.mailbox].dir.clone()).collect();
-    if shape.blank {
+    let mut dirs: Vec<RelPath> = haul.harms.iter().filter(restores).map(|h| mailboxes[h.mailbox].dir.clone()).collect();
+    if shape.blank && !shape.unknown {
         dirs.extend(mailboxes.iter().filter(|m| m.selected && m.folder.is_none()).map(|m| m.dir.clone()));
     }
     if !dirs.is_empty() {
@@ -513,7 +520,7 @@ pub fn empty_folders(
     shape: &Shape,
     folders: &mut Folders,
 ) -> Result<(), EngineError> {
-    if !shape.blank || job.plan.is_none() {
+    if !shape.blank || shape.unknown || job.plan.is_none() {
         return Ok(());
     }
     for mailbox in mailboxes.iter().filter(|m| m.selected && m.folder.is_none()) {

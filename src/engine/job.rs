@@ -14,6 +14,7 @@ use crate::model::wire::{ReadItem, Trouble};
 use crate::model::{Verdict, path};
 use crate::plan::Undecided;
 use crate::source::Generation;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// What a run is for.
@@ -87,7 +88,14 @@ pub struct Job<'a> {
     pub read_messages: u64,
     /// Read errors of the store's own device.
     pub store_errors: u64,
+    /// The catalog knows accounts of this store.
+    pub catalog_knows_store: bool,
+    /// How often each kind of "not checked" was told: after a few, only the number grows.
+    pub told: HashMap<String, u64>,
 }
+
+/// Lines that one reason for "not checked" gets.
+const TOLD: u64 = 10;
 
 impl Job<'_> {
     pub fn store_lane(&mut self) -> &mut Lane {
@@ -135,6 +143,10 @@ impl Job<'_> {
     /// Something should have been looked at and could not be.
     pub fn not_checked(&mut self, trouble: &Trouble) {
         self.tally.not_checked += 1;
+        let reason = format!("cannot {}: {}", trouble.operation, trouble.detail);
+        let told = self.told.entry(reason.clone()).or_default();
+        *told += 1;
+        let quiet = *told > TOLD;
         if trouble.errno == Some(5) || trouble.errno == Some(110) {
             self.tally.read_errors += 1;
         }
@@ -143,8 +155,21 @@ impl Job<'_> {
             Some(5) => Some("the disk returned a read error here: see the kernel log".to_owned()),
             _ => None,
         };
-        let what = format!("not checked: cannot {}: {}", trouble.operation, trouble.detail);
+        if quiet {
+            return;
+        }
+        let what = format!("not checked: {reason}");
         self.observer.event(Event::Error { path: path::escape(&trouble.path), what, hint });
+    }
+
+    /// Says how often what was no longer told happened.
+    pub fn tell_rest(&mut self) {
+        let mut rest: Vec<_> = std::mem::take(&mut self.told).into_iter().filter(|(_, n)| *n > TOLD).collect();
+        rest.sort();
+        for (reason, n) in rest {
+            let what = format!("not checked, {} more like these: {reason}", n - TOLD);
+            self.observer.event(Event::Error { path: String::new(), what, hint: None });
+        }
     }
 
     /// Counts, reports and remembers one finding.

@@ -4,7 +4,7 @@ use super::account::{self, Account, EngineError};
 use super::find::Sources;
 use super::folders::Folders;
 use super::job::{Job, Options, StoreRef, state_error};
-use super::lane::Settings;
+use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
 use super::{absent, companions, heal, record, scan};
@@ -18,7 +18,7 @@ use crate::source::time::{self, Origin};
 use crate::source::{self, Generation, Spec};
 use crate::store::maildir;
 use crate::sys::clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -110,11 +110,20 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
         known_messages: 0,
         read_messages: 0,
         store_errors: 0,
+        catalog_knows_store: false,
+        told: HashMap::new(),
     };
     for note in setup.notes {
         job.note(note);
     }
-    let ended = accounts(&mut job, call.elsewhere);
+    let ended = match accounts(&mut job, call.elsewhere) {
+        Err(EngineError::Lane(error)) => {
+            given_up(&mut job, &error);
+            Ok(())
+        }
+        other => other,
+    };
+    job.tell_rest();
     job.tally.interrupted |= job.stopped();
     job.flush_findings();
     let left = job.lanes.left_behind();
@@ -135,6 +144,17 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
     }
     scanned.tally.add(&job.tally);
     ended
+}
+
+/// The device or the readers are gone for good: what was not reached was not checked, and the run ends in order.
+fn given_up(job: &mut Job<'_>, error: &LaneError) {
+    let unseen = job.known_messages.saturating_sub(job.read_messages).max(1);
+    job.tally.not_checked += unseen;
+    job.tally.read_errors += u64::from(matches!(error, LaneError::Hung { .. }));
+    let what = format!("{error}; the rest was not checked");
+    let hint = "see the kernel log for the device; the same command again goes on where it answers";
+    let hint = matches!(error, LaneError::Hung { .. }).then(|| hint.to_owned());
+    job.observer.event(Event::Error { path: job.store.text.clone(), what, hint });
 }
 
 fn header(run: &str, setup: &Setup) -> Header {
@@ -215,10 +235,18 @@ fn apart(store: &Path, source: &Path) -> Result<(), EngineError> {
         return Err(EngineError::Usage(format!("{} is both the store and a source", store.display())));
     }
     if store.starts_with(source) {
-        return Err(EngineError::Usage(format!("the store {} lies inside the source {}", store.display(), source.display())));
+        return Err(EngineError::Usage(format!(
+            "the store {} lies inside the source {}",
+            store.display(),
+            source.display()
+        )));
     }
     if source.starts_with(store) {
-        return Err(EngineError::Usage(format!("the source {} lies inside the store {}", source.display(), store.display())));
+        return Err(EngineError::Usage(format!(
+            "the source {} lies inside the store {}",
+            source.display(),
+            store.display()
+        )));
     }
     Ok(())
 }
@@ -312,6 +340,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
     let mut listed: Option<Stamp> = None;
     if let (Some(catalog), Some(id)) = (&job.catalog, job.store.id) {
         for row in catalog.accounts(id)? {
+            job.catalog_knows_store = true;
             listed = listed.max(row.last_verified);
             accounts.entry(row.dir).or_default();
         }
@@ -334,7 +363,10 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
         job.observer.event(Event::Error {
             path: job.store.text.clone(),
             what: "no mailbox found here, and none is known to belong here: nothing was checked".to_owned(),
-            hint: Some("name the folder that holds the mail; for a replaced disk, add --from with a replica or backup".to_owned()),
+            hint: Some(
+                "name the folder that holds the mail; for a replaced disk, add --from with a replica or backup"
+                    .to_owned(),
+            ),
         });
     }
     Ok(())

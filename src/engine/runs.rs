@@ -65,7 +65,8 @@ impl RunFolder {
         let path = self.path.join("run.json");
         let write = || -> io::Result<()> {
             let temporary = self.path.join("run.json.new");
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(&serde_json::to_vec_pretty(note)?)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
@@ -116,7 +117,12 @@ pub fn all(state: &Path) -> Result<Vec<RunNote>, EngineError> {
 ///
 /// # Errors
 /// Where no such place can be had, or the one that is there belongs to somebody else.
-pub fn quarantine(configured: Option<&Path>, base: &Path, base_is_mailbox: bool, run: &str) -> Result<PathBuf, EngineError> {
+pub fn quarantine(
+    configured: Option<&Path>,
+    base: &Path,
+    base_is_mailbox: bool,
+    run: &str,
+) -> Result<PathBuf, EngineError> {
     let dev = fs::metadata(base).map_err(state_error("cannot look at", base))?.dev();
     let mut refused = String::new();
     for place in places(configured, base, base_is_mailbox) {
@@ -189,7 +195,8 @@ mod tests {
         let made = quarantine(None, &store, false, "r1").unwrap();
         assert_eq!(made, folder.path().canonicalize().unwrap().join(".mailmend/r1"));
         assert_eq!(fs::metadata(folder.path().join(".mailmend")).unwrap().mode() & 0o777, 0o700);
-        fs::set_permissions(folder.path().join(".mailmend"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(folder.path().join(".mailmend"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
         let second = quarantine(None, &store, false, "r2").unwrap();
         assert!(second.starts_with(store.canonicalize().unwrap()), "open to others: the next place is taken");
     }

@@ -104,7 +104,14 @@ fn unsteady_errno(trouble: &Trouble) -> bool {
 }
 
 /// One answer of the lane.
-fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: Result<CopyFacts, Trouble>, haul: &mut Haul) {
+fn judge(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    at: At,
+    sized: bool,
+    result: Result<CopyFacts, Trouble>,
+    haul: &mut Haul,
+) {
     let facts = match result {
         Ok(facts) => facts,
         Err(trouble) if unsteady_errno(&trouble) => return haul.unsteady.push(at),

@@ -328,8 +328,9 @@ impl Evidence {
     ///
     /// In order: bytes that could not be read make it `unreadable`; the catalog's digest decides where
     /// there is one; an opaque message is otherwise `undetermined`; a fault that proves damage makes it
-    /// `damaged`, any other fault `suspect`; a check that could not finish leaves it `undetermined`;
-    /// else it is intact, as surely as its best witness says.
+    /// `damaged`, any other fault `suspect`, and so does a structure that the checks cannot follow; another
+    /// check that could not finish leaves it `undetermined`; else it is intact, as surely as its best witness
+    /// says.
     pub fn verdict(&self) -> Verdict {
         match self.get(Check::Read) {
             Outcome::Fail => return Verdict::Unreadable,
@@ -350,6 +351,11 @@ impl Evidence {
         let content =
             [Check::NativeSize, Check::NativeHash, Check::Header, Check::Mime, Check::Encoding, Check::Pattern];
         if content.iter().any(|&c| self.get(c) == Outcome::Fail) {
+            return Verdict::Suspect;
+        }
+        let essential = [Check::NativeSize, Check::NativeHash, Check::Header, Check::Pattern];
+        let strange = [Check::Mime, Check::Encoding].iter().any(|&c| self.get(c) == Outcome::Unknown);
+        if strange && essential.iter().all(|&c| self.get(c) != Outcome::Unknown) {
             return Verdict::Suspect;
         }
         if content.iter().any(|&c| self.get(c) == Outcome::Unknown) || self.get(Check::Header) == Outcome::Absent {

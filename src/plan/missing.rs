@@ -12,6 +12,8 @@ pub struct Absence {
     pub orphan: Option<String>,
     /// No message and no server file is left in the whole account.
     pub account_blank: bool,
+    /// The catalog knows other accounts of this store, but never saw this one.
+    pub account_unknown: bool,
     /// The mailbox's folder is not there.
     pub mailbox_gone: bool,
     /// The mailbox's folder is there, but all its messages and the server's own list of them are gone.
@@ -43,6 +45,9 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
         } else {
             (Missing::Deleted, "a newer generation no longer holds it".to_owned())
         };
+    }
+    if absence.account_unknown && absence.account_blank {
+        return (Missing::Undecided, "the catalog knows no such account in this store".to_owned());
     }
     if absence.account_blank {
         return (Missing::Lost, "the account's mail and its server files are all gone".to_owned());
@@ -91,6 +96,8 @@ mod tests {
         assert_eq!(verdict(&Absence { mailbox_gone: true, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { mailbox_blank: true, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { account_blank: true, ..one_of(100) }), Missing::Lost);
+        let stranger = Absence { account_blank: true, account_unknown: true, ..one_of(100) };
+        assert_eq!(verdict(&stranger), Missing::Undecided);
         let older_only = Absence { newer_lacks_it: true, ..one_of(100) };
         assert_eq!(verdict(&older_only), Missing::Deleted);
         assert_eq!(verdict(&Absence { account_blank: true, ..older_only.clone() }), Missing::Undecided);
@@ -106,6 +113,7 @@ mod tests {
                 elsewhere: Some("Archive".into()),
                 orphan: None,
                 account_blank: on(0),
+                account_unknown: on(0) && on(3),
                 mailbox_gone: on(1),
                 mailbox_blank: on(2),
                 folder_unmoved: on(3),

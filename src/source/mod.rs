@@ -45,7 +45,9 @@ impl Spec {
                     return Err("{account} must be a whole component of the path".to_owned());
                 }
                 None => base.push(component),
-                Some(_) if bytes.windows(9).any(|w| w == b"{account}") => return Err("{account} stands twice".to_owned()),
+                Some(_) if bytes.windows(9).any(|w| w == b"{account}") => {
+                    return Err("{account} stands twice".to_owned());
+                }
                 Some(_) if bytes.iter().any(|b| b"*?[".contains(b)) => {
                     return Err("a pattern may not follow {account}".to_owned());
                 }
@@ -86,7 +88,9 @@ impl Generation {
 
 /// Puts generations into the order of trust and numbers them: by source, then newest first, then by name.
 pub fn rank(generations: &mut [(u32, Generation)]) {
-    generations.sort_by(|(a, x), (b, y)| (a, std::cmp::Reverse(x.time), &x.label).cmp(&(b, std::cmp::Reverse(y.time), &y.label)));
+    generations.sort_by(|(a, x), (b, y)| {
+        (a, std::cmp::Reverse(x.time), &x.label).cmp(&(b, std::cmp::Reverse(y.time), &y.label))
+    });
     for (rank, (_, generation)) in (0u32..).zip(generations) {
         generation.rank = rank;
     }

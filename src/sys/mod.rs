@@ -14,7 +14,7 @@ mod raw;
 pub mod sandbox;
 mod seccomp;
 pub mod signals;
-pub mod slots;
-pub mod users;
 #[cfg(test)]
 pub mod simfs;
+pub mod slots;
+pub mod users;

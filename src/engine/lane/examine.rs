@@ -50,7 +50,8 @@ pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts,
         return Err(fail("read", io::Error::new(io::ErrorKind::FileTooLarge, "larger than a file of its kind can be")));
     }
     let subject = Subject { item, file, stat, tick };
-    let facts = BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
+    let facts =
+        BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
     if (after.size, after.mtime) != (stat.size, stat.mtime) {
         return Err(fail("read", io::Error::new(io::ErrorKind::ResourceBusy, "changed while it was read")));
@@ -212,7 +213,10 @@ impl Subject<'_> {
             evidence.blame(Fault {
                 check: Check::NativeHash,
                 kind,
-                span: Span::new(from.saturating_sub(WINDOW as u64), self.stat.size - from.saturating_sub(WINDOW as u64)),
+                span: Span::new(
+                    from.saturating_sub(WINDOW as u64),
+                    self.stat.size - from.saturating_sub(WINDOW as u64),
+                ),
                 errno: None,
             });
         }
@@ -302,7 +306,13 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
 }
 
 /// Short digests of each block of the decoded content; a block that the medium did not give ends the list.
-pub fn blocks(root: &Root, number: u32, path: &RelPath, block: u64, tick: &dyn Fn(u64)) -> Result<Vec<[u8; 16]>, Trouble> {
+pub fn blocks(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    block: u64,
+    tick: &dyn Fn(u64),
+) -> Result<Vec<[u8; 16]>, Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     if !(512..=1 << 20).contains(&block) {
         return Err(fail("compare", io::Error::from(io::ErrorKind::InvalidInput)));
@@ -366,7 +376,8 @@ pub fn fetch(
             }
         };
         let reader = Box::new(Sequential::new(&file, stat.size, &mut pass_on));
-        decode(stored_as, reader, &mut vec![0; WINDOW], &mut |bytes| hashing.feed(bytes)).map_err(|e| fail("read", e))?;
+        decode(stored_as, reader, &mut vec![0; WINDOW], &mut |bytes| hashing.feed(bytes))
+            .map_err(|e| fail("read", e))?;
     } else {
         let mut raw = |_: &[u8]| count();
         let reader = codec::decoder(stored_as, Box::new(Sequential::new(&file, stat.size, &mut raw)));

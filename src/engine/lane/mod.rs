@@ -11,7 +11,8 @@ pub mod serve;
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::{CopyFacts, Encoding, Xattr};
 use crate::model::wire::{
-    Answer, Entry, EntryKind, Fetched, FoundMailbox, Hello, Place, ReadItem, Request, RootInfo, RootSpec, Sandbox, Trouble,
+    Answer, Entry, EntryKind, Fetched, FoundMailbox, Hello, Place, ReadItem, Request, RootInfo, RootSpec, Sandbox,
+    Trouble,
 };
 use crate::model::{RelPath, Stat};
 use crate::sys::slots::Slots;
@@ -195,7 +196,9 @@ impl Lane {
         let mut since = Instant::now();
         loop {
             match running.answers.recv_timeout(Duration::from_millis(200)) {
-                Ok(Ok(Answer::Broken { .. })) | Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Err(Fall::Died),
+                Ok(Ok(Answer::Broken { .. })) | Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Fall::Died);
+                }
                 Ok(Ok(answer)) => return Ok(answer),
                 Err(RecvTimeoutError::Timeout) => {
                     let now = running.seats();
@@ -296,7 +299,11 @@ impl Lane {
     }
 
     /// Type, `lstat` and attributes of one path.
-    pub fn stat(&mut self, root: u32, path: &RelPath) -> Result<Result<(EntryKind, Stat, Vec<Xattr>), Trouble>, LaneError> {
+    pub fn stat(
+        &mut self,
+        root: u32,
+        path: &RelPath,
+    ) -> Result<Result<(EntryKind, Stat, Vec<Xattr>), Trouble>, LaneError> {
         let id = self.id();
         self.send(&Request::StatPath { id, root, path: path.clone() })?;
         loop {
@@ -309,7 +316,12 @@ impl Lane {
     }
 
     /// Digests of each block of a file's content.
-    pub fn blocks(&mut self, root: u32, path: &RelPath, block: u64) -> Result<Result<Vec<[u8; 16]>, Trouble>, LaneError> {
+    pub fn blocks(
+        &mut self,
+        root: u32,
+        path: &RelPath,
+        block: u64,
+    ) -> Result<Result<Vec<[u8; 16]>, Trouble>, LaneError> {
         let id = self.id();
         self.send(&Request::Blocks { id, root, path: path.clone(), block })?;
         loop {
@@ -554,4 +566,3 @@ pub fn lane_main() -> io::Result<()> {
     let slots = Slots::from_fd(io::stdout().as_fd().try_clone_to_owned()?)?;
     serve::serve(socket, slots)
 }
-

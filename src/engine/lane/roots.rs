@@ -117,10 +117,13 @@ mod tests {
         for name in ["daily.1/mail", "daily.0/mail", "weekly.0/mail", "daily.2"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }
-        let spec = |text: &str| RootSpec { path: folder.path().join(text).as_os_str().as_bytes().to_vec(), pattern: true };
+        let spec =
+            |text: &str| RootSpec { path: folder.path().join(text).as_os_str().as_bytes().to_vec(), pattern: true };
         let (paths, troubles) = expand(&[spec("daily.*/mail"), spec("hourly.*")]);
-        let names: Vec<_> =
-            paths.iter().map(|(n, p)| (*n, p.strip_prefix(folder.path().canonicalize().unwrap()).unwrap().to_owned())).collect();
+        let names: Vec<_> = paths
+            .iter()
+            .map(|(n, p)| (*n, p.strip_prefix(folder.path().canonicalize().unwrap()).unwrap().to_owned()))
+            .collect();
         assert_eq!(names, vec![(0, PathBuf::from("daily.0/mail")), (0, PathBuf::from("daily.1/mail"))]);
         assert_eq!(troubles.len(), 1);
         assert!(troubles[0].detail.contains("no folder matches"));

@@ -37,7 +37,11 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     // because a descriptor that was opened before still leads to the writable mount.
     let (paths, mut troubles) = roots::expand(&hello.roots);
     let mounts = crate::sys::mounts::Mounts::read().ok();
-    let sandbox = if hello.sandbox { crate::sys::sandbox::enter(&roots::only_paths(&paths), sandbox::Options::default()) } else { unconfined() };
+    let sandbox = if hello.sandbox {
+        crate::sys::sandbox::enter(&roots::only_paths(&paths), sandbox::Options::default())
+    } else {
+        unconfined()
+    };
     let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
     frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox })?;
 
@@ -178,7 +182,8 @@ impl Shop {
     }
 
     fn list(&self, id: u64, number: u32, dir: &RelPath, stat: bool) -> io::Result<()> {
-        let mut listing = Listing { shop: self, id, number, batch: Vec::new(), troubles: Vec::new(), dirs: Vec::new(), steps: 0 };
+        let mut listing =
+            Listing { shop: self, id, number, batch: Vec::new(), troubles: Vec::new(), dirs: Vec::new(), steps: 0 };
         self.name(id, 0);
         match self.root(number, dir.as_bytes()) {
             Ok(root) => {
@@ -317,7 +322,11 @@ fn entry_kind(kind: Kind) -> EntryKind {
     }
 }
 
-fn stat_path(root: &Root, number: u32, path: &RelPath) -> Result<(EntryKind, Stat, Vec<crate::model::message::Xattr>), Trouble> {
+fn stat_path(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+) -> Result<(EntryKind, Stat, Vec<crate::model::message::Xattr>), Trouble> {
     let fail = |error: io::Error| trouble(number, path.as_bytes(), "stat", &error);
     let (kind, stat) = root.stat(path).map_err(fail)?.ok_or_else(|| fail(rustix::io::Errno::NOENT.into()))?;
     let xattrs = match kind {

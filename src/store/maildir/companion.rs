@@ -82,10 +82,19 @@ mod tests {
 
     #[test]
     fn the_users_files_are_restored_and_the_servers_left() {
-        for name in ["dovecot-uidlist", "dovecot-keywords", "subscriptions", "dovecot-acl", "dovecot-attributes", "maildirfolder"] {
+        for name in [
+            "dovecot-uidlist",
+            "dovecot-keywords",
+            "subscriptions",
+            "dovecot-acl",
+            "dovecot-attributes",
+            "maildirfolder",
+        ] {
             assert!(in_mailbox(name.as_bytes()).unwrap().restored(), "{name}");
         }
-        for name in ["maildirsize", "dovecot.index", "dovecot.index.log.2", "dovecot-uidlist.lock", "dovecot.list.index"] {
+        for name in
+            ["maildirsize", "dovecot.index", "dovecot.index.log.2", "dovecot-uidlist.lock", "dovecot.list.index"]
+        {
             assert!(!in_mailbox(name.as_bytes()).unwrap().restored(), "{name}");
         }
         assert_eq!(in_mailbox(b"#12345"), None);

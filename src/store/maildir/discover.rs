@@ -1,9 +1,9 @@
 //! Walks a tree for accounts and mailboxes. Lists folders only; opens no message and follows no symbolic link.
 
 use super::SUBFOLDERS;
+use crate::model::RelPath;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::RelPath;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use std::io;
@@ -33,7 +33,13 @@ struct Folder {
 }
 
 /// Walks `start` below `root`, depth first. `found` is called for each mailbox; `tick` before each folder.
-pub fn discover(root: &Root, root_number: u32, start: &RelPath, found: &mut dyn FnMut(FoundMailbox), tick: &dyn Fn()) -> Walked {
+pub fn discover(
+    root: &Root,
+    root_number: u32,
+    start: &RelPath,
+    found: &mut dyn FnMut(FoundMailbox),
+    tick: &dyn Fn(),
+) -> Walked {
     let mut walked = Walked::default();
     let mut stack = vec![(start.clone(), None::<RelPath>, 0usize)];
     while let Some((path, account, depth)) = stack.pop() {
@@ -66,7 +72,8 @@ pub fn discover(root: &Root, root_number: u32, start: &RelPath, found: &mut dyn 
         }
         walked.symlinks.extend(links.iter().filter_map(|name| path.join(name).ok()));
         let is_mailbox = folder.cur || (folder.new && folder.tmp) || folder.uidlist;
-        let account = account.or_else(|| (is_mailbox || folder.inbox_child || folder.server_files).then(|| path.clone()));
+        let account =
+            account.or_else(|| (is_mailbox || folder.inbox_child || folder.server_files).then(|| path.clone()));
         if is_mailbox && let Some(account) = &account {
             match dir.stat_self() {
                 Ok(stat) => found(FoundMailbox { dir: path.clone(), account: account.clone(), stat }),
@@ -142,8 +149,13 @@ mod tests {
     fn walk(base: &Path) -> (Vec<(String, String)>, Walked) {
         let root = Root::open(base).unwrap();
         let mut seen = Vec::new();
-        let walked =
-            discover(&root, 0, &RelPath::root(), &mut |m| seen.push((m.account.to_string(), m.dir.to_string())), &|| ());
+        let walked = discover(
+            &root,
+            0,
+            &RelPath::root(),
+            &mut |m| seen.push((m.account.to_string(), m.dir.to_string())),
+            &|| (),
+        );
         seen.sort();
         (seen, walked)
     }
@@ -156,7 +168,9 @@ mod tests {
     fn finds_accounts_at_any_depth_and_in_both_layouts() {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path();
-        for path in ["example.org/ann/Maildir", "example.org/ann/Maildir/.Sent", "bob", "bob/Work/2024", "c/INBOX", "c/Old"] {
+        for path in
+            ["example.org/ann/Maildir", "example.org/ann/Maildir/.Sent", "bob", "bob/Work/2024", "c/INBOX", "c/Old"]
+        {
             mailbox(base, path);
         }
         fs::create_dir_all(base.join("lost+found")).unwrap();

@@ -15,7 +15,11 @@ pub fn decode(raw: &[u8]) -> Option<String> {
         match first {
             b'&' => {
                 let end = tail.iter().position(|&b| b == b'-')?;
-                if end == 0 { text.push('&') } else { text.push_str(&decode_shift(&tail[..end])?) }
+                if end == 0 {
+                    text.push('&')
+                } else {
+                    text.push_str(&decode_shift(&tail[..end])?)
+                }
                 rest = &tail[end + 1..];
             }
             0x20..=0x7e => {

@@ -1,7 +1,7 @@
 //! Maildir file names: `<key>[,S=<bytes>][,W=<bytes with CRLF>][,other=…][:2,<flags>]` (FORMATS.md, Maildir name).
 
-use crate::model::{Key, RelPath, Stamp};
 use crate::model::wire::Place;
+use crate::model::{Key, RelPath, Stamp};
 
 /// What a name says. Borrowed: nothing is copied until something is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

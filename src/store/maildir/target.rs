@@ -1,8 +1,8 @@
 //! Which places in a Maildir tree a step may write to. A plan file can be edited; this is what it may say.
 
 use super::companion;
-use crate::model::plan::{Action, Step};
 use crate::model::RelPath;
+use crate::model::plan::{Action, Step};
 
 /// Whether the step's target is a message, a companion file or a folder of a Maildir tree, as its action wants.
 ///
