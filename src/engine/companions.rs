@@ -126,22 +126,41 @@ fn by_sources(
         if boxes.is_empty() || !complete {
             continue;
         }
+        let label = job.generations[generation].label.clone();
+        let mut held = Vec::new();
         for rel in boxes {
             let dir = account.dir.join_path(&rel);
-            let label = job.generations[generation].label.clone();
-            for entry in sources.shelf(job, generation, &rel)?.top().filter(|e| e.kind == EntryKind::File) {
-                let Ok(path) = dir.join(&entry.name) else { continue };
-                let kind = companion::in_mailbox(&entry.name);
-                let wanted = kind.is_some_and(companion::Companion::restored) && !present.contains_key(&path);
-                if wanted && belongs(mailboxes, returning, account, &path) {
-                    let reason = format!("{label} has it");
-                    lost.insert(path.clone(), Lost { path, row: None, reason });
-                }
+            let top = sources.shelf(job, generation, &rel)?.top().filter(|e| e.kind == EntryKind::File);
+            let restored = top.filter(|e| companion::in_mailbox(&e.name).is_some_and(companion::Companion::restored));
+            held.extend(restored.filter_map(|e| dir.join(&e.name).ok()));
+        }
+        held.extend(in_source_home(job, account, sources, generation)?);
+        for path in held {
+            if !present.contains_key(&path) && belongs(mailboxes, returning, account, &path) {
+                let reason = format!("{label} has it");
+                lost.insert(path.clone(), Lost { path, row: None, reason });
             }
         }
         return Ok(());
     }
     Ok(())
+}
+
+/// What a generation holds in the account's home, as paths below the store.
+fn in_source_home(
+    job: &mut Job<'_>,
+    account: &Account,
+    sources: &Sources,
+    generation: usize,
+) -> Result<Vec<RelPath>, EngineError> {
+    let theirs = sources.account_dir(generation).and_then(RelPath::parent);
+    let (Some(ours), Some(theirs)) = (home(account), theirs) else { return Ok(Vec::new()) };
+    let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+    let (files, troubles) = job.lanes.lanes[lane].home(root, &theirs)?;
+    for trouble in &troubles {
+        job.not_checked(trouble);
+    }
+    Ok(files.iter().filter_map(|(path, _)| Some(ours.join_path(&path.strip_prefix(&theirs)?))).collect())
 }
 
 /// Reports one lost companion and plans its return from the first generation, newest first, that has it.

@@ -6,7 +6,7 @@ use crate::catalog::{MessageChange, MessageRow, State};
 use crate::model::event::{Finding, Subject};
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, Place};
-use crate::model::{Attrs, Check, Digest, Evidence, Key, RelPath, Stamp, Verdict};
+use crate::model::{Attrs, Check, Digest, Evidence, FaultKind, Key, RelPath, Stamp, Verdict};
 use crate::sys::mounts;
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,9 +29,15 @@ pub struct Harm {
 }
 
 impl Harm {
-    /// The catalog's digest. That of a message recorded as suspect proves nothing.
+    /// The catalog's digest. One that was recorded with doubts does not count against content that raises none.
     pub fn expected(&self) -> Option<Digest> {
-        self.row.as_ref().filter(|r| !r.suspect).and_then(|r| r.digest)
+        let row = self.row.as_ref()?;
+        row.digest.filter(|_| !(row.suspect && self.is_clean()))
+    }
+
+    /// Whether a file is there that shows no fault but that it is not what was recorded.
+    pub fn is_clean(&self) -> bool {
+        self.present && self.facts.as_ref().is_some_and(is_clean)
     }
 
     /// Bytes that the message should have, from its name or the catalog.
@@ -83,6 +89,12 @@ pub struct Haul {
     pub unproven: Vec<(super::account::At, CopyFacts)>,
     /// Damage or read errors were found.
     pub harmed: bool,
+}
+
+/// Whether a copy was read whole and shows no fault but that it is not what was recorded.
+pub fn is_clean(facts: &CopyFacts) -> bool {
+    let mut own = facts.evidence.faults().iter().filter(|f| f.kind != FaultKind::DigestMismatch);
+    facts.digest.is_some() && own.next().is_none()
 }
 
 /// The row that records a message as it was just read.

@@ -458,7 +458,7 @@ pub fn deep(
             let own = &unproven[index].1;
             if copy.digest == own.digest {
                 corroborated[index] |= copy.stat.dev != own.stat.dev;
-            } else if copy.canonical_digest() != own.canonical_digest() && whole_by_itself(&copy) {
+            } else if copy.canonical_digest() != own.canonical_digest() && harm::is_clean(&copy) {
                 rivals[index].get_or_insert_with(|| label.clone());
             }
         }
@@ -485,12 +485,6 @@ pub fn deep(
         }
     }
     Ok(())
-}
-
-/// Whether a copy read against a foreign digest shows no fault of its own.
-fn whole_by_itself(copy: &CopyFacts) -> bool {
-    let own = copy.evidence.faults().iter().filter(|f| f.kind != crate::model::FaultKind::DigestMismatch);
-    copy.digest.is_some() && own.count() == 0
 }
 
 /// Mailbox folders that come back with this plan, so that their companion files come back too.

@@ -123,7 +123,12 @@ fn judge(
     let key = name::key(&entry.name);
     let first = mailbox.files.get(&key) == Some(&at.entry);
     let row = mailbox.rows.get(&key).filter(|_| first);
-    let verdict = facts.evidence.verdict();
+    let mut verdict = facts.evidence.verdict();
+    // What was recorded raised doubts then; what is there now raises none: no damage, but worth a look.
+    let replaces_doubt = verdict == Verdict::Damaged && row.is_some_and(|r| r.suspect) && harm::is_clean(&facts);
+    if replaces_doubt {
+        verdict = Verdict::Suspect;
+    }
     if facts.evidence.get(Check::Read) == crate::model::Outcome::Fail && facts.stat.ino != 0 {
         job.tally.read_errors += 1;
         job.store_errors += 1;
@@ -147,7 +152,11 @@ fn judge(
     {
         haul.fresh.entry(digest).or_insert((at.mailbox, at.entry));
     }
-    if verdict.is_intact() || verdict == Verdict::Suspect {
+    if replaces_doubt && job.options.mode == Mode::Verify {
+        let why = "the recorded content raised doubts, this one does not".to_owned();
+        let row = harm::row(&key, entry, &facts, mailbox.listed, None);
+        haul.changes[at.mailbox].insert(key.clone(), MessageChange::Replaced { row, why });
+    } else if verdict.is_intact() || verdict == Verdict::Suspect {
         learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, row), job.options.mode);
     }
     match verdict {

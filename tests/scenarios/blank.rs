@@ -1,7 +1,7 @@
 //! The replaced disk: an empty store, and everything comes from sources and catalog.
 
 use crate::common::bench::{Bench, Broken, assert_none, assert_same};
-use crate::common::spec;
+use crate::common::{skip, spec};
 use mailmend::drill::damage::{DamageOptions, Touched, inflict};
 use mailmend::drill::day::{Change, DayOptions};
 use mailmend::drill::truth::{Difference, Snapshot, Strictness};
@@ -97,16 +97,23 @@ fn what_no_source_holds_stays_reported() {
     }
 }
 
-/// The newest snapshot was taken from the empty disk: it is not a usable generation.
+/// The newest snapshot was taken from the empty disk: it is not a usable generation. The replica lies on a file
+/// system of its own, so that copies which agree with it are corroborated.
 #[test]
 fn the_newest_usable_generation_decides_without_a_catalog() {
     let (mut bench, changes) = with_history();
+    let Some(elsewhere) = other_file_system(bench.dir.path()) else {
+        return skip("a replica on another file system", "/dev/shm is none");
+    };
+    bench.replica = elsewhere.path().join("replica");
+    bench.replicate();
     let broken = bench.blank(&changes);
     copy::plain(&bench.store, &bench.backup.join("2025-02-28")).expect("a snapshot of nothing");
     bench.forget();
-    let repair = |undecided, apply| Repair { sources: vec![bench.snapshots()], apply, undecided };
+    let sources = vec![spec(&bench.replica), bench.snapshots()];
 
-    let answer = bench.tool.repair(&bench.store, &repair(Undecided::Report, true)).expect(4);
+    let repair = Repair { sources, apply: true, undecided: Undecided::Report };
+    let answer = bench.tool.repair(&bench.store, &repair).expect(4);
     broken.assert_perfect(&bench, &answer, &answer.found(), Undecided::Report);
     assert_folders_and_companions(&broken, &bench.tree());
     let undecided: Vec<_> = answer.found().into_iter().filter(|f| f.missing() == Some(Missing::Undecided)).collect();
@@ -117,6 +124,38 @@ fn the_newest_usable_generation_decides_without_a_catalog() {
     }
     bench.tool.undo(&answer.run_name()).expect(0);
     assert_same(&broken.broken, &bench.tree(), "undo gives back the empty disk");
+}
+
+/// Without a catalog, snapshots on one file system that hold different contents, each whole by all signs, are a
+/// tie: refused and shown, never settled by age or by number. Everything else comes back.
+#[test]
+fn contents_that_nothing_tells_apart_are_refused_and_shown() {
+    let (mut bench, changes) = with_history();
+    let broken = bench.blank(&changes);
+    bench.forget();
+    let repair = Repair { sources: vec![bench.snapshots()], apply: true, undecided: Undecided::Report };
+    let answer = bench.tool.repair(&bench.store, &repair).expect(4);
+    let score = broken.score(&bench, &answer.found(), Undecided::Report);
+    assert!(score.accused.is_empty() && score.wrongly_restored.is_empty() && score.touched.is_empty(), "{answer}");
+    let after = bench.tree();
+    let refused: Vec<_> = broken.damages.iter().filter(|d| !after.contains(&d.path)).collect();
+    assert!(refused.len() <= 24, "{} of at most 24 that rotted in a snapshot", refused.len());
+    for damage in &refused {
+        let about = answer.found().into_iter().find(|f| names::identity(&f.path) == names::identity(&damage.path));
+        let about = about.unwrap_or_else(|| panic!("{} is not reported: {answer}", damage.path));
+        assert!(about.missing() == Some(Missing::Lost) && !about.writes(), "{about:?}");
+    }
+    let wrong = broken.truth.differences(&after, Strictness::Healed);
+    let wrong: Vec<_> = wrong.into_iter().filter(|d| after.contains(&d.path)).collect();
+    assert_none(&wrong, "what came back is exact");
+}
+
+/// A folder on another file system than `here`.
+fn other_file_system(here: &Path) -> Option<tempfile::TempDir> {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir_in("/dev/shm").ok()?;
+    let dev = |path: &Path| path.metadata().map(|m| m.dev()).ok();
+    (dev(dir.path()) != dev(here)).then_some(dir)
 }
 
 /// Into another folder: the store is left alone.
