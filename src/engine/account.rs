@@ -3,8 +3,7 @@
 use super::job::Job;
 use super::lane::{LaneError, Listing};
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
-use crate::model::message::CopyFacts;
-use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Trouble};
+use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Key, RelPath, Stamp, Stat};
 use crate::store::maildir::{self, companion, name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -193,12 +192,11 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
     })
 }
 
+/// Hears what reading each message came to, and where it stands.
+pub type EachMessage<'e> = dyn FnMut(&mut Job<'_>, At, ReadItem, Reading) + 'e;
+
 /// Reads all selected messages. `each` gets one answer for each.
-pub fn read(
-    job: &mut Job<'_>,
-    mailboxes: &[Mailbox],
-    each: &mut dyn FnMut(&mut Job<'_>, At, ReadItem, Result<CopyFacts, Trouble>),
-) {
+pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>) {
     let mut work: Vec<(At, ReadItem)> = Vec::new();
     for (m, mailbox) in mailboxes.iter().enumerate() {
         let mut entries: Vec<_> = mailbox.messages().collect();

@@ -5,6 +5,7 @@ use super::account::{Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::folders::Folders;
 use super::job::{Job, Mode};
+use super::lane::HomeFiles;
 use crate::catalog::CompanionRow;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::message::{CopyFacts, Encoding};
@@ -78,7 +79,7 @@ fn present(
     }
     if let Some(home) = home(account) {
         let root = job.store.root;
-        let (files, troubles) = job.store_lane().home(root, &home)?;
+        let HomeFiles { files, troubles } = job.store_lane().home(root, &home)?;
         if !troubles.is_empty() {
             for trouble in &troubles {
                 job.not_checked(trouble);
@@ -156,7 +157,7 @@ fn in_source_home(
     let theirs = sources.account_dir(generation).and_then(RelPath::parent);
     let (Some(ours), Some(theirs)) = (home(account), theirs) else { return Ok(Vec::new()) };
     let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-    let (files, troubles) = job.lanes.lanes[lane].home(root, &theirs)?;
+    let HomeFiles { files, troubles } = job.lanes.lanes[lane].home(root, &theirs)?;
     for trouble in &troubles {
         job.not_checked(trouble);
     }

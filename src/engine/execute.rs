@@ -123,6 +123,14 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     };
     call.folder.write_note(&note)?;
     let fs = open_fs(&call.base, &quarantine)?;
+    let settled = super::unfinished::settle(&call.state, &call.base, &call.run)?;
+    if settled.runs > 0 {
+        let text = format!(
+            "an earlier run was cut off; what it had begun is settled: {} done, {} not done",
+            settled.made, settled.not_made
+        );
+        call.observer.event(Event::Note { text });
+    }
     enough_space(&fs, call.need)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
     let mut log = FileLog::open(&call.folder.journal())

@@ -5,8 +5,7 @@ use super::account::{Account, EngineError, is_message};
 use super::job::Job;
 use super::lane::Listing;
 use crate::model::Key;
-use crate::model::message::CopyFacts;
-use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Trouble};
+use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, RelPath, Stamp};
 use crate::plan::Identity;
 use crate::store::maildir::name;
@@ -207,7 +206,7 @@ pub fn read(
     job: &mut Job<'_>,
     generation: usize,
     wanted: Vec<(usize, Found, Option<Digest>)>,
-) -> Vec<(usize, Found, Result<CopyFacts, Trouble>)> {
+) -> Vec<(usize, Found, Reading)> {
     let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
     let mut waiting: HashMap<RelPath, Vec<(usize, Found)>> = HashMap::new();
     let mut items = Vec::new();

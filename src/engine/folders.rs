@@ -3,6 +3,7 @@
 use super::account::{Account, EngineError, Mailbox};
 use super::job::Job;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
+use crate::model::wire::Stated;
 use crate::model::{Attrs, Missing, RelPath, Verdict};
 use crate::plan::attrs::Owner;
 use crate::store::maildir::{self, SUBFOLDERS};
@@ -113,7 +114,7 @@ impl Folders {
         let root = job.store.root;
         let mut above = dir.parent();
         while let Some(path) = above {
-            if let Ok((_, stat, _)) = job.store_lane().stat(root, &path)? {
+            if let Ok(Stated { stat, .. }) = job.store_lane().stat(root, &path)? {
                 return Ok(Owner::from(&stat));
             }
             above = path.parent();
@@ -140,7 +141,7 @@ impl Folders {
             if generation.below_account.is_some() {
                 continue;
             }
-            if let Ok((_, stat, _)) = job.lanes.lanes[generation.lane].stat(generation.root, dir)? {
+            if let Ok(Stated { stat, .. }) = job.lanes.lanes[generation.lane].stat(generation.root, dir)? {
                 let (uid, gid) = job.options.owner.unwrap_or((stat.uid, stat.gid));
                 return Ok(Some(Owner { uid, gid, mode: stat.mode }));
             }

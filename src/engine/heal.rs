@@ -10,7 +10,7 @@ use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::COMPARE_BLOCK;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
-use crate::model::wire::Place;
+use crate::model::wire::{Place, Stated};
 use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::decide::Present;
@@ -39,7 +39,7 @@ struct Treatment {
 pub fn heal(
     job: &mut Job<'_>,
     account: &Account,
-    mailboxes: &mut Vec<Mailbox>,
+    mailboxes: &[Mailbox],
     sources: &mut Sources,
     haul: &mut Haul,
     folders: &mut Folders,
@@ -325,12 +325,12 @@ fn xattrs(
     if harm.present {
         let root = job.store.root;
         let path = harm.path(mailboxes);
-        if let Ok((_, _, xattrs)) = job.store_lane().stat(root, &path)? {
+        if let Ok(Stated { xattrs, .. }) = job.store_lane().stat(root, &path)? {
             return Ok(xattrs);
         }
     }
     let (lane, root) = (job.generations[found.generation].lane, job.generations[found.generation].root);
-    Ok(job.lanes.lanes[lane].stat(root, &found.path)?.map(|(_, _, xattrs)| xattrs).unwrap_or_default())
+    Ok(job.lanes.lanes[lane].stat(root, &found.path)?.map(|stated| stated.xattrs).unwrap_or_default())
 }
 
 /// Where the message goes: its own name, or a new mailbox for undecided ones if the user wants that. A missing

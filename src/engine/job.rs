@@ -7,10 +7,9 @@ use super::planfile::PlanWriter;
 use super::selection::Selection;
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase, Subject};
-use crate::model::message::CopyFacts;
 use crate::model::plan::Step;
 use crate::model::tally::Tally;
-use crate::model::wire::{ReadItem, Trouble};
+use crate::model::wire::{ReadItem, Reading, Trouble};
 use crate::model::{Verdict, path};
 use crate::plan::Undecided;
 use crate::source::Generation;
@@ -97,28 +96,22 @@ pub struct Job<'a> {
 /// Lines that one reason for "not checked" gets.
 const TOLD: u64 = 10;
 
+/// Hears what reading each file came to. May use the job, except for its lanes.
+pub type EachRead<'e> = dyn FnMut(&mut Job<'_>, ReadItem, Reading) + 'e;
+
 impl Job<'_> {
     pub fn store_lane(&mut self) -> &mut Lane {
         &mut self.lanes.lanes[self.store.lane]
     }
 
     /// Reads files of the store, several in flight.
-    pub fn read_store(
-        &mut self,
-        items: &mut dyn Iterator<Item = ReadItem>,
-        each: &mut dyn FnMut(&mut Self, ReadItem, Result<CopyFacts, Trouble>),
-    ) {
+    pub fn read_store(&mut self, items: &mut dyn Iterator<Item = ReadItem>, each: &mut EachRead<'_>) {
         self.read_lane(self.store.lane, items, each);
     }
 
     /// Reads files through one lane. The lane is taken out of the set meanwhile, so that `each` may use the
     /// job, except for its lanes.
-    pub fn read_lane(
-        &mut self,
-        lane: usize,
-        items: &mut dyn Iterator<Item = ReadItem>,
-        each: &mut dyn FnMut(&mut Self, ReadItem, Result<CopyFacts, Trouble>),
-    ) {
+    pub fn read_lane(&mut self, lane: usize, items: &mut dyn Iterator<Item = ReadItem>, each: &mut EachRead<'_>) {
         let stop = self.stop;
         let mut taken = self.lanes.lanes.swap_remove(lane);
         taken.read_all(items, &mut |item, result| each(self, item, result), stop);

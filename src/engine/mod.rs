@@ -20,3 +20,4 @@ pub mod run;
 pub mod runs;
 pub mod scan;
 pub mod selection;
+pub mod unfinished;

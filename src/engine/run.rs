@@ -416,7 +416,7 @@ fn one_account(
     let shape = absent::absent(job, account, &mut mailboxes, &mut sources, &mut haul)?;
     heal::deep(job, &mailboxes, &mut sources, &mut haul)?;
     let returning = heal::returning(job, account, &mailboxes, &haul, &shape);
-    heal::heal(job, account, &mut mailboxes, &mut sources, &mut haul, folders)?;
+    heal::heal(job, account, &mailboxes, &mut sources, &mut haul, folders)?;
     heal::empty_folders(job, account, &mailboxes, &shape, folders)?;
     companions::companions(job, account, &mailboxes, &mut sources, folders, &returning)?;
     companions::stale_tmp(job, account, &mailboxes);

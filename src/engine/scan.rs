@@ -7,7 +7,7 @@ use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::message::CopyFacts;
-use crate::model::wire::{EntryKind, Place, Trouble};
+use crate::model::wire::{EntryKind, Place, Reading, Trouble};
 use crate::model::{Key, Span, Verdict};
 use crate::store::maildir::name;
 
@@ -104,14 +104,7 @@ fn unsteady_errno(trouble: &Trouble) -> bool {
 }
 
 /// One answer of the lane.
-fn judge(
-    job: &mut Job<'_>,
-    mailboxes: &[Mailbox],
-    at: At,
-    sized: bool,
-    result: Result<CopyFacts, Trouble>,
-    haul: &mut Haul,
-) {
+fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: Reading, haul: &mut Haul) {
     let facts = match result {
         Ok(facts) => facts,
         Err(trouble) if unsteady_errno(&trouble) => return haul.unsteady.push(at),

@@ -139,6 +139,17 @@ pub struct ReadItem {
     pub medium: bool,
 }
 
+/// What reading one file came to.
+pub type Reading = Result<CopyFacts, Trouble>;
+
+/// What lies at a path: type, `lstat`, and for a file its attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stated {
+    pub kind: EntryKind,
+    pub stat: Stat,
+    pub xattrs: Vec<Xattr>,
+}
+
 /// To the lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -222,11 +233,11 @@ pub enum Answer {
     },
     Stated {
         id: u64,
-        stat: Result<(EntryKind, Stat, Vec<Xattr>), Trouble>,
+        stat: Result<Stated, Trouble>,
     },
     /// One item of a `Read`.
     Copies {
-        copies: Vec<(u64, Result<CopyFacts, Trouble>)>,
+        copies: Vec<(u64, Reading)>,
     },
     Blocks {
         id: u64,

@@ -9,10 +9,10 @@ pub mod roots;
 pub mod serve;
 
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
-use crate::model::message::{CopyFacts, Encoding, Xattr};
+use crate::model::message::Encoding;
 use crate::model::wire::{
-    Answer, Entry, EntryKind, Fetched, FoundMailbox, Hello, Place, ReadItem, Request, RootInfo, RootSpec, Sandbox,
-    Trouble,
+    Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
+    Stated, Trouble,
 };
 use crate::model::{RelPath, Stat};
 use crate::sys::slots::Slots;
@@ -103,6 +103,16 @@ pub struct Found {
     pub troubles: Vec<Trouble>,
     pub symlinks: Vec<RelPath>,
 }
+
+/// The files of a user's mail set-up in an account's home.
+#[derive(Debug, Clone, Default)]
+pub struct HomeFiles {
+    pub files: Vec<(RelPath, Stat)>,
+    pub troubles: Vec<Trouble>,
+}
+
+/// Takes each item back with what reading it came to.
+pub type EachReading<'a> = dyn FnMut(ReadItem, Reading) + 'a;
 
 impl Lane {
     /// Starts a lane for `specs`. Folders that cannot be opened are in `troubles`, not an error.
@@ -286,24 +296,23 @@ impl Lane {
     }
 
     /// The companion files in an account's home.
-    pub fn home(&mut self, root: u32, dir: &RelPath) -> Result<(Vec<(RelPath, Stat)>, Vec<Trouble>), LaneError> {
+    pub fn home(&mut self, root: u32, dir: &RelPath) -> Result<HomeFiles, LaneError> {
         let id = self.id();
         self.send(&Request::ListHome { id, root, dir: dir.clone() })?;
         loop {
             match self.answer() {
-                Ok(Answer::Home { id: got, files, troubles }) if got == id => return Ok((files, troubles)),
+                Ok(Answer::Home { id: got, files, troubles }) if got == id => return Ok(HomeFiles { files, troubles }),
                 Ok(_) => {}
-                Err(fall) => return Ok((Vec::new(), vec![self.fallen(fall, root, dir, "list folder")])),
+                Err(fall) => {
+                    let troubles = vec![self.fallen(fall, root, dir, "list folder")];
+                    return Ok(HomeFiles { files: Vec::new(), troubles });
+                }
             }
         }
     }
 
     /// Type, `lstat` and attributes of one path.
-    pub fn stat(
-        &mut self,
-        root: u32,
-        path: &RelPath,
-    ) -> Result<Result<(EntryKind, Stat, Vec<Xattr>), Trouble>, LaneError> {
+    pub fn stat(&mut self, root: u32, path: &RelPath) -> Result<Result<Stated, Trouble>, LaneError> {
         let id = self.id();
         self.send(&Request::StatPath { id, root, path: path.clone() })?;
         loop {
@@ -364,7 +373,7 @@ impl Lane {
     }
 
     /// Reads one file.
-    pub fn read_one(&mut self, item: ReadItem) -> Result<CopyFacts, Trouble> {
+    pub fn read_one(&mut self, item: ReadItem) -> Reading {
         let mut answer = None;
         let path = item.path.clone();
         let root = item.root;
@@ -380,7 +389,7 @@ impl Lane {
     pub fn read_all(
         &mut self,
         items: &mut dyn Iterator<Item = ReadItem>,
-        each: &mut dyn FnMut(ReadItem, Result<CopyFacts, Trouble>),
+        each: &mut EachReading<'_>,
         stop: &dyn Fn() -> bool,
     ) {
         let mut flight = Flight::default();
@@ -392,7 +401,7 @@ impl Lane {
                 }
                 if let Err(error) = self.send(&Request::Read { items: batch }) {
                     flight.give_up(&error, each);
-                    while let Some(item) = items.next() {
+                    for item in &mut *items {
                         each(item.clone(), Err(gone(&item, &error)));
                     }
                     return;
@@ -418,7 +427,7 @@ impl Lane {
     }
 
     /// After a fall: the files in hand get their trouble, everything else is asked for again.
-    fn recover(&mut self, fall: Fall, flight: &mut Flight, each: &mut dyn FnMut(ReadItem, Result<CopyFacts, Trouble>)) {
+    fn recover(&mut self, fall: Fall, flight: &mut Flight, each: &mut EachReading<'_>) {
         let mut culprits = self.in_hand();
         culprits.retain(|id| flight.outstanding.contains_key(id));
         if culprits.is_empty() {
@@ -466,7 +475,7 @@ impl Flight {
         batch
     }
 
-    fn give_up(&mut self, error: &LaneError, each: &mut dyn FnMut(ReadItem, Result<CopyFacts, Trouble>)) {
+    fn give_up(&mut self, error: &LaneError, each: &mut EachReading<'_>) {
         for item in std::mem::take(&mut self.outstanding).into_values().chain(std::mem::take(&mut self.again)) {
             let trouble = gone(&item, error);
             each(item, Err(trouble));

@@ -5,7 +5,9 @@
 
 use super::{examine, frame, roots};
 use crate::model::limits::LIST_BATCH;
-use crate::model::wire::{Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Trouble};
+use crate::model::wire::{
+    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
+};
 use crate::model::{RelPath, Stat};
 use crate::store::maildir::{companion, discover};
 use crate::sys::dir::{Dir, Root};
@@ -322,18 +324,14 @@ fn entry_kind(kind: Kind) -> EntryKind {
     }
 }
 
-fn stat_path(
-    root: &Root,
-    number: u32,
-    path: &RelPath,
-) -> Result<(EntryKind, Stat, Vec<crate::model::message::Xattr>), Trouble> {
+fn stat_path(root: &Root, number: u32, path: &RelPath) -> Result<Stated, Trouble> {
     let fail = |error: io::Error| trouble(number, path.as_bytes(), "stat", &error);
     let (kind, stat) = root.stat(path).map_err(fail)?.ok_or_else(|| fail(rustix::io::Errno::NOENT.into()))?;
     let xattrs = match kind {
         Kind::File => root.open_file(path).and_then(|f| crate::sys::attr::xattrs(&f)).map_err(fail)?,
         _ => Vec::new(),
     };
-    Ok((entry_kind(kind), stat, xattrs))
+    Ok(Stated { kind: entry_kind(kind), stat, xattrs })
 }
 
 /// Collects the files of `dir` that belong to its user's mail set-up.
