@@ -89,13 +89,14 @@ fn by_catalog(
             account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
             mailbox_blank: blank,
-            folder_unmoved: mailbox.unmoved(row),
+            // One that was missing already says nothing by a folder that was not touched since.
+            folder_unmoved: row.state.on_disk() && mailbox.unmoved(row),
             account_harmed: haul.harmed,
             newer_lacks_it: false,
             gone: gone.len() as u64,
             known: known.max(gone.len() as u64),
         };
-        let (missing, reason) = classify(&absence);
+        let (missing, reason) = open_case(row, classify(&absence));
         if job.options.mode == Mode::Verify && row.state != State::Missing(missing) {
             haul.changes[m].insert(row.key.clone(), MessageChange::Gone { key: row.key.clone(), missing });
         }
@@ -110,6 +111,17 @@ fn by_catalog(
             facts: None,
             row: Some((*row).clone()),
         });
+    }
+}
+
+/// A message that was missing before stays what it was called then, unless it turned up or everything is gone:
+/// that nothing happened since is no new evidence.
+fn open_case(row: &MessageRow, now: (Missing, String)) -> (Missing, String) {
+    match (row.state, now.0) {
+        (State::Missing(then), Missing::PresumedDeleted | Missing::Undecided) if then != now.0 => {
+            (then, "missing since an earlier look".to_owned())
+        }
+        _ => now,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::limits::COMPARE_BLOCK;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::wire::{Place, Stated};
-use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Stat, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::{Candidate, Case, Choice, Identity, Undecided, decide};
@@ -380,12 +380,12 @@ fn plan(
     treatment: Treatment,
 ) -> Result<(), EngineError> {
     let harm = &patient.harm;
-    let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0);
+    let present = standing(job, mailboxes, harm)?;
     if let Some((mailbox, _)) = maildir::split_message_path(&treatment.target) {
         folders.need(job, account, mailboxes, &mailbox)?;
     }
     let before = match present {
-        Some(facts) => Fingerprint::Inode(facts.stat),
+        Some(stat) => Fingerprint::Inode(stat),
         None => Fingerprint::Nothing,
     };
     finding.action = Some(ActionSummary {
@@ -416,6 +416,18 @@ fn plan(
         job.finding(finding);
     }
     Ok(())
+}
+
+/// The file that stands at the target now. One that could not be opened is known by its `lstat` alone.
+fn standing(job: &mut Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Result<Option<Stat>, EngineError> {
+    if !harm.present {
+        return Ok(None);
+    }
+    if let Some(facts) = harm.facts.as_ref().filter(|f| f.stat.ino != 0) {
+        return Ok(Some(facts.stat));
+    }
+    let root = job.store.root;
+    Ok(job.store_lane().stat(root, &harm.path(mailboxes))?.ok().map(|stated| stated.stat))
 }
 
 fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {

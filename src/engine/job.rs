@@ -61,6 +61,9 @@ pub struct StoreRef {
     pub lane: usize,
     pub root: u32,
     pub dev: u64,
+    /// Whether it is itself where a file system is mounted, and of which type.
+    pub mount_point: bool,
+    pub fs_type: String,
     /// Its number in the catalog.
     pub id: Option<StoreId>,
 }

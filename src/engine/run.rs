@@ -3,7 +3,7 @@
 use super::account::{self, Account, EngineError};
 use super::find::Sources;
 use super::folders::Folders;
-use super::job::{Job, Options, StoreRef, state_error};
+use super::job::{Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
@@ -78,6 +78,7 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
         None => None,
     };
     setup.store.id = id;
+    still_mounted(call.catalog.as_deref_mut(), &setup.store, call.record && call.options.mode == Mode::Verify)?;
     let mut run_id = None;
     if let (Some(catalog), true) = (&mut call.catalog, call.record) {
         run_id = Some(catalog.begin_run(&call.run, call.options.mode.name(), id, started)?);
@@ -146,6 +147,24 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
     ended
 }
 
+/// Refuses a store that was a mount point when it was verified and is none now: an empty folder under a disk that
+/// is not mounted is no loss, and nothing may be restored into it.
+fn still_mounted(catalog: Option<&mut Catalog>, store: &StoreRef, record: bool) -> Result<(), EngineError> {
+    let (Some(catalog), Some(id)) = (catalog, store.id) else { return Ok(()) };
+    let known = catalog.stores()?.into_iter().find(|row| row.id == id).and_then(|row| row.mount_point);
+    if known == Some(true) && !store.mount_point {
+        return Err(EngineError::Refused(format!(
+            "{} was a mount point when it was last verified, and nothing is mounted there now; mount its disk (or a \
+             new one) first. If it is to be an ordinary folder from now on, use another --catalog",
+            store.text
+        )));
+    }
+    if record {
+        catalog.set_store_mount(id, store.mount_point, &store.fs_type)?;
+    }
+    Ok(())
+}
+
 /// The device or the readers are gone for good: what was not reached was not checked, and the run ends in order.
 fn given_up(job: &mut Job<'_>, error: &LaneError) {
     let unseen = job.known_messages.saturating_sub(job.read_messages).max(1);
@@ -203,6 +222,8 @@ pub fn prepare(path: &Path, sources: &[Spec], settings: &Settings) -> Result<Set
         lane: place.lane,
         root: place.root,
         dev: place.info.stat.dev,
+        mount_point: place.info.mount_point,
+        fs_type: place.info.fs_type.clone(),
         id: None,
     };
     let mut generations = Vec::new();

@@ -328,7 +328,8 @@ fn stat_path(root: &Root, number: u32, path: &RelPath) -> Result<Stated, Trouble
     let fail = |error: io::Error| trouble(number, path.as_bytes(), "stat", &error);
     let (kind, stat) = root.stat(path).map_err(fail)?.ok_or_else(|| fail(rustix::io::Errno::NOENT.into()))?;
     let xattrs = match kind {
-        Kind::File => root.open_file(path).and_then(|f| crate::sys::attr::xattrs(&f)).map_err(fail)?,
+        // A file that cannot be opened still has its `lstat`, which is what a repair needs to know it by.
+        Kind::File => root.open_file(path).and_then(|f| crate::sys::attr::xattrs(&f)).unwrap_or_default(),
         _ => Vec::new(),
     };
     Ok(Stated { kind: entry_kind(kind), stat, xattrs })
