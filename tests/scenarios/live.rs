@@ -161,6 +161,21 @@ fn a_disappearance_that_no_program_made_is_a_loss() {
     broken.assert_perfect(&bench, &answer, &answer.found(), Undecided::Report);
 }
 
+/// That nothing happened since is no new evidence: what nobody can tell apart stays undecided, night after night.
+#[test]
+fn an_undecided_message_does_not_become_lost_by_waiting() {
+    let bench = Bench::small();
+    bench.tool.verify(&bench.store).expect(0);
+    bench.inflict(&[], &DamageOptions { seed: 4, each: 3, ..DamageOptions::default() });
+    let first = bench.tool.verify(&bench.store).expect(4);
+    assert!(first.count("missing.undecided") > 0, "{first}");
+    let second = bench.tool.verify(&bench.store).expect(4);
+    for count in ["missing.undecided", "missing.lost", "damaged", "presumed_deleted"] {
+        let gone = count == "presumed_deleted";
+        assert_eq!(second.count(count), if gone { 0 } else { first.count(count) }, "{count}: {second}");
+    }
+}
+
 /// A mailbox whose messages and uidlist vanished together was not emptied by its owner.
 #[test]
 fn a_mailbox_emptied_with_its_witnesses_is_lost() {

@@ -97,6 +97,30 @@ fn a_store_and_a_source_may_not_contain_each_other() {
     bench.tool.run(["repair", &store, "--from", &spec(&alias)]).expect_refusal("source");
 }
 
+/// A disk that is not mounted is no loss, and nothing is restored into the folder below it.
+#[test]
+fn a_store_whose_disk_is_not_mounted_is_refused() {
+    if !is_root() {
+        return skip("unmounted store", "needs root to mount a small file system");
+    }
+    let mut bench = Bench::small();
+    let disk = SmallDisk::mount(bench.dir.path().join("disk"), 64 << 10);
+    let copied = disk.path.join("store");
+    mailmend::drill::copy::plain(&bench.store, &copied).expect("a store on the disk");
+    for entry in fs::read_dir(&copied).expect("the store") {
+        let entry = entry.expect("an entry");
+        fs::rename(entry.path(), disk.path.join(entry.file_name())).expect("moving");
+    }
+    fs::remove_dir(&copied).expect("removing");
+    bench.replicate();
+    bench.store.clone_from(&disk.path);
+    bench.tool.verify(&bench.store).expect(0);
+    drop(disk);
+    let answer = bench.tool.repair(&bench.store, &bench.replica_repair(Undecided::Restore, true)).expect_bits(8);
+    assert!(answer.mentions("mount"), "{answer}");
+    assert_eq!(fs::read_dir(&bench.store).expect("the folder").count(), 0, "nothing was written: {answer}");
+}
+
 /// No journal, no repair.
 #[test]
 fn a_full_state_folder_stops_a_repair_before_its_first_write() {
