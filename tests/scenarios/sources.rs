@@ -6,6 +6,8 @@ use mailmend::drill::damage::{DamageOptions, Kind};
 use mailmend::drill::truth::{Coding, Entry, Snapshot};
 use mailmend::drill::{Repair, Undecided, copy, disk, names};
 use mailmend::model::{RelPath, Verdict};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn some_damage(seed: u64) -> DamageOptions {
@@ -187,4 +189,27 @@ fn a_source_without_the_account_is_named() {
     assert_eq!(answer.count("repairable"), 0, "{answer}");
     assert!(answer.mentions("other"), "the source is named: {answer}");
     broken.assert_still_broken(&bench, "there was nothing to repair it from");
+}
+
+/// To heal a few messages, a few files of the source are read: all others may as well be locked away.
+#[test]
+fn only_what_is_needed_is_read_from_a_source() {
+    let bench = Bench::small().unprivileged();
+    bench.tool.verify(&bench.store).expect(0);
+    bench.replicate();
+    let broken = bench.inflict(&[], &DamageOptions { seed: 6, each: 2, ..DamageOptions::default() });
+    let needed: Vec<_> = broken.damages.iter().filter_map(|d| names::identity(&d.path)).collect();
+    let replica = Snapshot::take(&bench.replica).expect("the replica");
+    let mut locked = 0;
+    for (path, _) in replica.messages() {
+        if names::identity(path).is_some_and(|identity| !needed.contains(&identity)) {
+            let file = bench.replica.join(path.as_path());
+            fs::set_permissions(&file, fs::Permissions::from_mode(0)).expect("chmod");
+            locked += 1;
+        }
+    }
+    assert!(locked > 200, "{locked}");
+    let answer = bench.tool.repair(&bench.store, &bench.replica_repair(Undecided::Restore, true)).expect(1);
+    assert_eq!(answer.count("not_checked"), 0, "{answer}");
+    broken.assert_perfect(&bench, &answer, &answer.found(), Undecided::Restore);
 }
