@@ -15,6 +15,11 @@ use std::collections::{BTreeMap, HashMap};
 /// Candidates of one size that are read for one message at most.
 const SIZE_CANDIDATES: usize = 16;
 
+/// Messages by the size that their names tell: mailbox and entry.
+type BySize = HashMap<u64, Vec<(RelPath, Entry)>>;
+/// Who asked for a file, and with which digest.
+type Waiting = HashMap<(RelPath, Option<Digest>), Vec<(usize, Found)>>;
+
 /// One mailbox of one generation.
 pub struct Shelf {
     pub listing: Listing,
@@ -46,7 +51,7 @@ struct View {
     /// Where each key stands in any mailbox, once all were listed.
     everywhere: Option<HashMap<Key, Vec<RelPath>>>,
     /// The same by size, as far as names tell it: mailbox and entry, by mailbox and name.
-    sized: Option<HashMap<u64, Vec<(RelPath, Entry)>>>,
+    sized: Option<BySize>,
 }
 
 /// One account in all generations of all sources, looked at only as far as needed.
@@ -185,13 +190,9 @@ impl Sources {
     }
 
     /// The first files of each size in one generation.
-    fn sized(
-        &mut self,
-        job: &mut Job<'_>,
-        generation: usize,
-    ) -> Result<&HashMap<u64, Vec<(RelPath, Entry)>>, EngineError> {
+    fn sized(&mut self, job: &mut Job<'_>, generation: usize) -> Result<&BySize, EngineError> {
         if self.views[generation].sized.is_none() {
-            let mut all: HashMap<u64, Vec<(RelPath, Entry)>> = HashMap::new();
+            let mut all = BySize::new();
             for rel in self.boxes(job, generation)?.0 {
                 let mut entries: Vec<&Entry> = self.shelf(job, generation, &rel)?.messages().map(|(_, e)| e).collect();
                 entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -225,7 +226,7 @@ pub fn read(
 ) -> Vec<(usize, Found, Result<CopyFacts, Trouble>)> {
     let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
     // By the digest, too: what two patients expect of one file need not be the same.
-    let mut waiting: HashMap<(RelPath, Option<Digest>), Vec<(usize, Found)>> = HashMap::new();
+    let mut waiting = Waiting::new();
     let mut items = Vec::new();
     for (index, found, expected) in wanted {
         let claims = name::parse(&found.name);
