@@ -14,7 +14,9 @@ use crate::model::path;
 use crate::model::plan::{Action, Step};
 use crate::model::tally::Tally;
 use anyhow::Context;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// What is to be executed, and where.
@@ -162,7 +164,7 @@ fn apply(session: &mut Session, repair: &Repair, folder: RunFolder, planned: &Pl
         return Err(EngineError::Refused(text).into());
     }
     let base = match &repair.into {
-        Some(dir) => elsewhere(dir, &planned.store)?,
+        Some(dir) => elsewhere(dir, planned)?,
         None => planned.store.clone(),
     };
     let settings = session.settings.store(&repair.store.path);
@@ -188,14 +190,22 @@ fn apply(session: &mut Session, repair: &Repair, folder: RunFolder, planned: &Pl
     Ok(tally)
 }
 
-/// The folder of `--into`, made where it is not there. It may not touch the store.
-fn elsewhere(dir: &Path, store: &Path) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let dir = fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))?;
-    if dir.starts_with(store) || store.starts_with(&dir) {
-        return Err(
-            EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display())).into()
-        );
+/// The folder of `--into`, made where it is not there. It may touch neither the store nor a source, and where it
+/// would, nothing is made.
+fn elsewhere(dir: &Path, planned: &Planned) -> anyhow::Result<PathBuf> {
+    let header = PlanReader::open(&planned.plan).map_err(EngineError::from)?.header;
+    let sources = header.sources.iter().filter_map(|s| path::unescape(&s.path));
+    let mut others: Vec<PathBuf> = sources.map(|bytes| PathBuf::from(OsString::from_vec(bytes))).collect();
+    others.push(planned.store.clone());
+    let absolute = std::path::absolute(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+    // As far as it is there already, links resolved; the rest is about to be made.
+    let there = absolute.ancestors().find_map(|a| Some((fs::canonicalize(a).ok()?, absolute.strip_prefix(a).ok()?)));
+    let wanted = there.map_or(absolute.clone(), |(there, rest)| there.join(rest));
+    if let Some(other) = others.iter().find(|other| wanted.starts_with(other) || other.starts_with(&wanted)) {
+        let what = if *other == planned.store { "store" } else { "source" };
+        let text = format!("--into {} and the {what} {} touch", dir.display(), other.display());
+        return Err(EngineError::Usage(text).into());
     }
-    Ok(dir)
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))
 }

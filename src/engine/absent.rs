@@ -4,12 +4,12 @@ use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
-use crate::catalog::{MessageChange, MessageRow, State};
+use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
 use crate::model::wire::Place;
 use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
 use crate::plan::{Absence, classify};
 use crate::store::maildir::{self, companion, name};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What the account as a whole shows.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,12 @@ pub fn absent(
     Ok(shape)
 }
 
+/// All mailboxes of the account on record, those that their owner gave up too.
+fn known_mailboxes(job: &Job<'_>, account: &Account) -> Result<HashMap<RelPath, MailboxRow>, EngineError> {
+    let (Some(catalog), Some(store)) = (&job.catalog, job.store.id) else { return Ok(HashMap::new()) };
+    Ok(catalog.mailboxes(store, &account.dir)?.into_iter().map(|row| (row.dir.clone(), row)).collect())
+}
+
 /// Mailbox folders of which the catalog knows that a server kept its list there.
 fn known_witnesses(job: &Job<'_>, account: &Account) -> Result<HashSet<RelPath>, EngineError> {
     let (Some(catalog), Some(store)) = (&job.catalog, job.store.id) else { return Ok(HashSet::new()) };
@@ -89,15 +95,19 @@ fn by_catalog(
             account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
             mailbox_blank: blank,
+            vanished: mailbox.vanished.contains(&row.key),
             // One that was missing already says nothing by a folder that was not touched since.
             folder_unmoved: row.state.on_disk() && mailbox.unmoved(row),
             account_harmed: haul.harmed,
             newer_lacks_it: false,
+            newer_unsure: false,
             gone: gone.len() as u64,
             known: known.max(gone.len() as u64),
         };
         let (missing, reason) = open_case(row, classify(&absence));
-        if job.options.mode == Mode::Verify && row.state != State::Missing(missing) {
+        // With `--since` not every message was looked for, so the listing is not recorded as complete.
+        let whole = job.options.select.since.is_none();
+        if job.options.mode == Mode::Verify && whole && row.state != State::Missing(missing) {
             haul.changes[m].insert(row.key.clone(), MessageChange::Gone { key: row.key.clone(), missing });
         }
         haul.harms.push(Harm {
@@ -131,6 +141,12 @@ fn elsewhere(mailboxes: &[Mailbox], m: usize, row: &MessageRow, haul: &Haul) -> 
     if let Some(&(other, _)) = row.digest.and_then(|d| haul.fresh.get(&d)) {
         return Some(mailboxes[other].name.clone());
     }
+    // Recorded there by a run that did not record, or did not look at, the place that it left.
+    if let Some(&(other, since)) = row.digest.and_then(|d| haul.known.get(&d))
+        && since > row.last_seen
+    {
+        return Some(mailboxes[other].name.clone());
+    }
     by_key_elsewhere(mailboxes, m, &row.key)
 }
 
@@ -162,12 +178,17 @@ fn by_sources(
     for g in 0..job.generations.len() {
         order.push((sources.content_time(job, g)?, job.generations[g].rank, g));
     }
-    // The catalog's own listing is newer evidence than any generation made before it.
-    order.retain(|(time, _, _)| shape.listed.is_none_or(|listed| *time > listed));
     order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
-    let mut newest_usable: Option<usize> = None;
+    let known = known_mailboxes(job, account)?;
+    let listed = shape.listed.max(known.values().filter_map(|row| row.listed).max());
+    // One key is one message, in whichever folder its owner put it.
+    let keys: HashMap<Key, usize> =
+        mailboxes.iter().enumerate().flat_map(|(m, b)| b.files.keys().map(move |k| (k.clone(), m))).collect();
+    let mut places: HashMap<RelPath, usize> = mailboxes.iter().enumerate().map(|(m, b)| (b.rel.clone(), m)).collect();
+    // Generations that hold the account, or mail of others: newer evidence for those that follow.
+    let mut usable: Vec<usize> = Vec::new();
     let mut claimed: HashSet<Key> = HashSet::new();
-    for (_, _, generation) in order {
+    for (time, _, generation) in order {
         if job.stopped() {
             return Ok(());
         }
@@ -178,11 +199,18 @@ fn by_sources(
             if !job.options.select.mailbox(&name) {
                 continue;
             }
-            let Some(m) = mailbox_of(job, account, mailboxes, rel, haul)? else { continue };
-            held += one_shelf(job, mailboxes, m, sources, generation, newest_usable, shape, &mut claimed, haul)?;
+            let row = known.get(&account.dir.join_path(rel));
+            // The catalog's own listing is newer evidence than any generation made before it. Of a mailbox whose
+            // listing never finished it has none.
+            if row.map_or(listed, |row| row.listed).is_some_and(|listed| time <= listed) {
+                continue;
+            }
+            let Some(m) = mailbox_of(job, account, mailboxes, &mut places, rel, row.cloned(), haul)? else { continue };
+            mailboxes[m].expected |= usable.is_empty();
+            held += one_shelf(job, mailboxes, m, sources, generation, &usable, &keys, shape, &mut claimed, haul)?;
         }
-        if newest_usable.is_none() && complete && held > 0 {
-            newest_usable = Some(generation);
+        if complete && (held > 0 || (boxes.is_empty() && job.holds_mail.contains(&generation))) {
+            usable.push(generation);
         }
     }
     Ok(())
@@ -194,16 +222,19 @@ fn mailbox_of(
     job: &mut Job<'_>,
     account: &Account,
     mailboxes: &mut Vec<Mailbox>,
+    places: &mut HashMap<RelPath, usize>,
     rel: &RelPath,
+    row: Option<MailboxRow>,
     haul: &mut Haul,
 ) -> Result<Option<usize>, EngineError> {
-    if let Some(known) = mailboxes.iter().position(|m| m.rel == *rel) {
+    if let Some(&known) = places.get(rel) {
         return Ok(Some(known));
     }
-    let Some(mailbox) = account::one(job, account, account.dir.join_path(rel), None)? else { return Ok(None) };
+    let Some(mailbox) = account::one(job, account, account.dir.join_path(rel), row)? else { return Ok(None) };
     for trouble in &mailbox.listing.troubles {
         job.not_checked(trouble);
     }
+    places.insert(rel.clone(), mailboxes.len());
     mailboxes.push(mailbox);
     haul.changes.push(BTreeMap::new());
     Ok(Some(mailboxes.len() - 1))
@@ -217,12 +248,19 @@ fn one_shelf(
     m: usize,
     sources: &mut Sources,
     generation: usize,
-    newest_usable: Option<usize>,
+    usable: &[usize],
+    keys: &HashMap<Key, usize>,
     shape: &Shape,
     claimed: &mut HashSet<Key>,
     haul: &mut Haul,
 ) -> Result<u64, EngineError> {
     let mailbox = &mailboxes[m];
+    let (mut newer_lacks_it, mut newer_unsure) = (false, false);
+    for &newer in usable {
+        let complete = sources.shelf(job, newer, &mailbox.rel)?.listing.complete();
+        newer_lacks_it |= complete;
+        newer_unsure |= !complete;
+    }
     let shelf = sources.shelf(job, generation, &mailbox.rel)?;
     let had_witness = shelf.top().any(|e| companion::in_mailbox(&e.name).is_some_and(companion::Companion::is_witness));
     let mut held: Vec<(Key, Place, Vec<u8>)> =
@@ -239,7 +277,7 @@ fn one_shelf(
             continue;
         }
         let absence = Absence {
-            elsewhere: by_key_elsewhere(mailboxes, m, &key),
+            elsewhere: keys.get(&key).filter(|&&other| other != m).map(|&other| mailboxes[other].name.clone()),
             orphan: None,
             account_blank: shape.blank,
             account_unknown: shape.unknown,
@@ -248,9 +286,11 @@ fn one_shelf(
                 && mailbox.messages().next().is_none()
                 && !mailbox.has_witness()
                 && had_witness,
+            vanished: mailbox.vanished.contains(&key),
             folder_unmoved: false,
             account_harmed: haul.harmed,
-            newer_lacks_it: newest_usable.is_some(),
+            newer_lacks_it,
+            newer_unsure: newer_unsure && !newer_lacks_it,
             gone,
             known: total,
         };

@@ -6,7 +6,7 @@ use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Key, RelPath, Stamp, Stat};
 use crate::store::maildir::{self, companion, name};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What stops a run rather than a file.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,11 @@ pub struct Mailbox {
     pub rows: BTreeMap<Key, MessageRow>,
     /// Position in the listing of the first file of each key.
     pub files: HashMap<Key, usize>,
+    /// Listed, and gone or renamed before they were read: somebody is at work here right now.
+    pub vanished: HashSet<Key>,
     pub selected: bool,
+    /// By the catalog or the newest usable generation it should be there: it comes back even if it held nothing.
+    pub expected: bool,
     /// When the listing began.
     pub listed: Stamp,
 }
@@ -165,10 +169,24 @@ pub fn one(
     };
     let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
     let mut files = HashMap::new();
+    let expected = row.as_ref().is_some_and(|r| !r.gone);
     for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
         files.entry(name::key(&entry.name)).or_insert(at);
     }
-    Ok(Some(Mailbox { dir, rel, name, folder, listing, row, rows, files, selected, listed }))
+    Ok(Some(Mailbox {
+        dir,
+        rel,
+        name,
+        folder,
+        listing,
+        row,
+        rows,
+        files,
+        vanished: HashSet::new(),
+        selected,
+        expected,
+        listed,
+    }))
 }
 
 /// The read request for one message of a mailbox; `None` where it is not selected.

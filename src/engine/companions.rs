@@ -41,7 +41,8 @@ pub fn companions(
             lost.insert(row.path.clone(), Lost { path: row.path.clone(), row: Some(row.clone()), reason });
         }
     }
-    if known.is_empty() {
+    // The catalog knows what was here: a source tells only of accounts that it never saw.
+    if known.is_empty() && mailboxes.iter().all(|m| m.row.is_none()) {
         by_sources(job, account, mailboxes, sources, returning, &present, &mut lost)?;
     }
     for lost in lost.into_values() {
@@ -106,7 +107,11 @@ fn belongs(mailboxes: &[Mailbox], returning: &[RelPath], account: &Account, path
     }
     match mailboxes.iter().find(|m| m.dir == folder) {
         Some(mailbox) => mailbox.selected && mailbox.folder.is_some(),
-        None => home(account).is_some_and(|home| path.strip_prefix(&home).is_some()),
+        None => {
+            // The home of an account that is not there, and does not come back, is not there either.
+            let lives = !returning.is_empty() || mailboxes.iter().any(|m| m.folder.is_some());
+            lives && home(account).is_some_and(|home| path.strip_prefix(&home).is_some())
+        }
     }
 }
 

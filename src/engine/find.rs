@@ -14,6 +14,11 @@ use std::collections::{BTreeMap, HashMap};
 /// Candidates of one size that are read for one message at most.
 const SIZE_CANDIDATES: usize = 16;
 
+/// Messages by the size that their names tell: mailbox and entry.
+type BySize = HashMap<u64, Vec<(RelPath, Entry)>>;
+/// Who asked for a file, and with which digest.
+type Waiting = HashMap<(RelPath, Option<Digest>), Vec<(usize, Found)>>;
+
 /// One mailbox of one generation.
 pub struct Shelf {
     pub listing: Listing,
@@ -44,6 +49,8 @@ struct View {
     shelves: BTreeMap<RelPath, Shelf>,
     /// Where each key stands in any mailbox, once all were listed.
     everywhere: Option<HashMap<Key, Vec<RelPath>>>,
+    /// The same by size, as far as names tell it: mailbox and entry, by mailbox and name.
+    sized: Option<BySize>,
 }
 
 /// One account in all generations of all sources, looked at only as far as needed.
@@ -65,7 +72,7 @@ pub struct Found {
 
 impl Sources {
     pub fn new(job: &Job<'_>, account: &Account) -> Sources {
-        let view = |dir| View { dir, boxes: None, shelves: BTreeMap::new(), everywhere: None };
+        let view = |dir| View { dir, boxes: None, shelves: BTreeMap::new(), everywhere: None, sized: None };
         Sources { views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect() }
     }
 
@@ -175,21 +182,30 @@ impl Sources {
             }
         }
         let Some(size) = size else { return Ok(Vec::new()) };
-        let mut sized = Vec::new();
-        for other in self.boxes(job, generation)?.0 {
-            let there: Vec<Entry> = self
-                .shelf(job, generation, &other)?
-                .messages()
-                .filter(|(_, e)| name::parse(&e.name).size == Some(size))
-                .map(|(_, e)| e.clone())
-                .take(SIZE_CANDIDATES)
-                .collect();
-            sized.extend(self.named(generation, &other, &there, Identity::Size));
-            if sized.len() >= SIZE_CANDIDATES {
-                break;
+        let sized = self.sized(job, generation)?.get(&size).cloned().unwrap_or_default();
+        let named =
+            sized.iter().flat_map(|(rel, e)| self.named(generation, rel, std::slice::from_ref(e), Identity::Size));
+        Ok(named.collect())
+    }
+
+    /// The first files of each size in one generation.
+    fn sized(&mut self, job: &mut Job<'_>, generation: usize) -> Result<&BySize, EngineError> {
+        if self.views[generation].sized.is_none() {
+            let mut all = BySize::new();
+            for rel in self.boxes(job, generation)?.0 {
+                let mut entries: Vec<&Entry> = self.shelf(job, generation, &rel)?.messages().map(|(_, e)| e).collect();
+                entries.sort_by(|a, b| a.name.cmp(&b.name));
+                for entry in entries {
+                    let Some(size) = name::parse(&entry.name).size else { continue };
+                    let same = all.entry(size).or_default();
+                    if same.len() < SIZE_CANDIDATES {
+                        same.push((rel.clone(), entry.clone()));
+                    }
+                }
             }
+            self.views[generation].sized = Some(all);
         }
-        Ok(sized)
+        Ok(self.views[generation].sized.get_or_insert_with(HashMap::new))
     }
 
     fn named(&self, generation: usize, rel: &RelPath, entries: &[Entry], identity: Identity) -> Vec<Found> {
@@ -208,7 +224,8 @@ pub fn read(
     wanted: Vec<(usize, Found, Option<Digest>)>,
 ) -> Vec<(usize, Found, Reading)> {
     let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-    let mut waiting: HashMap<RelPath, Vec<(usize, Found)>> = HashMap::new();
+    // By the digest, too: what two patients expect of one file need not be the same.
+    let mut waiting = Waiting::new();
     let mut items = Vec::new();
     for (index, found, expected) in wanted {
         let claims = name::parse(&found.name);
@@ -223,11 +240,11 @@ pub fn read(
             envelope: true,
             medium: false,
         });
-        waiting.entry(found.path.clone()).or_default().push((index, found));
+        waiting.entry((found.path.clone(), expected)).or_default().push((index, found));
     }
     let mut done = Vec::new();
     job.read_lane(lane, &mut items.into_iter(), &mut |_, item, result| {
-        if let Some((index, found)) = waiting.get_mut(&item.path).and_then(Vec::pop) {
+        if let Some((index, found)) = waiting.get_mut(&(item.path, item.expected)).and_then(Vec::pop) {
             done.push((index, found, result));
         }
     });

@@ -98,7 +98,11 @@ impl Folders {
         match job.store_lane().stat(root, path)? {
             Ok(_) => Ok(true),
             Err(trouble) if matches!(trouble.errno, Some(2 | 20)) => Ok(false),
-            Err(trouble) => Err(EngineError::Refused(format!("cannot look at {path}: {}", trouble.detail))),
+            Err(trouble) => {
+                // One folder that cannot be looked at holds its own steps, when they are tried, not the run.
+                job.not_checked(&trouble);
+                Ok(true)
+            }
         }
     }
 

@@ -83,6 +83,8 @@ pub struct Haul {
     pub unsteady: Vec<super::account::At>,
     /// Content of messages that the catalog does not know under their key: where a moved message may be.
     pub fresh: HashMap<Digest, (usize, usize)>,
+    /// Content of messages that are there and on record: mailbox, and since when it is known there.
+    pub known: HashMap<Digest, (usize, Stamp)>,
     /// What the catalog is to learn, by mailbox and key.
     pub changes: Vec<BTreeMap<Key, MessageChange>>,
     /// Intact messages that no digest vouches for, to be compared with their copies (`--deep`).

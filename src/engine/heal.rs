@@ -10,7 +10,7 @@ use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::COMPARE_BLOCK;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
-use crate::model::wire::{Place, Stated};
+use crate::model::wire::Place;
 use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Stat, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::decide::Present;
@@ -48,16 +48,31 @@ pub fn heal(
     let mut patients: Vec<Patient> =
         harms.into_iter().map(|harm| Patient { harm, candidates: Vec::new(), found: Vec::new() }).collect();
     patients.sort_by(|a, b| (a.harm.mailbox, &a.harm.key).cmp(&(b.harm.mailbox, &b.harm.key)));
-    gather(job, mailboxes, sources, &mut patients)?;
-    for patient in &mut patients {
-        if job.stopped() {
-            break;
+    let gathered = gather(job, mailboxes, sources, &mut patients);
+    let mut patients = patients.into_iter();
+    let done = gathered.and_then(|()| {
+        while !job.stopped()
+            && let Some(mut patient) = patients.next()
+        {
+            let compared = compare_outside(job, mailboxes, &mut patient);
+            if let Err(error) = compared.and_then(|()| treat(job, account, mailboxes, haul, folders, &mut patient)) {
+                haul.harms.push(patient.harm);
+                return Err(error);
+            }
         }
-        compare_outside(job, mailboxes, patient)?;
-        treat(job, account, mailboxes, haul, folders, patient)?;
-    }
+        Ok(())
+    });
+    haul.harms.extend(patients.map(|p| p.harm));
     strays(job, account, mailboxes, haul);
-    Ok(())
+    done
+}
+
+/// Reports harms that an interruption or a device that fell silent left without a plan.
+pub fn unplanned(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &mut Haul) {
+    for harm in std::mem::take(&mut haul.harms) {
+        let finding = harm::finding(job, &account.name, mailboxes, &harm);
+        count_and_report(job, finding);
+    }
 }
 
 /// Whether copies of this message are worth looking for.
@@ -88,7 +103,9 @@ fn gather(
                 continue;
             }
             let rel = &mailboxes[patient.harm.mailbox].rel;
-            let found = sources.find(job, generation, rel, &patient.harm.key, patient.harm.size())?;
+            // A file of the same size counts only by digest or by equal bytes.
+            let size = patient.harm.size().filter(|_| patient.harm.present || expected.is_some());
+            let found = sources.find(job, generation, rel, &patient.harm.key, size)?;
             wanted.extend(found.into_iter().map(|f| (index, f, expected)));
         }
         let (rank, label) = (job.generations[generation].rank, job.generations[generation].label.clone());
@@ -279,7 +296,6 @@ fn restore(
 ) -> Result<Treatment, EngineError> {
     let (harm, found, facts) = (&patient.harm, &patient.found[index], &patient.candidates[index].facts);
     let generation = job.generations[found.generation].clone();
-    let xattrs = xattrs(job, mailboxes, harm, found)?;
     let mailbox = &mailboxes[harm.mailbox];
     let named = name::delivered(&harm.name);
     let kept = name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
@@ -291,7 +307,8 @@ fn restore(
         given: job.options.owner,
         source: Some((&facts.stat, kept.then_some(facts.stat.mtime))),
         named,
-        xattrs: &xattrs,
+        // Those of the file to be replaced and of the copy are read when the step is carried out.
+        xattrs: &[],
     });
     let stored_as = stored_as(harm, facts);
     let target = target(job, account, mailboxes, patient, found);
@@ -313,24 +330,6 @@ fn stored_as(harm: &Harm, source: &CopyFacts) -> Encoding {
     // A zeroed beginning shows no magic: what was recorded knows better than what is left.
     let wanted = recorded.or(present.filter(|&e| e != Encoding::Plain)).unwrap_or(source.encoding);
     if wanted == Encoding::Crypted { source.encoding } else { wanted }
-}
-
-/// Attributes of the file to be replaced, else of the copy.
-fn xattrs(
-    job: &mut Job<'_>,
-    mailboxes: &[Mailbox],
-    harm: &Harm,
-    found: &Found,
-) -> Result<Vec<crate::model::message::Xattr>, EngineError> {
-    if harm.present {
-        let root = job.store.root;
-        let path = harm.path(mailboxes);
-        if let Ok(Stated { xattrs, .. }) = job.store_lane().stat(root, &path)? {
-            return Ok(xattrs);
-        }
-    }
-    let (lane, root) = (job.generations[found.generation].lane, job.generations[found.generation].root);
-    Ok(job.lanes.lanes[lane].stat(root, &found.path)?.map(|stated| stated.xattrs).unwrap_or_default())
 }
 
 /// Where the message goes: its own name, or a new mailbox for undecided ones if the user wants that. A missing
@@ -508,7 +507,7 @@ pub fn returning(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: 
     };
     let mut dirs: Vec<RelPath> = haul.harms.iter().filter(restores).map(|h| mailboxes[h.mailbox].dir.clone()).collect();
     if shape.blank && !shape.unknown {
-        dirs.extend(mailboxes.iter().filter(|m| m.selected && m.folder.is_none()).map(|m| m.dir.clone()));
+        dirs.extend(mailboxes.iter().filter(|m| m.selected && m.expected && m.folder.is_none()).map(|m| m.dir.clone()));
     }
     if !dirs.is_empty() {
         dirs.push(account.dir.clone());
@@ -529,7 +528,7 @@ pub fn empty_folders(
     if !shape.blank || shape.unknown || job.plan.is_none() {
         return Ok(());
     }
-    for mailbox in mailboxes.iter().filter(|m| m.selected && m.folder.is_none()) {
+    for mailbox in mailboxes.iter().filter(|m| m.selected && m.expected && m.folder.is_none()) {
         folders.need(job, account, mailboxes, &mailbox.dir)?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::model::wire::{ReadItem, Reading, Trouble};
 use crate::model::{Verdict, path};
 use crate::plan::Undecided;
 use crate::source::Generation;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// What a run is for.
@@ -94,6 +94,8 @@ pub struct Job<'a> {
     pub catalog_knows_store: bool,
     /// How often each kind of "not checked" was told: after a few, only the number grows.
     pub told: HashMap<String, u64>,
+    /// Generations that were walked whole and hold mail, whosever: an account that is not in one was not there.
+    pub holds_mail: HashSet<usize>,
 }
 
 /// Lines that one reason for "not checked" gets.

@@ -1,8 +1,9 @@
 //! One run: sets up lanes and sources, goes through the accounts of each store, ends with the counts.
 
-use super::account::{self, Account, EngineError};
+use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::folders::Folders;
+use super::harm::Haul;
 use super::job::{Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
@@ -18,7 +19,7 @@ use crate::source::time::{self, Origin};
 use crate::source::{self, Generation, Spec};
 use crate::store::maildir;
 use crate::sys::clock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +114,7 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
         store_errors: 0,
         catalog_knows_store: false,
         told: HashMap::new(),
+        holds_mail: HashSet::new(),
     };
     for note in setup.notes {
         job.note(note);
@@ -131,6 +133,8 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
     if left > 0 {
         job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
     }
+    // A run that could not go on is no clean one in the records either.
+    job.tally.own_errors += u64::from(ended.is_err());
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
         let exit = job.tally.exit();
         catalog.end_run(run, &job.tally, exit, clock::now())?;
@@ -412,11 +416,40 @@ fn from_sources(
         if found.mailboxes.is_empty() {
             job.note(format!("source {} holds no mailbox: nothing can be restored from it", generation.label));
         }
+        if found.troubles.is_empty() && !found.mailboxes.is_empty() {
+            job.holds_mail.insert(n);
+        }
         for mailbox in found.mailboxes {
             accounts.entry(mailbox.account).or_default();
         }
     }
     Ok(())
+}
+
+/// Reads an account and plans its repair; false where the user stopped it.
+fn examine(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &mut Vec<Mailbox>,
+    haul: &mut Haul,
+    folders: &mut Folders,
+) -> Result<bool, EngineError> {
+    scan::scan(job, account, mailboxes, haul)?;
+    if job.stopped() {
+        return Ok(false);
+    }
+    let mut sources = Sources::new(job, account);
+    let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
+    heal::deep(job, mailboxes, &mut sources, haul)?;
+    let returning = heal::returning(job, account, mailboxes, haul, &shape);
+    heal::heal(job, account, mailboxes, &mut sources, haul, folders)?;
+    if job.stopped() {
+        return Ok(false);
+    }
+    heal::empty_folders(job, account, mailboxes, &shape, folders)?;
+    companions::companions(job, account, mailboxes, &mut sources, folders, &returning)?;
+    companions::stale_tmp(job, account, mailboxes);
+    Ok(!job.stopped())
 }
 
 /// Scans one account, plans its repair, records it.
@@ -428,20 +461,11 @@ fn one_account(
 ) -> Result<(), EngineError> {
     let before = job.tally.clone();
     let mut mailboxes = account::open(job, account, found)?;
-    let mut haul = scan::scan(job, account, &mut mailboxes)?;
-    if job.stopped() {
-        // What was read is counted; what was not read must not look like a whole account.
-        return Ok(());
-    }
-    let mut sources = Sources::new(job, account);
-    let shape = absent::absent(job, account, &mut mailboxes, &mut sources, &mut haul)?;
-    heal::deep(job, &mailboxes, &mut sources, &mut haul)?;
-    let returning = heal::returning(job, account, &mailboxes, &haul, &shape);
-    heal::heal(job, account, &mailboxes, &mut sources, &mut haul, folders)?;
-    heal::empty_folders(job, account, &mailboxes, &shape, folders)?;
-    companions::companions(job, account, &mailboxes, &mut sources, folders, &returning)?;
-    companions::stale_tmp(job, account, &mailboxes);
-    if job.stopped() {
+    let mut haul = Haul::default();
+    let done = examine(job, account, &mut mailboxes, &mut haul, folders);
+    // Whatever kept it from its end: what was found is told. What was not read must not look like a whole account.
+    heal::unplanned(job, account, &mailboxes, &mut haul);
+    if !done? {
         return Ok(());
     }
     record::record(job, account, &mailboxes, &mut haul)?;

@@ -7,16 +7,22 @@ use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::message::CopyFacts;
-use crate::model::wire::{EntryKind, Place, Reading, Trouble};
+use crate::model::wire::{Entry, EntryKind, Place, Reading, Trouble};
 use crate::model::{Key, Span, Verdict};
 use crate::store::maildir::name;
+use std::collections::HashMap;
 
 /// Errors of opening or reading that mean: the medium does not give the file.
 const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
 
 /// Reads all messages of the account's mailboxes.
-pub fn scan(job: &mut Job<'_>, account: &Account, mailboxes: &mut [Mailbox]) -> Result<Haul, EngineError> {
-    let mut haul = Haul { changes: mailboxes.iter().map(|_| Default::default()).collect(), ..Haul::default() };
+pub fn scan(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &mut [Mailbox],
+    haul: &mut Haul,
+) -> Result<(), EngineError> {
+    haul.changes = mailboxes.iter().map(|_| Default::default()).collect();
     for mailbox in mailboxes.iter().filter(|m| m.selected) {
         job.tally.mailboxes += u64::from(mailbox.folder.is_some());
         job.known_messages += mailbox.messages().count() as u64;
@@ -27,14 +33,14 @@ pub fn scan(job: &mut Job<'_>, account: &Account, mailboxes: &mut [Mailbox]) -> 
         if job.read_messages.is_multiple_of(256) {
             job.progress(Phase::Verify);
         }
-        judge(job, mailboxes, at, item.size_claim.is_some(), result, &mut haul);
+        judge(job, mailboxes, at, item.size_claim.is_some(), result, haul);
     });
     if job.stopped() {
-        return Ok(haul);
+        return Ok(());
     }
-    again(job, mailboxes, &mut haul)?;
+    again(job, mailboxes, haul)?;
     haul.harmed = haul.harms.iter().any(|h| super::job::is_harm(h.verdict));
-    Ok(haul)
+    Ok(())
 }
 
 /// What could not be listed, and what in the listing is no file.
@@ -74,15 +80,25 @@ fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Resul
     for m in touched {
         let root = job.store.root;
         let fresh = job.store_lane().list(root, &mailboxes[m].dir, false)?;
+        if !fresh.complete() {
+            // What it does not show may still be there: nothing of this mailbox counts as missing.
+            let unseen = unsteady.iter().filter(|at| at.mailbox == m).count() as u64;
+            job.tally.not_checked += unseen;
+            fresh.troubles.iter().for_each(|trouble| job.not_checked(trouble));
+            mailboxes[m].listing.troubles.extend(fresh.troubles);
+            continue;
+        }
+        let now: HashMap<Key, &Entry> =
+            fresh.entries.iter().filter(|e| account::is_message(e)).map(|e| (name::key(&e.name), e)).collect();
         for at in unsteady.iter().filter(|at| at.mailbox == m) {
             let key = name::key(&mailboxes[m].listing.entries[at.entry].name);
-            let now = fresh.entries.iter().find(|e| account::is_message(e) && name::key(&e.name) == key).cloned();
-            let Some(entry) = now else {
+            let Some(&entry) = now.get(&key) else {
                 mailboxes[m].files.remove(&key);
+                mailboxes[m].vanished.insert(key);
                 continue;
             };
-            let Some(item) = account::item(job, &mailboxes[m], &entry) else { continue };
-            mailboxes[m].listing.entries.push(entry);
+            let Some(item) = account::item(job, &mailboxes[m], entry) else { continue };
+            mailboxes[m].listing.entries.push(entry.clone());
             let at = At { mailbox: m, entry: mailboxes[m].listing.entries.len() - 1 };
             mailboxes[m].files.insert(key, at.entry);
             let sized = item.size_claim.is_some();
@@ -145,12 +161,24 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     {
         haul.fresh.entry(digest).or_insert((at.mailbox, at.entry));
     }
+    if let (Some(row), Verdict::Intact(_)) = (row, verdict)
+        && let Some(digest) = facts.digest
+    {
+        let newest = haul.known.entry(digest).or_insert((at.mailbox, row.first_seen));
+        if row.first_seen > newest.1 {
+            *newest = (at.mailbox, row.first_seen);
+        }
+    }
     if replaces_doubt && job.options.mode == Mode::Verify {
         let why = "the recorded content raised doubts, this one does not".to_owned();
         let row = harm::row(&key, entry, &facts, mailbox.listed, None);
         haul.changes[at.mailbox].insert(key.clone(), MessageChange::Replaced { row, why });
     } else if verdict.is_intact() || verdict == Verdict::Suspect {
         learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, row), job.options.mode);
+    } else if verdict == Verdict::Undetermined && facts.evidence.opaque && facts.digest.is_some() {
+        // Nothing can prove an encrypted message but a digest: without this one no later night could either.
+        let row = crate::catalog::MessageRow { verified: None, ..harm::row(&key, entry, &facts, mailbox.listed, row) };
+        learn(haul, at, &key, row, job.options.mode);
     }
     match verdict {
         Verdict::Intact(_) => {

@@ -18,12 +18,16 @@ pub struct Absence {
     pub mailbox_gone: bool,
     /// The mailbox's folder is there, but all its messages and the server's own list of them are gone.
     pub mailbox_blank: bool,
+    /// It was listed, and was gone before it could be read: somebody took or renamed it a moment ago.
+    pub vanished: bool,
     /// The folder's modification time is still the one of the listing that showed the message.
     pub folder_unmoved: bool,
     /// This run found damage or read errors in the same account.
     pub account_harmed: bool,
     /// A newer complete listing (a source's newer generation) does not hold the message any more.
     pub newer_lacks_it: bool,
+    /// A newer generation could not be listed whole there: it may hold the message, or lack it.
+    pub newer_unsure: bool,
     /// Messages gone from this mailbox since it was last seen, this one included.
     pub gone: u64,
     /// Messages that the mailbox was known to hold.
@@ -37,6 +41,12 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
     }
     if let Some(orphan) = &absence.orphan {
         return (Missing::Lost, format!("only its name was lost: the file stands as {orphan}"));
+    }
+    if absence.vanished {
+        return (Missing::PresumedDeleted, "taken away while this run was looking".to_owned());
+    }
+    if absence.newer_unsure {
+        return (Missing::Undecided, "a newer generation, which could not be listed whole, may lack it".to_owned());
     }
     let blank = absence.account_blank || absence.mailbox_blank;
     if absence.newer_lacks_it {
@@ -101,6 +111,10 @@ mod tests {
         let older_only = Absence { newer_lacks_it: true, ..one_of(100) };
         assert_eq!(verdict(&older_only), Missing::Deleted);
         assert_eq!(verdict(&Absence { account_blank: true, ..older_only.clone() }), Missing::Undecided);
+        let unsure = Absence { account_blank: true, newer_unsure: true, ..one_of(100) };
+        assert_eq!(verdict(&unsure), Missing::Undecided, "an incomplete listing proves nothing");
+        let taken = Absence { vanished: true, folder_unmoved: true, ..one_of(100) };
+        assert_eq!(verdict(&taken), Missing::PresumedDeleted, "the folder's time is that of before");
         assert_eq!(verdict(&Absence { orphan: Some("#7".into()), ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { elsewhere: Some("Trash".into()), ..older_only }), Missing::Moved);
     }
@@ -116,9 +130,11 @@ mod tests {
                 account_unknown: on(0) && on(3),
                 mailbox_gone: on(1),
                 mailbox_blank: on(2),
+                vanished: on(2),
                 folder_unmoved: on(3),
                 account_harmed: on(4),
                 newer_lacks_it: on(5),
+                newer_unsure: on(4),
                 gone: 1,
                 known: 1,
             };

@@ -8,6 +8,9 @@ pub mod frame;
 pub mod roots;
 pub mod serve;
 
+#[cfg(test)]
+mod tests;
+
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::Encoding;
 use crate::model::wire::{
@@ -229,13 +232,18 @@ impl Lane {
     }
 
     fn send(&mut self, request: &Request) -> Result<(), LaneError> {
-        let sent = frame::write(&mut &self.running()?.socket, request);
-        if sent.is_err() {
-            // The process died since the last answer: start it again, once, for this request.
-            self.abandon(Fall::Died);
-            frame::write(&mut &self.running()?.socket, request).map_err(LaneError::Start)?;
+        // A process that died since the last answer is started again, once, for this request.
+        if self.send_once(request)? {
+            return Ok(());
         }
-        Ok(())
+        self.abandon(Fall::Died);
+        frame::write(&mut &self.running()?.socket, request).map_err(LaneError::Start)
+    }
+
+    /// Sends a request to the running process; false where that one died.
+    fn send_once(&mut self, request: &Request) -> Result<bool, LaneError> {
+        let mut socket = &self.running()?.socket;
+        Ok(frame::write(&mut socket, request).is_ok())
     }
 
     fn fallen(&mut self, fall: Fall, root: u32, path: &RelPath, operation: &str) -> Trouble {
@@ -399,14 +407,19 @@ impl Lane {
                 if batch.is_empty() {
                     break;
                 }
-                if let Err(error) = self.send(&Request::Read { items: batch }) {
-                    flight.give_up(&error, each);
-                    for item in &mut *items {
-                        each(item.clone(), Err(gone(&item, &error)));
+                match self.send_once(&Request::Read { items: batch }) {
+                    Ok(true) => flight.batches += 1,
+                    // What the dead process had was lost with it: all of it is asked for again.
+                    Ok(false) => self.recover(Fall::Died, &mut flight, each),
+                    Err(error) => {
+                        flight.give_up(&error, each);
+                        for item in &mut *items {
+                            let trouble = gone(&item, &error);
+                            each(item, Err(trouble));
+                        }
+                        return;
                     }
-                    return;
                 }
-                flight.batches += 1;
             }
             if flight.outstanding.is_empty() {
                 return;
@@ -426,22 +439,25 @@ impl Lane {
         }
     }
 
-    /// After a fall: the files in hand get their trouble, everything else is asked for again.
+    /// After a fall, everything outstanding is asked for again, except for its culprits. A reader that hangs has
+    /// named its file. A process that died had several in hand, and may have been killed for no fault of any:
+    /// those are tried again one by one, and only the file on which it dies a second time, alone, is given up.
+    /// Without a culprit it ends all the same: processes are started again a limited number of times.
     fn recover(&mut self, fall: Fall, flight: &mut Flight, each: &mut EachReading<'_>) {
-        let mut culprits = self.in_hand();
-        culprits.retain(|id| flight.outstanding.contains_key(id));
-        if culprits.is_empty() {
-            // Nobody named a file: the oldest one outstanding is taken for the culprit, so that this ends.
-            culprits.extend(flight.outstanding.keys().next());
-        }
+        let mut in_hand = self.in_hand();
+        in_hand.retain(|id| flight.outstanding.contains_key(id));
         self.abandon(fall);
-        for id in culprits {
-            if let Some(item) = flight.outstanding.remove(&id) {
+        flight.batches = 0;
+        for id in in_hand {
+            let Some(item) = flight.outstanding.remove(&id) else { continue };
+            if fall == Fall::Died && !std::mem::take(&mut flight.alone) {
+                flight.suspects.push_back(item);
+            } else {
                 let trouble = self.fallen(fall, item.root, &item.path, "read");
                 each(item, Err(trouble));
             }
         }
-        flight.batches = 0;
+        flight.alone = false;
         flight.again.extend(std::mem::take(&mut flight.outstanding).into_values());
     }
 }
@@ -458,25 +474,35 @@ struct Flight {
     outstanding: BTreeMap<u64, ReadItem>,
     /// Items of a lane that fell, to be asked for again.
     again: VecDeque<ReadItem>,
+    /// Items that a lane had in hand when it died: to be asked for one by one.
+    suspects: VecDeque<ReadItem>,
+    /// The one batch in flight is one suspect.
+    alone: bool,
     batches: usize,
 }
 
 impl Flight {
     fn next_batch(&mut self, items: &mut dyn Iterator<Item = ReadItem>, id: &mut dyn FnMut() -> u64) -> Vec<ReadItem> {
+        if self.batches > 0 && (self.alone || !self.suspects.is_empty()) {
+            return Vec::new();
+        }
+        let suspect = self.suspects.pop_front();
+        self.alone = suspect.is_some();
+        let most = if self.alone { 1 } else { READ_BATCH };
+        let mut next = suspect;
         let mut batch = Vec::new();
-        while batch.len() < READ_BATCH {
-            let Some(mut item) = self.again.pop_front().or_else(|| items.next()) else { break };
-            let number = id();
-            let asked = ReadItem { id: number, ..item.clone() };
-            item.id = asked.id;
-            self.outstanding.insert(number, item);
+        while batch.len() < most {
+            let Some(item) = next.take().or_else(|| self.again.pop_front()).or_else(|| items.next()) else { break };
+            let asked = ReadItem { id: id(), ..item };
+            self.outstanding.insert(asked.id, asked.clone());
             batch.push(asked);
         }
         batch
     }
 
     fn give_up(&mut self, error: &LaneError, each: &mut EachReading<'_>) {
-        for item in std::mem::take(&mut self.outstanding).into_values().chain(std::mem::take(&mut self.again)) {
+        let outstanding = std::mem::take(&mut self.outstanding).into_values();
+        for item in outstanding.chain(std::mem::take(&mut self.suspects)).chain(std::mem::take(&mut self.again)) {
             let trouble = gone(&item, error);
             each(item, Err(trouble));
         }

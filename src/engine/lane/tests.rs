@@ -1,0 +1,82 @@
+//! Lanes that fall: nothing is lost, nobody innocent is blamed.
+
+use super::*;
+use crate::model::wire::ReadMode;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+fn lane(root: &Path) -> Lane {
+    let settings =
+        Settings { readers: 4, read_timeout: Duration::from_secs(3), in_process: true, without_openat2: false };
+    let spec = RootSpec { path: root.as_os_str().as_encoded_bytes().to_vec(), pattern: false };
+    Lane::start(vec![spec], settings).unwrap()
+}
+
+fn items(root: &Path, count: usize) -> Vec<ReadItem> {
+    let item = |n: usize| {
+        let name = format!("m{n}");
+        fs::write(root.join(&name), format!("Subject: {n}\n\nbody\n")).unwrap();
+        ReadItem {
+            id: 0,
+            root: 0,
+            path: RelPath::new(name.into_bytes()).unwrap(),
+            mode: ReadMode::Digest,
+            expected: None,
+            size_claim: None,
+            crlf_claim: None,
+            envelope: false,
+            medium: false,
+        }
+    };
+    (0..count).map(item).collect()
+}
+
+#[test]
+fn a_process_that_is_killed_costs_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lane = lane(folder.path());
+    let all = items(folder.path(), 2000);
+    let socket = lane.running.as_ref().unwrap().socket.try_clone().unwrap();
+    let mut seen: BTreeMap<RelPath, u32> = BTreeMap::new();
+    let begun = Instant::now();
+    lane.read_all(
+        &mut all.into_iter(),
+        &mut |item, result| {
+            assert!(result.is_ok(), "{}: {result:?}", item.path);
+            *seen.entry(item.path).or_default() += 1;
+            if seen.len() == 100 {
+                socket.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+        },
+        &|| false,
+    );
+    assert_eq!((seen.len(), seen.values().max()), (2000, Some(&1)), "one answer for each");
+    assert!(begun.elapsed() < Duration::from_secs(3), "no answer of the dead was waited for");
+    assert_eq!(lane.left_behind, 0);
+}
+
+#[test]
+fn only_the_file_on_which_it_dies_alone_is_given_up() {
+    let mut flight = Flight::default();
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = items(folder.path(), 3).into_iter();
+    let mut lane = lane(folder.path());
+    let mut given_up = Vec::new();
+    let first = flight.next_batch(&mut all, &mut || lane.id());
+    flight.batches = 1;
+    let seat = |lane: &Lane, item: &ReadItem| lane.running.as_ref().unwrap().slots.set(0, item.id, 1).unwrap();
+    seat(&lane, &first[1]);
+    lane.recover(Fall::Died, &mut flight, &mut |item, _| given_up.push(item.path));
+    assert!(given_up.is_empty());
+    let alone = flight.next_batch(&mut all, &mut || lane.id());
+    assert_eq!(alone.iter().map(|i| i.path.clone()).collect::<Vec<_>>(), [first[1].path.clone()]);
+    flight.batches = 1;
+    assert!(flight.next_batch(&mut all, &mut || lane.id()).is_empty(), "nothing beside a suspect");
+    lane.launch().unwrap();
+    seat(&lane, &alone[0]);
+    lane.recover(Fall::Died, &mut flight, &mut |item, _| given_up.push(item.path));
+    assert_eq!(given_up, [first[1].path.clone()]);
+    let rest = flight.next_batch(&mut all, &mut || lane.id());
+    assert_eq!(rest.len(), 2);
+}
