@@ -94,6 +94,7 @@ fn by_catalog(
             account_blank: shape.blank,
             account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
+            subfolder_gone: mailbox.folder.is_some() && !mailbox.has_place(row.place),
             mailbox_blank: blank,
             vanished: mailbox.vanished.contains(&row.key),
             // One that was missing already says nothing by a folder that was not touched since.
@@ -282,6 +283,7 @@ fn one_shelf(
             account_blank: shape.blank,
             account_unknown: shape.unknown,
             mailbox_gone: mailbox.folder.is_none(),
+            subfolder_gone: false,
             mailbox_blank: mailbox.folder.is_some()
                 && mailbox.messages().next().is_none()
                 && !mailbox.has_witness()

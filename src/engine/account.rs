@@ -71,6 +71,11 @@ impl Mailbox {
         self.listing.entries.iter().enumerate().filter(|(_, e)| is_message(e))
     }
 
+    /// Whether one of its subfolders is there.
+    pub fn has_place(&self, place: Place) -> bool {
+        self.listing.dirs.iter().any(|(there, _)| *there == place)
+    }
+
     /// Names of companion files that are there.
     pub fn companions(&self) -> impl Iterator<Item = &[u8]> {
         let top = self.listing.entries.iter().filter(|e| e.place == Place::Top && e.kind == EntryKind::File);

@@ -244,6 +244,8 @@ fn count(tally: &mut Tally, step: &Step, outcome: Outcome) {
     let folder = matches!(step.action, Action::MakeFolder { .. });
     match outcome {
         Outcome::Done | Outcome::Already if folder => {}
+        // What was not counted as harm is no healing: it must not make up for harm that remains.
+        Outcome::Done | Outcome::Already if step.key.is_some() && !super::job::is_harm(step.verdict) => {}
         Outcome::Done | Outcome::Already if step.key.is_some() => tally.repaired += 1,
         Outcome::Done | Outcome::Already => tally.companions_repaired += 1,
         Outcome::Failed => tally.failed += 1,

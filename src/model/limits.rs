@@ -30,6 +30,12 @@ pub const READS_IN_FLIGHT: usize = 4;
 pub const LIST_BATCH: usize = 2048;
 /// Fresh lanes started on one device after time-outs, before it is given up.
 pub const LANE_RESTARTS: u32 = 8;
+/// Paths in one answer: each may be as long as the deepest tree that is walked.
+pub const PATHS_BATCH: usize = 128;
+/// Files of one home, or troubles of one listing, that are told; more are too many to be anybody's work.
+pub const NAMED_MAX: usize = 10_000;
+/// Blocks of one message that are compared.
+pub const BLOCKS_MAX: usize = 256 << 10;
 /// Steps that are written, synced and renamed together.
 pub const APPLY_BATCH: usize = 256;
 /// Bytes that are written before a batch is synced.
@@ -42,4 +48,5 @@ pub const COMPARE_BLOCK: u64 = 4096;
 const _: () = assert!(WINDOW as u64 <= WHOLE_MESSAGE);
 const _: () = assert!(LINE_MAX <= FRAME_MAX);
 const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
+const _: () = assert!(BLOCKS_MAX * 16 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);
 const _: () = assert!(HEADER_MAX <= WINDOW);

@@ -209,12 +209,15 @@ pub enum Answer {
         id: u64,
         mailboxes: Vec<FoundMailbox>,
     },
-    /// Discovery ended; `troubles` are the places it could not look into, `symlinks` those it did not follow.
-    FoundEnd {
+    /// Places that a walk or a listing could not look into, and links that it did not follow.
+    Aside {
         id: u64,
-        directories: u64,
         troubles: Vec<Trouble>,
         symlinks: Vec<RelPath>,
+    },
+    /// Discovery ended.
+    FoundEnd {
+        id: u64,
     },
     Entries {
         id: u64,
@@ -223,13 +226,14 @@ pub enum Answer {
     /// Listing ended. Only with no trouble is it complete. `dirs` are the folder itself, new and cur.
     EntriesEnd {
         id: u64,
-        troubles: Vec<Trouble>,
         dirs: Vec<(Place, Stat)>,
     },
     Home {
         id: u64,
         files: Vec<(RelPath, Stat)>,
-        troubles: Vec<Trouble>,
+    },
+    HomeEnd {
+        id: u64,
     },
     Stated {
         id: u64,

@@ -20,6 +20,8 @@ pub struct Absence {
     pub mailbox_blank: bool,
     /// It was listed, and was gone before it could be read: somebody took or renamed it a moment ago.
     pub vanished: bool,
+    /// The mailbox is there, but its subfolder that held the message is not: no mail program removes that.
+    pub subfolder_gone: bool,
     /// The folder's modification time is still the one of the listing that showed the message.
     pub folder_unmoved: bool,
     /// This run found damage or read errors in the same account.
@@ -69,6 +71,9 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
         let reason = "the whole folder is gone: loss and deletion by its owner look the same here";
         return (Missing::Undecided, reason.to_owned());
     }
+    if absence.subfolder_gone {
+        return (Missing::Lost, "the folder that held it is gone from the mailbox".to_owned());
+    }
     if absence.folder_unmoved {
         return (Missing::Lost, "the file is gone though its folder was not changed".to_owned());
     }
@@ -103,6 +108,7 @@ mod tests {
         assert_eq!(verdict(&Absence { gone: 30, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { account_harmed: true, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { folder_unmoved: true, ..one_of(100) }), Missing::Lost);
+        assert_eq!(verdict(&Absence { subfolder_gone: true, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { mailbox_gone: true, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { mailbox_blank: true, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { account_blank: true, ..one_of(100) }), Missing::Lost);

@@ -4,7 +4,7 @@
 
 use super::serve::trouble;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
-use crate::model::limits::{COMPANION_MAX, WHOLE_MESSAGE, WINDOW};
+use crate::model::limits::{BLOCKS_MAX, COMPANION_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
 use crate::model::{Digest, RelPath, Span, Stat};
@@ -339,7 +339,7 @@ pub fn blocks(
             short.copy_from_slice(&blake3::hash(&buffer[..got]).as_bytes()[..16]);
             digests.push(short);
         }
-        if got < buffer.len() {
+        if got < buffer.len() || digests.len() >= BLOCKS_MAX {
             return Ok(digests);
         }
     }

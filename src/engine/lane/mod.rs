@@ -263,11 +263,11 @@ impl Lane {
         loop {
             match self.answer() {
                 Ok(Answer::Found { id: got, mailboxes }) if got == id => found.mailboxes.extend(mailboxes),
-                Ok(Answer::FoundEnd { id: got, troubles, symlinks, .. }) if got == id => {
+                Ok(Answer::Aside { id: got, troubles, symlinks }) if got == id => {
                     found.troubles.extend(troubles);
                     found.symlinks.extend(symlinks);
-                    return Ok(found);
                 }
+                Ok(Answer::FoundEnd { id: got }) if got == id => return Ok(found),
                 Ok(_) => {}
                 Err(fall) => {
                     let trouble = self.fallen(fall, root, dir, "look for mailboxes");
@@ -286,10 +286,12 @@ impl Lane {
         loop {
             match self.answer() {
                 Ok(Answer::Entries { id: got, entries }) if got == id => listing.entries.extend(entries),
-                Ok(Answer::EntriesEnd { id: got, troubles, dirs }) if got == id => {
+                Ok(Answer::Aside { id: got, troubles, .. }) if got == id => {
                     // Nothing there is an answer, not a trouble: the listing above it was possible.
                     let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
                     listing.troubles.extend(troubles.into_iter().filter(|t| !absent(t)));
+                }
+                Ok(Answer::EntriesEnd { id: got, dirs }) if got == id => {
                     listing.dirs = dirs;
                     return Ok(listing);
                 }
@@ -307,13 +309,16 @@ impl Lane {
     pub fn home(&mut self, root: u32, dir: &RelPath) -> Result<HomeFiles, LaneError> {
         let id = self.id();
         self.send(&Request::ListHome { id, root, dir: dir.clone() })?;
+        let mut home = HomeFiles::default();
         loop {
             match self.answer() {
-                Ok(Answer::Home { id: got, files, troubles }) if got == id => return Ok(HomeFiles { files, troubles }),
+                Ok(Answer::Home { id: got, files }) if got == id => home.files.extend(files),
+                Ok(Answer::Aside { id: got, troubles, .. }) if got == id => home.troubles.extend(troubles),
+                Ok(Answer::HomeEnd { id: got }) if got == id => return Ok(home),
                 Ok(_) => {}
                 Err(fall) => {
-                    let troubles = vec![self.fallen(fall, root, dir, "list folder")];
-                    return Ok(HomeFiles { files: Vec::new(), troubles });
+                    home.troubles.push(self.fallen(fall, root, dir, "list folder"));
+                    return Ok(home);
                 }
             }
         }

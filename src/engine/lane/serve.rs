@@ -4,7 +4,7 @@
 //! catalog, no plan, no terminal. Everything that strangers wrote is parsed here and nowhere else.
 
 use super::{examine, frame, roots};
-use crate::model::limits::LIST_BATCH;
+use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
 };
@@ -153,7 +153,10 @@ impl Shop {
     fn discover(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
         let root = match self.root(number, dir.as_bytes()) {
             Ok(root) => root,
-            Err(t) => return self.send(&Answer::FoundEnd { id, directories: 0, troubles: vec![t], symlinks: vec![] }),
+            Err(trouble) => {
+                self.aside(id, vec![trouble], Vec::new())?;
+                return self.send(&Answer::FoundEnd { id });
+            }
         };
         let mut batch = Vec::new();
         let mut sent = Ok(());
@@ -164,7 +167,7 @@ impl Shop {
             dir,
             &mut |mailbox| {
                 batch.push(mailbox);
-                if batch.len() >= LIST_BATCH / 4 && sent.is_ok() {
+                if batch.len() >= PATHS_BATCH && sent.is_ok() {
                     sent = self.send(&Answer::Found { id, mailboxes: std::mem::take(&mut batch) });
                 }
             },
@@ -175,12 +178,19 @@ impl Shop {
         );
         sent?;
         self.send(&Answer::Found { id, mailboxes: batch })?;
-        self.send(&Answer::FoundEnd {
-            id,
-            directories: walked.directories,
-            troubles: walked.troubles,
-            symlinks: walked.symlinks,
-        })
+        self.aside(id, walked.troubles, walked.symlinks)?;
+        self.send(&Answer::FoundEnd { id })
+    }
+
+    /// Tells what a walk or a listing met besides what it looked for, in frames of bounded size.
+    fn aside(&self, id: u64, troubles: Vec<Trouble>, symlinks: Vec<RelPath>) -> io::Result<()> {
+        for part in troubles.chunks(PATHS_BATCH) {
+            self.send(&Answer::Aside { id, troubles: part.to_vec(), symlinks: Vec::new() })?;
+        }
+        for part in symlinks.chunks(PATHS_BATCH) {
+            self.send(&Answer::Aside { id, troubles: Vec::new(), symlinks: part.to_vec() })?;
+        }
+        Ok(())
     }
 
     fn list(&self, id: u64, number: u32, dir: &RelPath, stat: bool) -> io::Result<()> {
@@ -196,7 +206,8 @@ impl Shop {
             Err(trouble) => listing.troubles.push(trouble),
         }
         listing.flush()?;
-        self.send(&Answer::EntriesEnd { id, troubles: listing.troubles, dirs: listing.dirs })
+        self.aside(id, listing.troubles, Vec::new())?;
+        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs })
     }
 
     fn list_home(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -211,7 +222,11 @@ impl Shop {
             }
             Err(trouble) => troubles.push(trouble),
         }
-        self.send(&Answer::Home { id, files, troubles })
+        for part in files.chunks(PATHS_BATCH) {
+            self.send(&Answer::Home { id, files: part.to_vec() })?;
+        }
+        self.aside(id, troubles, Vec::new())?;
+        self.send(&Answer::HomeEnd { id })
     }
 }
 
@@ -356,6 +371,11 @@ fn home_files(root: &Root, number: u32, dir: &RelPath, files: &mut Vec<(RelPath,
     });
     if let Err(error) = ended {
         troubles.push(trouble(number, dir.as_bytes(), "list folder", &error));
+    }
+    if names.len() > NAMED_MAX {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "more filters than anybody writes");
+        troubles.push(trouble(number, dir.as_bytes(), "list folder", &error));
+        names.truncate(NAMED_MAX);
     }
     for name in names {
         if let (Ok(path), Ok(Some((Kind::File, stat)))) = (dir.join(&name), open.stat(&name)) {
