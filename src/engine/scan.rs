@@ -156,7 +156,7 @@ fn judge(
         let why = "the recorded content raised doubts, this one does not".to_owned();
         let row = harm::row(&key, entry, &facts, mailbox.listed, None);
         haul.changes[at.mailbox].insert(key.clone(), MessageChange::Replaced { row, why });
-    } else if verdict.is_intact() || verdict == Verdict::Suspect {
+    } else if verdict.is_intact() || verdict == Verdict::Suspect || first_digest_of_opaque(&facts, row) {
         learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, row), job.options.mode);
     }
     match verdict {
@@ -182,6 +182,14 @@ fn judge(
             haul.harms.push(harm);
         }
     }
+}
+
+/// Nothing but a digest will ever prove encrypted mail, so the first one that is seen is recorded.
+fn first_digest_of_opaque(facts: &CopyFacts, row: Option<&crate::catalog::MessageRow>) -> bool {
+    facts.evidence.verdict() == Verdict::Undetermined
+        && facts.evidence.opaque
+        && facts.digest.is_some()
+        && row.is_none_or(|r| r.digest.is_none())
 }
 
 fn learn(haul: &mut Haul, at: At, key: &Key, row: crate::catalog::MessageRow, mode: Mode) {
