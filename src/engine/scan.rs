@@ -12,7 +12,7 @@ use crate::model::{Key, Span, Verdict};
 use crate::store::maildir::name;
 
 /// Errors of opening or reading that mean: the medium does not give the file.
-const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
+pub const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
 
 /// Reads all messages of the account's mailboxes.
 pub fn scan(job: &mut Job<'_>, account: &Account, mailboxes: &mut [Mailbox]) -> Result<Haul, EngineError> {
