@@ -547,6 +547,8 @@ impl Running {
 /// terminal, no environment, a process group of its own so that Ctrl-C reaches the parent alone.
 fn spawn(socket: OwnedFd, slots: OwnedFd) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
+    // Ours are closed on execution; what a careless shell or service left open is not. Before Linux 5.11 it stays.
+    crate::sys::sandbox::inherit_nothing().ok();
     Command::new("/proc/self/exe")
         .arg("lane")
         .env_clear()
