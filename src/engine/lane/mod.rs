@@ -433,6 +433,7 @@ impl Lane {
             }
         }
         flight.batches = 0;
+        flight.wary = true;
         flight.again.extend(std::mem::take(&mut flight.outstanding).into_values());
     }
 }
@@ -450,12 +451,15 @@ struct Flight {
     /// Items of a lane that fell, to be asked for again.
     again: VecDeque<ReadItem>,
     batches: usize,
+    /// A lane fell. A batch is answered as a whole, so from now on no file waits for one that hangs.
+    wary: bool,
 }
 
 impl Flight {
     fn next_batch(&mut self, items: &mut dyn Iterator<Item = ReadItem>, id: &mut dyn FnMut() -> u64) -> Vec<ReadItem> {
         let mut batch = Vec::new();
-        while batch.len() < READ_BATCH {
+        let most = if self.wary { 1 } else { READ_BATCH };
+        while batch.len() < most {
             let Some(mut item) = self.again.pop_front().or_else(|| items.next()) else { break };
             let number = id();
             let asked = ReadItem { id: number, ..item.clone() };
