@@ -327,8 +327,8 @@ fn restore(
 fn stored_as(harm: &Harm, source: &CopyFacts) -> Encoding {
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0).map(|f| f.encoding);
     let recorded = harm.row.as_ref().map(|r| r.encoding);
-    // A zeroed beginning shows no magic: what was recorded knows better than what is left.
-    let wanted = recorded.or(present.filter(|&e| e != Encoding::Plain)).unwrap_or(source.encoding);
+    // A zeroed beginning shows no magic: there, what was recorded knows better than what is left.
+    let wanted = present.filter(|&e| e != Encoding::Plain).or(recorded).unwrap_or(source.encoding);
     if wanted == Encoding::Crypted { source.encoding } else { wanted }
 }
 

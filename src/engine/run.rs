@@ -251,7 +251,11 @@ fn unusable(spec: usize, trouble: &Trouble, sources: &[Spec]) -> EngineError {
         Some(source) => format!("source {}: cannot open {path}: {}", source.label(), trouble.detail),
         None => format!("cannot open {path}: {}", trouble.detail),
     };
-    EngineError::Usage(what)
+    match trouble.errno.is_some_and(|e| scan::MEDIUM_ERRORS.contains(&e)) {
+        // The path is right and the disk is not: nothing could be checked.
+        true => EngineError::Refused(what),
+        false => EngineError::Usage(what),
+    }
 }
 
 /// Refuses a store that is, contains or lies inside a source.

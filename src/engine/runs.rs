@@ -3,6 +3,7 @@
 
 use super::account::EngineError;
 use super::job::state_error;
+use crate::store::maildir;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -142,10 +143,13 @@ fn places(configured: Option<&Path>, base: &Path, base_is_mailbox: bool) -> Vec<
     if let Some(path) = configured {
         return vec![path.to_owned()];
     }
-    let mut places: Vec<PathBuf> = base.parent().map(|p| p.join(".mailmend")).into_iter().collect();
+    // Beside a folder of a Maildir++ a leading dot would make it a folder too.
+    let dotted = base.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let beside = if base_is_mailbox && dotted { maildir::QUARANTINE } else { ".mailmend" };
+    let mut places: Vec<PathBuf> = base.parent().map(|p| p.join(beside)).into_iter().collect();
     if base_is_mailbox {
         // A leading dot would make it a folder of the account.
-        places.push(base.join("mailmend.quarantine"));
+        places.push(base.join(maildir::QUARANTINE));
     } else {
         places.push(base.join(".mailmend"));
     }

@@ -13,7 +13,7 @@ use crate::store::maildir::name;
 use std::collections::HashMap;
 
 /// Errors of opening or reading that mean: the medium does not give the file.
-const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
+pub const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
 
 /// Reads all messages of the account's mailboxes.
 pub fn scan(
@@ -173,7 +173,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
         let why = "the recorded content raised doubts, this one does not".to_owned();
         let row = harm::row(&key, entry, &facts, mailbox.listed, None);
         haul.changes[at.mailbox].insert(key.clone(), MessageChange::Replaced { row, why });
-    } else if verdict.is_intact() || verdict == Verdict::Suspect {
+    } else if verdict.is_intact() || verdict == Verdict::Suspect || first_digest_of_opaque(&facts, row) {
         learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, row), job.options.mode);
     } else if verdict == Verdict::Undetermined && facts.evidence.opaque && facts.digest.is_some() {
         // Nothing can prove an encrypted message but a digest: without this one no later night could either.
@@ -203,6 +203,14 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
             haul.harms.push(harm);
         }
     }
+}
+
+/// Nothing but a digest will ever prove encrypted mail, so the first one that is seen is recorded.
+fn first_digest_of_opaque(facts: &CopyFacts, row: Option<&crate::catalog::MessageRow>) -> bool {
+    facts.evidence.verdict() == Verdict::Undetermined
+        && facts.evidence.opaque
+        && facts.digest.is_some()
+        && row.is_none_or(|r| r.digest.is_none())
 }
 
 fn learn(haul: &mut Haul, at: At, key: &Key, row: crate::catalog::MessageRow, mode: Mode) {

@@ -68,6 +68,14 @@ pub fn enter(readable: &[PathBuf], options: Options) -> Sandbox {
     Sandbox { read_only_mounts, landlock_abi, syscall_filter: filtered, capabilities_dropped, notes }
 }
 
+/// Keeps every program that is executed from now on from getting more than the first three descriptors.
+///
+/// # Errors
+/// Before Linux 5.11, which cannot do it in one call.
+pub fn inherit_nothing() -> io::Result<()> {
+    raw::inherit_nothing()
+}
+
 fn attempt(notes: &mut Vec<String>, layer: &str, action: impl FnOnce() -> io::Result<()>) -> bool {
     let result = action();
     let done = result.is_ok();

@@ -47,29 +47,50 @@ pub struct HangingDisk {
     loop_device: Option<String>,
 }
 
+/// An image of 256 MiB that holds a copy of `content` in its folder `store`; `look` may see it mounted.
+pub fn image(content: &Path, dir: &Path, look: impl FnOnce(&Path)) -> PathBuf {
+    let [image, filling] = ["disk.img", "filling"].map(|n| dir.join(n));
+    fs::File::create(&image).and_then(|f| f.set_len(256 << 20)).expect("an image");
+    must("mkfs.ext4", &["-q", "-F", "-b", "4096", text(&image)]);
+    fs::create_dir(&filling).expect("a mount point");
+    must("mount", &["-o", "loop", text(&image), text(&filling)]);
+    let store = filling.join("store");
+    let copied = mailmend::drill::copy::plain(content, &store);
+    if copied.is_ok() {
+        must("sync", &["-f", text(&store)]);
+        look(&store);
+    }
+    must("umount", &[text(&filling)]);
+    copied.expect("a filled disk");
+    image
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
 impl HangingDisk {
     /// A disk image that holds a copy of `content`.
     pub fn holding(content: &Path, dir: &Path) -> HangingDisk {
-        let [image, filling, file, mountpoint] = ["disk.img", "filling", "disk.nbd", "mnt"].map(|n| dir.join(n));
-        let text = |p: &Path| p.to_str().expect("UTF-8").to_string();
-        fs::File::create(&image).and_then(|f| f.set_len(256 << 20)).expect("an image");
-        must("mkfs.ext4", &["-q", "-F", &text(&image)]);
-        fs::create_dir(&filling).expect("a mount point");
-        must("mount", &["-o", "loop", &text(&image), &text(&filling)]);
-        let copied = mailmend::drill::copy::plain(content, &filling.join("store"));
-        must("umount", &[&text(&filling)]);
-        copied.expect("a filled disk");
+        let image = image(content, dir, |_| ());
+        HangingDisk::serving(dir, &[text(&image)])
+    }
+
+    /// A disk that nbdkit's file plugin serves with these arguments: the image, filters and their settings.
+    pub fn serving(dir: &Path, arguments: &[&str]) -> HangingDisk {
+        let [file, mountpoint] = ["disk.nbd", "mnt"].map(|n| dir.join(n));
         fs::write(&file, "").expect("the device file");
-        fs::create_dir(&mountpoint).expect("a mount point");
-        let serve = ["-s", "--exit-with-parent", "file"];
+        fs::create_dir_all(&mountpoint).expect("a mount point");
+        let (filters, rest): (Vec<&&str>, Vec<&&str>) = arguments.iter().partition(|a| a.starts_with("--filter"));
         let mut nbdfuse = Command::new("nbdfuse");
-        let fuse = nbdfuse.arg(&file).args(["--command", "nbdkit"]).args(serve).arg(&image).spawn().expect("nbdfuse");
+        nbdfuse.arg(&file).args(["--command", "nbdkit", "-s", "--exit-with-parent"]);
+        let fuse = nbdfuse.args(filters).arg("file").args(rest).spawn().expect("nbdfuse");
         let mut disk = HangingDisk { mountpoint, server: 0, loop_device: None, fuse };
         disk.server = disk.wait_for_server();
         wait_until("the device", || fs::metadata(&file).is_ok_and(|m| m.len() > 0));
-        let device = must("losetup", &["-f", "--show", "-r", "--direct-io=on", &text(&file)]);
+        let device = must("losetup", &["-f", "--show", "-r", "--direct-io=on", text(&file)]);
         disk.loop_device = Some(device.clone());
-        must("mount", &["-o", "ro,noload", &device, &text(&disk.mountpoint)]);
+        must("mount", &["-o", "ro,noload", &device, text(&disk.mountpoint)]);
         disk
     }
 

@@ -1,5 +1,8 @@
 //! What the scenario tests share: the real binary, its answers, stores to run it on.
 
+// Every test program uses a part of this.
+#![allow(dead_code)]
+
 pub mod bench;
 pub mod corpus;
 pub mod device;
@@ -10,7 +13,7 @@ use mailmend::model::{Assurance, Missing, RelPath, Verdict};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Whom tests become when they must not be root.
 pub const NOBODY: u32 = 65_534;
@@ -30,14 +33,22 @@ impl Mailmend {
 
     /// Runs `mailmend --json --state DIR ARGS`.
     pub fn run<A: Into<OsString>>(&self, args: impl IntoIterator<Item = A>) -> Answer {
+        self.start(args).end()
+    }
+
+    /// The same, while something is done to it.
+    pub fn start<A: Into<OsString>>(&self, args: impl IntoIterator<Item = A>) -> Run {
         let mut command = self.command();
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
         command.arg("--json").arg("--state").arg(&self.state).args(&args);
-        let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()));
-        Answer::of(&args, output)
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()));
+        let pid = child.id();
+        Run { args, pid, output: std::thread::spawn(move || child.wait_with_output()) }
     }
 
-    fn command(&self) -> Command {
+    /// The binary without arguments, in a clean environment.
+    pub fn command(&self) -> Command {
         let mut command = match self.user {
             None => Command::new(&self.binary),
             Some(user) => {
@@ -77,6 +88,26 @@ impl Mailmend {
     #[track_caller]
     pub fn undo(&self, run: &str) -> Answer {
         self.run(["undo", run, "--apply"]).complete()
+    }
+}
+
+/// A run of the binary that goes on; what it says is taken from it all the time.
+pub struct Run {
+    args: Vec<OsString>,
+    pub pid: u32,
+    output: std::thread::JoinHandle<std::io::Result<Output>>,
+}
+
+impl Run {
+    pub fn ended(&self) -> bool {
+        self.output.is_finished()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(self) -> Answer {
+        let output = self.output.join().expect("the thread that listens");
+        Answer::of(&self.args, output.expect("its output"))
     }
 }
 

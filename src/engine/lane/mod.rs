@@ -463,6 +463,7 @@ impl Lane {
             }
         }
         flight.alone = false;
+        flight.wary |= fall == Fall::Hung;
         flight.again.extend(std::mem::take(&mut flight.outstanding).into_values());
     }
 }
@@ -484,6 +485,8 @@ struct Flight {
     /// The one batch in flight is one suspect.
     alone: bool,
     batches: usize,
+    /// A lane fell. A batch is answered as a whole, so from now on no file waits for one that hangs.
+    wary: bool,
 }
 
 impl Flight {
@@ -493,7 +496,7 @@ impl Flight {
         }
         let suspect = self.suspects.pop_front();
         self.alone = suspect.is_some();
-        let most = if self.alone { 1 } else { READ_BATCH };
+        let most = if self.alone || self.wary { 1 } else { READ_BATCH };
         let mut next = suspect;
         let mut batch = Vec::new();
         while batch.len() < most {
@@ -587,6 +590,8 @@ impl Running {
 /// terminal, no environment, a process group of its own so that Ctrl-C reaches the parent alone.
 fn spawn(socket: OwnedFd, slots: OwnedFd) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
+    // Ours are closed on execution; what a careless shell or service left open is not. Before Linux 5.11 it stays.
+    crate::sys::sandbox::inherit_nothing().ok();
     Command::new("/proc/self/exe")
         .arg("lane")
         .env_clear()

@@ -17,7 +17,7 @@ pub struct Walked {
 }
 
 /// Names that are never mail: our own folders and the file system's.
-const SKIPPED: [&[u8]; 3] = [b"lost+found", b".snapshot", b".zfs"];
+const SKIPPED: [&[u8]; 4] = [b"lost+found", b".snapshot", b".zfs", super::QUARANTINE.as_bytes()];
 
 /// What one folder holds, as far as discovery cares.
 #[derive(Default)]

@@ -13,6 +13,9 @@ use crate::model::RelPath;
 /// Subfolders of a mailbox that hold or held messages; never mailboxes themselves.
 pub const SUBFOLDERS: [&[u8]; 3] = [b"cur", b"new", b"tmp"];
 
+/// Our quarantine inside an account, where a name with a leading dot would be a mailbox.
+pub const QUARANTINE: &str = "mailmend.quarantine";
+
 /// How an account names its folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {

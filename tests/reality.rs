@@ -1,0 +1,26 @@
+//! What only a real machine shows: attributes, compressed and large mail, sick disks, signals, other users, and
+//! what a reader process really may do. Driven through the real binary.
+
+mod common;
+
+#[path = "reality/kit.rs"]
+mod kit;
+
+#[path = "reality/attributes.rs"]
+mod attributes;
+#[path = "reality/binary.rs"]
+mod binary;
+#[path = "reality/compressed.rs"]
+mod compressed;
+#[path = "reality/confined.rs"]
+mod confined;
+#[path = "reality/large.rs"]
+mod large;
+#[path = "reality/odd.rs"]
+mod odd;
+#[path = "reality/sick.rs"]
+mod sick;
+#[path = "reality/signals.rs"]
+mod signals;
+#[path = "reality/user.rs"]
+mod user;

@@ -1,0 +1,151 @@
+//! Stores made by hand, message by message, and a look at running processes.
+
+use crate::common::bench::Bench;
+use crate::common::{Answer, Mailmend, absent, is_root, must, skip, spec};
+use mailmend::drill::corpus::Mails;
+use mailmend::drill::{Repair, Undecided, disk};
+use mailmend::model::Stamp;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// When every message of these stores was received.
+pub const RECEIVED: Stamp = Stamp { sec: 1_700_000_000, nsec: 123_456_789 };
+
+/// A store with nothing in it.
+pub fn empty() -> Bench {
+    at(tempfile::tempdir().expect("a temporary folder"))
+}
+
+/// The same in a folder that is there.
+pub fn at(dir: tempfile::TempDir) -> Bench {
+    let [store, replica, backup, state] = ["store", "replica", "backup", "state"].map(|n| dir.path().join(n));
+    fs::create_dir(&store).expect("a store");
+    Bench { dir, store, replica, backup, tool: Mailmend::with_state(state), mails: Mails::generated(1) }
+}
+
+/// An empty mailbox.
+pub fn mailbox(path: &Path) -> PathBuf {
+    for sub in ["cur", "new", "tmp"] {
+        fs::create_dir_all(path.join(sub)).expect("a mailbox");
+    }
+    path.to_owned()
+}
+
+/// A message of about `size` bytes whose body repeats nothing.
+pub fn letter(number: u64, size: usize) -> Vec<u8> {
+    let mut text = format!(
+        "Message-ID: <{number}@example.org>\nDate: Tue, 14 Nov 2023 22:13:20 +0000\nFrom: Ann <ann@example.org>\n\
+         To: bob@example.org\nSubject: letter {number}\nMIME-Version: 1.0\nContent-Type: text/plain\n\n"
+    );
+    let mut rng = fastrand::Rng::with_seed(number);
+    while text.len() < size {
+        let words: Vec<String> = (0..9).map(|_| format!("{:06x}", rng.u32(..1 << 24))).collect();
+        text.push_str(&words.join(" "));
+        text.push('\n');
+    }
+    text.into_bytes()
+}
+
+/// The name that a server gives a message.
+pub fn name(number: u64, size: usize) -> String {
+    format!("1700000000.M{number}P1.mx,S={size}:2,S")
+}
+
+/// Puts a file down with its received date.
+pub fn put(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).expect("a message");
+    disk::set_mtime(path, RECEIVED).expect("its date");
+}
+
+/// Delivers a letter of `size` bytes as read mail.
+pub fn deliver(mailbox: &Path, number: u64, size: usize) -> PathBuf {
+    let bytes = letter(number, size);
+    let path = mailbox.join("cur").join(name(number, bytes.len()));
+    put(&path, &bytes);
+    path
+}
+
+/// Overwrites `length` bytes in the middle of a file, silently.
+pub fn damage(path: &Path, length: usize) {
+    let mut bytes = fs::read(path).expect("a message");
+    let (middle, mtime) = (bytes.len() / 2, disk::mtime_of(&disk::stat(path).expect("a message")));
+    for byte in &mut bytes[middle..middle + length] {
+        *byte ^= 0x15;
+    }
+    disk::overwrite(path, &bytes).expect("damage");
+    disk::set_mtime(path, mtime).expect("its date");
+}
+
+/// `repair STORE --from REPLICA --apply`.
+#[track_caller]
+pub fn heal(bench: &Bench) -> Answer {
+    bench.tool.repair(&bench.store, &from(&bench.replica))
+}
+
+/// All from one source, undecided messages included.
+pub fn from(source: &Path) -> Repair {
+    Repair { sources: vec![spec(source)], apply: true, undecided: Undecided::Restore }
+}
+
+/// Whether the machine has what a test needs; says so where it has not.
+pub fn can(test: &str, root: bool, programs: &[&str]) -> bool {
+    if root && !is_root() {
+        skip(test, "needs root");
+        return false;
+    }
+    let missing = absent(programs);
+    if !missing.is_empty() {
+        skip(test, &format!("not installed: {}", missing.join(", ")));
+    }
+    missing.is_empty()
+}
+
+/// Waits until `ready` gives something.
+#[track_caller]
+pub fn wait_for<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(start.elapsed() < limit, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Children of all threads of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+    lists.flat_map(|l| l.split_whitespace().filter_map(|p| p.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, signal: &str) {
+    drop(std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).output());
+}
+
+/// A file system of its own in a folder, unmounted at the end.
+#[must_use = "it is unmounted when this is dropped"]
+pub struct Mounted {
+    pub path: PathBuf,
+}
+
+impl Mounted {
+    /// An image of `mib` MiB below `dir`, made by `mkfs` with `args`.
+    pub fn image(dir: &Path, mib: u64, mkfs: &[&str], kind: &str) -> Mounted {
+        let (image, path) = (dir.join(format!("{kind}.img")), dir.join(format!("{kind}.mnt")));
+        fs::File::create(&image).and_then(|f| f.set_len(mib << 20)).expect("an image");
+        fs::create_dir(&path).expect("a mount point");
+        must(mkfs[0], &[&mkfs[1..], &[&spec(&image)]].concat());
+        must("mount", &["-t", kind, "-o", "loop", &spec(&image), &spec(&path)]);
+        Mounted { path }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("--lazy").arg(&self.path).status());
+    }
+}

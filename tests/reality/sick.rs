@@ -1,0 +1,241 @@
+//! Disks that hang, die or have bad sectors, and readers that are killed: what is lost is said, the rest is done.
+
+use crate::common::bench::Bench;
+use crate::common::device::{self, HangingDisk};
+use crate::common::{Answer, must, skip, spec, words};
+use crate::kit;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const MESSAGES: u64 = 400;
+
+fn possible(test: &str) -> bool {
+    if !kit::can(test, true, &["nbdkit", "nbdfuse", "losetup", "mkfs.ext4", "filefrag"]) {
+        return false;
+    }
+    let fuse = Path::new("/dev/fuse").exists();
+    if !fuse {
+        skip(test, "no /dev/fuse");
+    }
+    fuse
+}
+
+/// A store of large enough messages that a disk has something to do.
+fn bench() -> Bench {
+    let bench = kit::empty();
+    for account in ["ann", "bob"] {
+        let account = kit::mailbox(&bench.store.join(account).join("Maildir"));
+        for number in 0..MESSAGES / 2 {
+            kit::deliver(&account, number, 20_000);
+        }
+    }
+    bench
+}
+
+/// A catalog of the image's content while it is healthy, under the path that the sick disk will have.
+fn record(bench: &Bench, image: &Path) {
+    let mountpoint = bench.dir.path().join("mnt");
+    fs::create_dir_all(&mountpoint).expect("a mount point");
+    must("mount", &["-o", "loop,ro", &spec(image), &spec(&mountpoint)]);
+    let answer = bench.tool.verify(&mountpoint.join("store"));
+    must("umount", &[&spec(&mountpoint)]);
+    answer.expect(0);
+}
+
+fn drop_caches() {
+    fs::write("/proc/sys/vm/drop_caches", "3").expect("dropping caches");
+}
+
+#[track_caller]
+fn assert_nothing_missing(answer: &Answer) {
+    for kind in ["lost", "undecided"] {
+        assert_eq!(answer.count(&format!("missing.{kind}")), 0, "unread is not absent: {answer}");
+    }
+    assert_eq!(answer.count("damaged"), 0, "unread is not damaged: {answer}");
+}
+
+#[test]
+fn a_disk_that_hangs_in_the_middle_costs_only_what_it_did_not_give() {
+    if !possible("a disk that hangs in the middle") {
+        return;
+    }
+    let bench = bench();
+    let image = device::image(&bench.store, bench.dir.path(), |_| ());
+    record(&bench, &image);
+    // Slow enough that there is a middle.
+    let disk = HangingDisk::serving(bench.dir.path(), &["--filter=delay", &spec(&image), "rdelay=3ms"]);
+    drop_caches();
+    let (start, store) = (Instant::now(), disk.store());
+    let run = bench.tool.start(words(&["verify", "--read-timeout", "2"]).chain([store.into()]));
+    let reader = kit::wait_for("a reader", Duration::from_secs(20), || kit::children(run.pid).pop());
+    // Once it has read a good part.
+    kit::wait_for("reading", Duration::from_secs(60), || {
+        let io = fs::read_to_string(format!("/proc/{reader}/io")).ok()?;
+        let bytes = io.lines().find_map(|l| l.strip_prefix("rchar: "))?.parse::<u64>().ok()?;
+        (bytes > 20_000 * MESSAGES * 6 / 10).then_some(())
+    });
+    // What was read stays in the cache, as it would.
+    kit::signal(disk.server(), "STOP");
+    let waker = std::thread::spawn({
+        let server = disk.server();
+        move || {
+            std::thread::sleep(Duration::from_secs(60));
+            kit::signal(server, "CONT");
+        }
+    });
+    let answer = run.end();
+    let took = start.elapsed();
+    disk.go_on();
+    drop(waker);
+    assert!(took < Duration::from_secs(50), "the run took {took:?}: {answer}");
+    assert!(answer.status & (4 | 8) != 0, "{answer}");
+    assert_nothing_missing(&answer);
+    let identical = answer.count("intact.identical");
+    assert!(identical >= MESSAGES / 2, "what was read before the hang counts: {answer}");
+    let accounted = identical + answer.count("unreadable") + answer.count("not_checked");
+    assert!(accounted >= MESSAGES, "every message is accounted for: {answer}");
+    // The disk is back: so is everything.
+    bench.tool.verify(&disk.store()).expect(0);
+}
+
+/// Every read fails from the moment that the file exists: listings too.
+#[test]
+fn a_dead_disk_calls_nothing_missing() {
+    if !possible("a dead disk") {
+        return;
+    }
+    let bench = bench();
+    let image = device::image(&bench.store, bench.dir.path(), |_| ());
+    record(&bench, &image);
+    let dead = bench.dir.path().join("dead");
+    let settings = ["error=EIO".to_owned(), "error-pread-rate=100%".into(), format!("error-file={}", spec(&dead))];
+    let mut arguments = vec!["--filter=error".to_owned(), spec(&image)];
+    arguments.extend(settings);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let disk = HangingDisk::serving(bench.dir.path(), &arguments);
+    drop_caches();
+    fs::write(&dead, "").expect("the end");
+    let answer = bench.tool.verify(&disk.store()).expect_bits(8);
+    assert_nothing_missing(&answer);
+    fs::remove_file(&dead).expect("a second life");
+    drop_caches();
+    bench.tool.verify(&disk.store()).expect(0);
+}
+
+/// First block of a file on its disk, by its offset in the file.
+fn block(file: &Path, offset: u64) -> u64 {
+    let map = must("filefrag", &["-b4096", "-v", &spec(file)]);
+    let wanted = offset / 4096;
+    let extents = map.lines().filter_map(|line| {
+        let numbers = line.replace("..", " ").replace(':', " ");
+        let numbers: Vec<u64> = numbers.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        (numbers.len() >= 6).then(|| (numbers[1], numbers[2], numbers[3]))
+    });
+    let found = extents.into_iter().find(|(first, last, _)| (*first..=*last).contains(&wanted));
+    let (first, _, physical) = found.unwrap_or_else(|| panic!("no block at {offset}: {map}"));
+    physical + wanted - first
+}
+
+/// ddrescue's map of a disk on which the blocks are bad.
+fn bad_map(mut blocks: Vec<u64>, size: u64) -> String {
+    blocks.sort_unstable();
+    let mut map = String::from("# Mapfile\n0x0 ? 1\n");
+    let mut at = 0;
+    for block in blocks {
+        writeln!(map, "{at:#x} {:#x} +", block * 4096 - at).expect("text");
+        writeln!(map, "{:#x} 0x1000 -", block * 4096).expect("text");
+        at = (block + 1) * 4096;
+    }
+    writeln!(map, "{at:#x} {:#x} +", size - at).expect("text");
+    map
+}
+
+#[test]
+fn bad_sectors_are_holes_and_are_healed_elsewhere() {
+    if !possible("bad sectors") {
+        return;
+    }
+    let bench = bench();
+    bench.replicate();
+    let victims: Vec<PathBuf> = [("ann", 3), ("ann", 90), ("bob", 7)]
+        .map(|(user, number)| {
+            let name = kit::name(number, kit::letter(number, 20_000).len());
+            Path::new(user).join("Maildir/cur").join(name)
+        })
+        .to_vec();
+    let mut bad = Vec::new();
+    let image = device::image(&bench.store, bench.dir.path(), |store| {
+        bad = victims.iter().map(|victim| block(&store.join(victim), 8192)).collect();
+    });
+    record(&bench, &image);
+    let map = bench.dir.path().join("bad.map");
+    fs::write(&map, bad_map(bad, 256 << 20)).expect("a map");
+    let arguments = ["--filter=ddrescue", &spec(&image), &format!("ddrescue-mapfile={}", spec(&map))];
+    let disk = HangingDisk::serving(bench.dir.path(), &arguments);
+    drop_caches();
+    let answer = bench.tool.verify(&disk.store()).expect_bits(4);
+    assert_eq!(answer.count("unreadable"), 3, "{answer}");
+    assert_eq!(answer.count("intact.identical"), MESSAGES - 3, "everything else is verified: {answer}");
+    assert!(answer.count("read_errors") >= 3, "{answer}");
+    assert_nothing_missing(&answer);
+    for finding in answer.findings() {
+        let fault = &finding["faults"][0];
+        assert_eq!(finding["verdict"], "unreadable", "{finding}");
+        assert_eq!((fault["offset"].as_u64(), fault["length"].as_u64()), (Some(8192), Some(4096)), "{finding}");
+    }
+
+    let (store, replica) = (spec(&disk.store()), spec(&bench.replica));
+    let repair = ["repair", &store, "--from", &replica, "--apply"];
+    drop_caches();
+    let refused = bench.tool.run(repair);
+    assert!(refused.status & 8 != 0 && refused.mentions("--write-to-sick-device"), "{refused}");
+    drop_caches();
+    let into = bench.dir.path().join("into");
+    let healed = bench.tool.run(repair.into_iter().chain(["--into", &spec(&into)]));
+    assert_eq!(healed.count("repaired"), 3, "{healed}");
+    for victim in &victims {
+        let is = fs::read(into.join(victim)).unwrap_or_else(|e| panic!("{}: {e}: {healed}", victim.display()));
+        assert!(is == fs::read(bench.store.join(victim)).expect("the truth"), "{}: {healed}", victim.display());
+    }
+    let written = walkdir::WalkDir::new(&into).into_iter().flatten().filter(|e| e.file_type().is_file());
+    let written = written.filter(|e| !e.path().to_string_lossy().contains("mailmend")).count();
+    assert_eq!(written, 3, "only what was needed: {healed}");
+}
+
+/// Readers die in the middle of their work, again and again.
+#[test]
+fn killed_readers_are_replaced_and_nothing_goes_uncounted() {
+    let bench = kit::empty();
+    let account = kit::mailbox(&bench.store.join("ann/Maildir"));
+    let total = 2000;
+    for number in 0..total {
+        kit::deliver(&account, number, 15_000);
+    }
+    let tool = &bench.tool;
+    // Known to the catalog, so that each message that a dead reader did not even list is counted.
+    tool.verify(&bench.store).expect(0);
+    for (kills, pause) in [(1, 40), (4, 15), (40, 3)] {
+        let run = tool.start(words(&["verify"]).chain([bench.store.clone().into()]));
+        let mut killed = 0;
+        while killed < kills && !run.ended() {
+            for reader in kit::children(run.pid) {
+                std::thread::sleep(Duration::from_millis(pause));
+                kit::signal(reader, "KILL");
+                killed += 1;
+            }
+        }
+        let answer = run.end();
+        answer.summary();
+        assert_nothing_missing(&answer);
+        let counted = answer.count("messages") + answer.count("not_checked");
+        if answer.count("accounts") > 0 {
+            assert!(counted >= total, "{killed} killed, only {counted} of {total} are accounted for: {answer}");
+        }
+        let complete = answer.count("messages") == total && answer.status == 0;
+        assert!(complete || answer.status & 8 != 0, "{killed} killed: {answer}");
+        // Where the last reader lived the rest was done.
+        tool.verify(&bench.store).expect(0);
+    }
+}
