@@ -92,6 +92,10 @@ fn by_catalog(
             folder_unmoved: mailbox.unmoved(row),
             account_harmed: haul.harmed,
             newer_lacks_it: false,
+            before: match row.state {
+                State::Missing(missing) => Some(missing),
+                _ => None,
+            },
             gone: gone.len() as u64,
             known: known.max(gone.len() as u64),
         };
@@ -239,6 +243,7 @@ fn one_shelf(
             folder_unmoved: false,
             account_harmed: haul.harmed,
             newer_lacks_it: newest_usable.is_some(),
+            before: None,
             gone,
             known: total,
         };

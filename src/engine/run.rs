@@ -407,7 +407,7 @@ fn one_account(
 ) -> Result<(), EngineError> {
     let before = job.tally.clone();
     let mut mailboxes = account::open(job, account, found)?;
-    let mut haul = scan::scan(job, account, &mut mailboxes)?;
+    let mut haul = scan::scan(job, &mut mailboxes)?;
     if job.stopped() {
         // What was read is counted; what was not read must not look like a whole account.
         return Ok(());
