@@ -10,6 +10,8 @@ mod blank;
 mod limits;
 #[path = "scenarios/live.rs"]
 mod live;
+#[path = "scenarios/people.rs"]
+mod people;
 #[path = "scenarios/refusals.rs"]
 mod refusals;
 #[path = "scenarios/sources.rs"]

@@ -30,8 +30,10 @@ struct Planned {
 
 /// Runs the command; returns the exit status.
 pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
-    let settings = session.settings.store(&repair.store.path);
-    check_store(&repair.store, &settings)?;
+    check_store(&repair.store)?;
+    if let Some(dir) = &repair.into {
+        refuse_inside(dir, &repair.store.path)?;
+    }
     if let Some(path) = &repair.save_plan {
         refuse_existing(path)?;
     }
@@ -51,6 +53,9 @@ pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
     } else if !repair.apply && planned.need.2 == 0 && repair.save_plan.is_none() && repair.plan.is_none() {
         // Nothing to do leaves nothing behind.
         fs::remove_dir_all(&folder.path).ok();
+    }
+    if repair.plan.is_none() {
+        session.nothing_selected(&mut planned.tally);
     }
     let status = planned.tally.exit();
     session.screen.event(Event::Summary {
@@ -192,10 +197,23 @@ fn apply(session: &mut Session, repair: &Repair, folder: RunFolder, planned: &Pl
 fn elsewhere(dir: &Path, store: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let dir = fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))?;
-    if dir.starts_with(store) || store.starts_with(&dir) {
-        return Err(
-            EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display())).into()
-        );
-    }
+    apart(&dir, store)?;
     Ok(dir)
+}
+
+fn apart(dir: &Path, store: &Path) -> Result<(), EngineError> {
+    match dir.starts_with(store) || store.starts_with(dir) {
+        true => Err(EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display()))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a folder of `--into` inside the store before anything is scanned or made.
+fn refuse_inside(dir: &Path, store: &Path) -> anyhow::Result<()> {
+    let Ok(store) = fs::canonicalize(store) else { return Ok(()) };
+    let there = dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    match fs::canonicalize(there) {
+        Ok(there) if there.starts_with(&store) => Ok(apart(&there, &store)?),
+        _ => Ok(()),
+    }
 }
