@@ -12,6 +12,8 @@ mod limits;
 mod live;
 #[path = "scenarios/nights.rs"]
 mod nights;
+#[path = "scenarios/people.rs"]
+mod people;
 #[path = "scenarios/refusals.rs"]
 mod refusals;
 #[path = "scenarios/sources.rs"]

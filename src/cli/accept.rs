@@ -44,7 +44,13 @@ pub fn run(session: &mut Session, accept: &Accept) -> anyhow::Result<u8> {
         let text = "nothing was accepted: no open loss or damage is known there; mailmend status shows what is";
         return Err(EngineError::Usage(text.to_owned()).into());
     }
-    let text = format!("{} recorded as final, by {who}: {}\n", words::count(accepted, "loss"), accept.reason);
+    let text = format!(
+        "{} recorded as final, by {who}: {}\n\
+         Nothing in the store was changed. From now on they set no exit status; what is found anew does.\n\
+         'mailmend status' keeps naming them.\n",
+        words::count(accepted, "loss"),
+        accept.reason
+    );
     match session.settings.json {
         true => session.screen.emit(&serde_json::json!({
             "schema": crate::report::json::SCHEMA, "run": session.run, "type": "accepted",
@@ -52,6 +58,7 @@ pub fn run(session: &mut Session, accept: &Accept) -> anyhow::Result<u8> {
         })),
         false => session.screen.print(&crate::report::sanitise::block(&text)),
     }
+    session.end("accept", 0);
     Ok(0)
 }
 

@@ -143,12 +143,6 @@ pub struct Select {
 /// How a store is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Reading {
-    /// Also compare copies and check DKIM body hashes of messages that seem whole
-    #[arg(long)]
-    pub deep: bool,
-    /// Say where mail lies, in Dovecot's terms (/var/vmail/%d/%n/Maildir:INDEX=...)
-    #[arg(long, value_name = "TEMPLATE", env = "MAILMEND_LAYOUT", hide_env_values = true)]
-    pub layout: Option<String>,
     /// Give a file up when the disk has not answered for SECONDS
     #[arg(long, value_name = "SECONDS", env = "MAILMEND_READ_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -169,7 +163,7 @@ pub enum Command {
     /// Look at what repairs and undos moved aside
     ///
     /// The bytes that a repair replaced, and the copies that an undo took out, lie in a quarantine folder on the
-    /// store's own file system until they are purged.
+    /// store's own file system (.mailmend/RUN beside the store, else in it) until they are purged.
     #[command(after_help = QUARANTINE_EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -201,6 +195,9 @@ pub struct Audit {
     /// Say what to plan for messages of which nothing tells whether they were lost or deleted (default: report)
     #[arg(long, value_enum, value_name = "WHAT")]
     pub undecided: Option<Undecided>,
+    /// Also compare messages that seem whole, and that the catalog does not know, with the copies in the sources
+    #[arg(long)]
+    pub deep: bool,
     #[command(flatten)]
     pub reading: Reading,
     #[command(flatten)]
@@ -231,7 +228,7 @@ pub struct Repair {
     /// Write the plan to FILE, which must not exist
     #[arg(long, value_name = "FILE")]
     pub save_plan: Option<PathBuf>,
-    /// Write the repaired messages below DIR and leave STORE alone
+    /// Write only the repaired messages below DIR, under their paths in STORE, and leave STORE alone
     #[arg(long, value_name = "DIR")]
     pub into: Option<PathBuf>,
     /// Say what to do with messages of which nothing tells whether they were lost or deleted (default: report)
@@ -240,12 +237,15 @@ pub struct Repair {
     /// Give restored messages this owner where neither mailbox nor catalog tells it
     #[arg(long, value_name = "USER:GROUP")]
     pub owner: Option<Owner>,
-    /// Move replaced bytes to DIR, on the store's file system
+    /// Move replaced bytes to DIR, on the store's file system (default: .mailmend beside the store, else in it)
     #[arg(long, value_name = "DIR", env = "MAILMEND_QUARANTINE", hide_env_values = true)]
     pub quarantine: Option<PathBuf>,
     /// Write to a device that returned read errors in this run
     #[arg(long, requires = "apply")]
     pub write_to_sick_device: bool,
+    /// Also compare messages that seem whole, and that the catalog does not know, with the copies in the sources
+    #[arg(long)]
+    pub deep: bool,
     #[command(flatten)]
     pub reading: Reading,
     #[command(flatten)]
@@ -314,7 +314,7 @@ pub enum Quarantine {
     /// Remove for good what runs moved aside
     ///
     /// Prints what it would remove, unless --apply is given. The last known whole copy of a message is never
-    /// removed.
+    /// removed. An undo can no longer bring back what was purged.
     Purge(Purge),
 }
 
@@ -335,6 +335,7 @@ pub struct Purge {
 /// Record that a loss is final
 ///
 /// Accepted losses set no exit status any more and stay visible in 'mailmend status', with who, when and why.
+/// Nothing in the store changes. Damage that is found anew later counts again.
 #[derive(Debug, Clone, Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["run", "account", "key"])))]
 pub struct Accept {
@@ -454,12 +455,29 @@ impl From<clap::Error> for Exit {
 
 /// Parses a whole command line, the program's name first.
 pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Exit> {
-    let matches = command().try_get_matches_from(args)?;
+    let matches = command().try_get_matches_from(args).map_err(helpful)?;
     let cli = Cli::from_arg_matches(&matches)?;
     if let Command::Repair(repair) = &cli.command {
         one_store(repair)?;
     }
     Ok(cli)
+}
+
+/// A bare command gets its help. clap gives an error instead, with hidden commands in it, where a variable is set.
+fn helpful(error: clap::Error) -> Exit {
+    if error.kind() != clap::error::ErrorKind::MissingSubcommand {
+        return error.into();
+    }
+    let text = error.to_string();
+    let mut command = command();
+    command.build();
+    let bare = command.get_subcommands().find(|sub| text.contains(&format!(" {}' requires", sub.get_name())));
+    let help = match bare.map(|sub| sub.get_name().to_owned()) {
+        Some(name) => command.find_subcommand_mut(&name).map(clap::Command::render_help),
+        None => Some(command.render_help()),
+    }
+    .unwrap_or_default();
+    Exit { status: USAGE, text: sanitise::block(&help.to_string()) }
 }
 
 /// The definition that help, completions and man pages are made from.

@@ -59,7 +59,6 @@ pub struct StoreSettings {
     /// In the order of trust.
     pub from: Vec<Spec>,
     pub undecided: Undecided,
-    pub layout: Option<String>,
     /// `None`: the reader's own default.
     pub read_timeout: Option<Duration>,
     pub owner: Option<Owner>,
@@ -150,7 +149,6 @@ impl Settings {
         StoreSettings {
             from: first(&layers, |keys| &keys.from).unwrap_or_default(),
             undecided: first(&layers, |keys| &keys.undecided).unwrap_or_default(),
-            layout: first(&layers, |keys| &keys.layout),
             read_timeout: first(&layers, |keys| &keys.read_timeout),
             owner: first(&layers, |keys| &keys.owner),
             quarantine: first(&layers, |keys| &keys.quarantine),
@@ -162,21 +160,21 @@ impl Settings {
 /// What the command line says about stores.
 fn given(command: &Command) -> StoreKeys {
     let reading = |reading: &Reading| StoreKeys {
-        layout: reading.layout.clone(),
         read_timeout: reading.read_timeout.map(|seconds| Duration::from_secs(seconds.into())),
-        deep: reading.deep.then_some(true),
         ..StoreKeys::default()
     };
     let some = |from: &[Spec]| (!from.is_empty()).then(|| from.to_vec());
     match command {
         Command::Audit(audit) => {
-            StoreKeys { from: some(&audit.from), undecided: audit.undecided, ..reading(&audit.reading) }
+            let deep = audit.deep.then_some(true);
+            StoreKeys { from: some(&audit.from), undecided: audit.undecided, deep, ..reading(&audit.reading) }
         }
         Command::Repair(repair) => StoreKeys {
             from: some(&repair.from),
             undecided: repair.undecided,
             owner: repair.owner.clone(),
             quarantine: repair.quarantine.clone(),
+            deep: repair.deep.then_some(true),
             ..reading(&repair.reading)
         },
         Command::Verify(verify) => reading(&verify.reading),
@@ -207,13 +205,14 @@ pub fn parse_accounts(text: &str) -> Result<BTreeSet<String>, String> {
 
 fn read_accounts(path: &Path) -> Result<BTreeSet<String>, Exit> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
-    text.and_then(|text| parse_accounts(&text)).map_err(|what| Exit::usage(format!("{}: {what}", path.display())))
+    let wrong = |what| Exit::usage(format!("the list of accounts {}: {what}", path.display()));
+    text.and_then(|text| parse_accounts(&text)).map_err(wrong)
 }
 
 /// A file that was named must exist; the default one may be absent, but if it is there it must be read.
 fn read_config(given: Option<&Path>) -> Result<(Option<PathBuf>, File), Exit> {
     let path = given.unwrap_or(Path::new(DEFAULT_CONFIG));
-    let wrong = |what: String| Exit::usage(format!("{}: {what}", path.display()));
+    let wrong = |what: String| Exit::usage(format!("the settings in {}: {what}", path.display()));
     match std::fs::read_to_string(path) {
         Ok(text) => Ok((Some(path.to_owned()), File::parse(&text).map_err(wrong)?)),
         Err(error) if given.is_none() && error.kind() == ErrorKind::NotFound => Ok((None, File::default())),

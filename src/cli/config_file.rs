@@ -14,7 +14,6 @@ use toml::de::{DeTable, DeValue};
 pub struct StoreKeys {
     pub from: Option<Vec<Spec>>,
     pub undecided: Option<Undecided>,
-    pub layout: Option<String>,
     pub read_timeout: Option<Duration>,
     pub owner: Option<Owner>,
     pub quarantine: Option<PathBuf>,
@@ -38,7 +37,7 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 7] = ["from", "undecided", "layout", "read-timeout", "owner", "quarantine", "deep"];
+const STORE_KEYS: [&str; 6] = ["from", "undecided", "read-timeout", "owner", "quarantine", "deep"];
 const TOP_KEYS: [&str; 10] =
     ["json", "quiet", "verbose", "threads", "catalog", "state", "accounts", "accounts-file", "mailbox", "store"];
 /// Options that only a person may give, at the time.
@@ -127,7 +126,6 @@ impl StoreKeys {
         match name {
             "from" => self.from = Some(list(value)?.iter().map(|text| source(text)).collect::<Result<_, _>>()?),
             "undecided" => self.undecided = Some(parsed(value)?),
-            "layout" => self.layout = Some(string(value)?),
             "read-timeout" => self.read_timeout = Some(Duration::from_secs(whole(value, 1, 86_400)?)),
             "owner" => self.owner = Some(parsed(value)?),
             "quarantine" => self.quarantine = Some(path(value)?),

@@ -58,9 +58,45 @@ const VERDICTS: Section = (
         "suspect\tOdd, but nothing proves damage. Repaired only from a copy that is identical to what was recorded.",
         "damaged\tBytes were lost or changed.",
         "unreadable\tThe medium did not give every byte.",
-        "missing\tExpected and not there: lost (there is evidence of loss), undecided (nothing tells), deleted or moved \
-         by its owner, presumed deleted.",
+        "missing\tExpected, by the catalog or a source, and not in a folder whose listing finished. Why, see below.",
         "undetermined\tCould not be judged: encrypted, or a check could not finish.",
+    ],
+);
+
+const MISSING: Section = (
+    "LOST OR DELETED",
+    &[
+        "For a message that is not there, the first of these that holds decides:",
+        "moved\tThe same message stands elsewhere in the account.",
+        "lost\tOnly its name was lost: a file that belongs to nobody holds exactly this message.",
+        "deleted\tA newer generation of the sources does not hold it any more. undecided instead, if the whole account or \
+         mailbox is blank: only an older generation holds it then.",
+        "undecided\tThe whole account is blank, and the catalog knows other accounts of this store, but not this one.",
+        "lost\tNo message and no file of the server is left in the account; or none is left in the mailbox, where the \
+         server kept its own list.",
+        "lost, undecided\tAn earlier verify found it so: time alone is no evidence.",
+        "undecided\tThe mailbox's folder is gone: a loss and a deletion look the same.",
+        "lost\tIts folder (cur or new) was not changed since the listing that showed it.",
+        "undecided\tThis run found damage or read errors in the same account.",
+        "undecided\tMore than 3 messages, and more than a twentieth of the mailbox, are gone at once.",
+        "presumed deleted\tNone of these: it is gone from a mailbox that otherwise changed normally.",
+        "Lost messages are restored where a source holds them. Undecided ones are named, and restored with --undecided \
+         restore, or put into a new mailbox with --undecided folder. What was moved, deleted or presumed deleted is \
+         counted and left as it is; -v names it.",
+    ],
+);
+
+const PLACES: Section = (
+    "WHERE THINGS ARE",
+    &[
+        "STATE/runs/RUN\tThe folder of a run that planned repairs or undid some: plan.jsonl (the plan), journal.jsonl \
+         (each change, written before it is made), run.json (what the run was). STATE is the state folder, see \
+         mailmend(1). undo needs this folder.",
+        ".mailmend/RUN\tThe quarantine of a run, on the store's own file system, mode 0700: beside STORE where the folder \
+         above it is on the same file system and can be written, else in STORE (mailmend.quarantine where STORE is \
+         itself a mailbox). --quarantine names another place. undo needs it.",
+        "With --into DIR nothing below STORE changes: DIR gets only the repaired messages, folders and server files, under \
+         the paths that they have in STORE. It is no copy of the store. The quarantine is beside DIR then.",
     ],
 );
 
@@ -69,12 +105,18 @@ const SAFETY: Section = (
     &[
         "Nothing changes mail without --apply. A whole message is never overwritten; bytes that a repair replaces, and \
          copies that an undo takes out, go to quarantine, and the last known whole copy of a message is never purged.",
-        "An audit cannot write to a store even if it had a bug. As root, what reads the store runs in a mount namespace \
-         of its own in which the store is read-only. Otherwise it runs under Landlock, where the kernel has it. \
-         Landlock alone has gaps: times, modes, owners and extended attributes of files can still be changed under it. \
-         Where neither is to be had, the report says so.",
-        "Mail, file names, plans and catalogs count as written by strangers: symbolic links are not followed below the \
-         account, paths in plans are validated again beneath STORE, and nothing that acts on a terminal is printed.",
+        "An audit cannot write to a store even if it had a bug: whatever reads a store or a source, in every command, \
+         is a process of its own that gives up all else before the first byte of mail.",
+        "As root\tA private mount namespace in which every file system is read-only, Landlock (reading below STORE and \
+         the sources, nothing else), a system-call filter, and of all capabilities only CAP_DAC_READ_SEARCH.",
+        "As another user\tLandlock and the system-call filter.",
+        "The filter refuses whatever changes a file or a file system, starts a program or reaches the network. That \
+         closes the gaps of Landlock, under which times, modes, owners and extended attributes could still be changed. \
+         It is in force on x86-64 and aarch64. Each layer holds without the others. On a kernel or a machine that has \
+         none of them the report says that the readers are not confined; only mailmend's own code keeps them from \
+         writing then. Where Landlock alone is in force, its gaps remain.",
+        "Mail, file names, plans and catalogs count as written by strangers: symbolic links below STORE are never \
+         followed (STORE and LOCATION themselves may be links), paths in plans are validated again beneath STORE, and nothing that acts on a terminal is printed.",
         "A repair takes one STORE. Quote patterns after --from, or the shell expands them.",
     ],
 );
@@ -86,6 +128,8 @@ const FILES: Section = (
         "/var/lib/mailmend\tState folder of root: runs with their journals and plans, and the catalog. Otherwise \
          $STATE_DIRECTORY, $XDG_STATE_HOME/mailmend or ~/.local/state/mailmend.",
         "catalog.db\tIn the state folder: digests of every message, and what was seen when.",
+        "runs/RUN\tIn the state folder: plan.jsonl, journal.jsonl and run.json of a run; see mailmend-repair(1).",
+        ".mailmend/RUN\tBeside STORE, else in it: what a repair or its undo moved aside.",
     ],
 );
 
@@ -143,8 +187,12 @@ fn collect(command: &clap::Command, pages: &mut Vec<(String, String)>) {
 /// The sections that a page has besides those made from the definitions.
 fn sections(name: &str) -> Vec<Section> {
     match name {
-        "mailmend" => vec![VERDICTS, EXIT_STATUS, MACHINE_OUTPUT, FILES, ENVIRONMENT, SIGNALS, SAFETY, SEE_ALSO],
-        "mailmend-audit" | "mailmend-repair" => vec![SPEC, VERDICTS, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend" => {
+            vec![VERDICTS, MISSING, EXIT_STATUS, MACHINE_OUTPUT, FILES, ENVIRONMENT, SIGNALS, SAFETY, SEE_ALSO]
+        }
+        "mailmend-audit" => vec![SPEC, VERDICTS, MISSING, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-undo" | "mailmend-quarantine" => vec![PLACES, EXIT_STATUS, SEE_ALSO],
         "mailmend-completions" => vec![SEE_ALSO],
         _ => vec![EXIT_STATUS, SEE_ALSO],
     }

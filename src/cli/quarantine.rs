@@ -63,12 +63,14 @@ pub fn overview(session: &Session) -> anyhow::Result<Overview> {
 
 /// Runs the command; returns the exit status.
 pub fn run(session: &mut Session, command: &Quarantine) -> anyhow::Result<u8> {
-    match command {
+    let status = match command {
         Quarantine::List => list(session),
         Quarantine::Show { run } => show(session, run),
         Quarantine::Export { run, into } => copy_out(session, run, into),
         Quarantine::Purge(purge) => let_go(session, purge),
-    }
+    }?;
+    session.end("quarantine", status);
+    Ok(status)
 }
 
 /// Runs with a quarantine folder of their own; undos share that of the run that they took back.
@@ -92,10 +94,11 @@ fn items(session: &Session, note: &RunNote) -> anyhow::Result<Vec<Item>> {
 }
 
 fn list(session: &mut Session) -> anyhow::Result<u8> {
-    let mut status = 0;
+    let (mut status, mut any) = (0, false);
     for note in repairs(session)? {
         match items(session, &note) {
             Ok(items) => {
+                any |= !items.is_empty();
                 let bytes = items.iter().map(|i| i.stat.size).sum::<u64>();
                 let since = items.iter().map(Item::since).min();
                 if session.settings.json {
@@ -120,6 +123,9 @@ fn list(session: &mut Session) -> anyhow::Result<u8> {
                 super::session::exit_of(error.context(format!("run {}", note.run))).print();
             }
         }
+    }
+    if !any && status == 0 && !session.settings.quiet {
+        session.screen.print("the quarantine is empty\n");
     }
     Ok(status)
 }
@@ -175,17 +181,18 @@ fn let_go(session: &mut Session, which: &Purge) -> anyhow::Result<u8> {
         Some(run) => vec![repair_note(session, run)?],
         None => repairs(session)?,
     };
-    let mut status = 0;
+    let (mut status, mut any) = (0, false);
     for note in notes {
         let chosen: Vec<Item> =
             items(session, &note)?.into_iter().filter(|i| limit.is_none_or(|l| i.since().sec < l)).collect();
         if chosen.is_empty() {
             continue;
         }
+        any = true;
         let bytes: u64 = chosen.iter().map(|i| i.stat.size).sum();
         if !which.apply {
             let text = format!(
-                "{}: would remove {} ({}); nothing was changed\n",
+                "{}: would remove {} ({}); no undo can bring them back then; nothing was changed\n",
                 note.run,
                 words::count(chosen.len() as u64, "file"),
                 words::bytes(bytes)
@@ -194,6 +201,9 @@ fn let_go(session: &mut Session, which: &Purge) -> anyhow::Result<u8> {
             continue;
         }
         status |= one_run(session, &note, &chosen)?;
+    }
+    if !any && !session.settings.quiet {
+        session.screen.print("nothing to remove\n");
     }
     Ok(status)
 }

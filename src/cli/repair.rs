@@ -32,8 +32,10 @@ struct Planned {
 
 /// Runs the command; returns the exit status.
 pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
-    let settings = session.settings.store(&repair.store.path);
-    check_store(&repair.store, &settings)?;
+    check_store(&repair.store)?;
+    if let Some(dir) = &repair.into {
+        refuse_inside(dir, &repair.store.path)?;
+    }
     if let Some(path) = &repair.save_plan {
         refuse_existing(path)?;
     }
@@ -53,6 +55,9 @@ pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
     } else if !repair.apply && planned.need.2 == 0 && repair.save_plan.is_none() && repair.plan.is_none() {
         // Nothing to do leaves nothing behind.
         fs::remove_dir_all(&folder.path).ok();
+    }
+    if repair.plan.is_none() {
+        session.nothing_selected(&mut planned.tally);
     }
     let status = planned.tally.exit();
     session.screen.event(Event::Summary {
@@ -208,4 +213,21 @@ fn elsewhere(dir: &Path, planned: &Planned) -> anyhow::Result<PathBuf> {
     }
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))
+}
+
+fn apart(dir: &Path, store: &Path) -> Result<(), EngineError> {
+    match dir.starts_with(store) || store.starts_with(dir) {
+        true => Err(EngineError::Usage(format!("--into {} and the store {} touch", dir.display(), store.display()))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a folder of `--into` inside the store before anything is scanned or made.
+fn refuse_inside(dir: &Path, store: &Path) -> anyhow::Result<()> {
+    let Ok(store) = fs::canonicalize(store) else { return Ok(()) };
+    let there = dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    match fs::canonicalize(there) {
+        Ok(there) if there.starts_with(&store) => Ok(apart(&there, &store)?),
+        _ => Ok(()),
+    }
 }

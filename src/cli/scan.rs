@@ -34,6 +34,7 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
             break;
         }
     }
+    session.nothing_selected(&mut tally);
     let status = tally.exit();
     session.screen.event(Event::Summary {
         command: mode.name().to_owned(),
@@ -53,7 +54,7 @@ fn one(
     plan: Option<PathBuf>,
 ) -> anyhow::Result<crate::engine::run::Scanned> {
     let settings = session.settings.store(&store.path);
-    check_store(store, &settings)?;
+    check_store(store)?;
     let options = session.options(mode, &settings)?;
     let (run, lane) = (session.run.clone(), session.lane(&settings));
     // A verify looks at the store alone: what it records must not depend on which backup was mounted.

@@ -62,7 +62,7 @@ pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
             origin.from = typed(&audit.from);
             let found = audit.stores.iter().any(|store| !settings.store(&store.path).from.is_empty());
             origin.configured = audit.from.is_empty() && found;
-            origin.options = reading(&audit.reading, audit.undecided);
+            origin.options = reading(&audit.reading, audit.deep, audit.undecided);
         }
         Command::Repair(repair) => {
             origin.store = Some(lossy(&repair.store.given));
@@ -70,14 +70,14 @@ pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
             origin.plan = repair.plan.as_ref().map(lossy);
             origin.configured = repair.from.is_empty() && repair.plan.is_none();
             origin.applied = repair.apply;
-            origin.options = reading(&repair.reading, repair.undecided);
+            origin.options = reading(&repair.reading, repair.deep, repair.undecided);
             origin.options.extend(option("--owner", repair.owner.as_ref().map(ToString::to_string)));
             origin.options.extend(option("--into", repair.into.as_ref().map(lossy)));
             origin.options.extend(option("--quarantine", repair.quarantine.as_ref().map(lossy)));
         }
         Command::Verify(verify) => {
             origin.store = only(&verify.stores);
-            origin.options = reading(&verify.reading, None);
+            origin.options = reading(&verify.reading, false, None);
         }
         Command::Undo(undo) => {
             origin.applied = undo.apply;
@@ -118,10 +118,9 @@ fn general(cli: &Cli) -> Vec<String> {
     paths.into_iter().flat_map(|(name, path)| option(name, path.as_ref().map(lossy))).collect()
 }
 
-fn reading(reading: &Reading, undecided: Option<Undecided>) -> Vec<String> {
+fn reading(reading: &Reading, deep: bool, undecided: Option<Undecided>) -> Vec<String> {
     let mut options = Vec::new();
-    options.extend(reading.deep.then(|| "--deep".to_owned()));
-    options.extend(option("--layout", reading.layout.clone()));
+    options.extend(deep.then(|| "--deep".to_owned()));
     options.extend(option("--read-timeout", reading.read_timeout.map(|seconds| seconds.to_string())));
     options.extend(option("--undecided", undecided.map(|undecided| undecided.to_string())));
     options

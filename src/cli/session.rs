@@ -9,6 +9,7 @@ use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
 use crate::engine::lane;
 use crate::model::event::{Event, Finding, Observer};
+use crate::model::tally::Tally;
 use crate::report::{json, sanitise};
 use crate::sys::clock;
 use crate::sys::signals::Signals;
@@ -107,6 +108,33 @@ impl Session {
         work(&mut poked, &stop, &describe)
     }
 
+    /// A selection that fits nothing is a slip of the pen: what it meant was not checked, and the run says so.
+    pub fn nothing_selected(&mut self, tally: &mut Tally) {
+        let select = &self.settings.selection;
+        let (option, hint) = match tally {
+            _ if select.is_all() || tally.exit() != 0 => return,
+            _ if tally.accounts == 0 => (
+                "account fits --accounts or --accounts-file",
+                "accounts are named as reports name them (-v names all), or user@domain for domain/user",
+            ),
+            _ if tally.mailboxes == 0 && !select.mailboxes.is_empty() => {
+                ("mailbox fits --mailbox", "names are those of reports, such as INBOX or 'Archive*'; upper case counts")
+            }
+            _ => return,
+        };
+        tally.not_checked += 1;
+        let what = format!("no {option}: nothing was checked");
+        self.screen.event(Event::Error { path: String::new(), what, hint: Some(hint.to_owned()) });
+    }
+
+    /// Ends the JSON of a command that scans nothing: its last line is a summary too.
+    pub fn end(&mut self, command: &str, exit: u8) {
+        self.screen.emit(&serde_json::json!({
+            "schema": json::SCHEMA, "run": self.run, "type": "summary", "command": command, "exit": exit,
+            "elapsed_s": self.elapsed(),
+        }));
+    }
+
     pub fn elapsed(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
@@ -157,22 +185,26 @@ fn owner(owner: &Owner) -> anyhow::Result<(u32, u32)> {
     }
 }
 
-/// Refuses what no option of this version can say.
-pub fn check_store(store: &StoreArg, settings: &StoreSettings) -> anyhow::Result<()> {
-    if let Some(layout) = &settings.layout {
-        let format = layout.split(':').next().unwrap_or_default();
-        if layout.contains(":INDEX=") || layout.contains(":CONTROL=") {
-            let text = format!("--layout {layout}: INDEX= and CONTROL= are known, not supported yet");
-            return Err(EngineError::Usage(text).into());
-        }
-        if !format.starts_with('/') && format != "maildir" {
-            return Err(EngineError::Usage(format!("--layout {layout}: format '{format}' is not supported")).into());
-        }
-    }
+/// Refuses a path that names nothing.
+pub fn check_store(store: &StoreArg) -> anyhow::Result<()> {
     if store.path.as_os_str().is_empty() {
         return Err(EngineError::Usage("the path of the store is empty".to_owned()).into());
     }
     Ok(())
+}
+
+/// An error and its causes. Many errors name their cause themselves: nothing is said twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// The exit status and the words of an error that ended a command.
@@ -189,7 +221,7 @@ pub fn exit_of(error: anyhow::Error) -> Exit {
             hint = Some(error.hint());
         }
     }
-    let mut text = format!("error: {}\n", sanitise::block(&format!("{error:#}")).trim_end());
+    let mut text = format!("error: {}\n", sanitise::block(&told(&error)).trim_end());
     if let Some(hint) = hint {
         text.push_str(&format!("  {}\n", sanitise::block(hint).trim_end()));
     }

@@ -6,6 +6,7 @@ use super::session::Session;
 use crate::catalog::{Catalog, StoreRow};
 use crate::engine::account::EngineError;
 use crate::model::path;
+use crate::report::sanitise::{FIELD, SENTENCE, inline};
 use crate::report::words;
 use crate::sys::clock;
 use serde_json::json;
@@ -14,12 +15,16 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Runs of a store that are shown.
 const RUNS: u32 = 10;
+/// Accepted losses of a store that are shown.
+const ACCEPTED: u64 = 20;
 
 /// Runs the command; returns the exit status.
 pub fn run(session: &mut Session, status: &Status) -> anyhow::Result<u8> {
     let catalog_path = session.settings.catalog.clone();
     let Some(catalog) = Catalog::open_existing_read_only(&catalog_path)? else {
-        session.screen.print(&format!("no catalog yet at {}; mailmend verify makes it\n", catalog_path.display()));
+        let text = format!("no catalog yet at {}; mailmend verify makes it\n", catalog_path.display());
+        session.screen.print(&crate::report::sanitise::block(&text));
+        session.end("status", 0);
         return Ok(0);
     };
     let stores = catalog.stores()?;
@@ -44,10 +49,7 @@ pub fn run(session: &mut Session, status: &Status) -> anyhow::Result<u8> {
             "schema": crate::report::json::SCHEMA, "run": session.run, "type": "quarantine",
             "runs": moved.runs, "files": moved.files, "bytes": moved.bytes,
         }));
-        session.screen.emit(&json!({
-            "schema": crate::report::json::SCHEMA, "run": session.run, "type": "summary",
-            "command": "status", "exit": 0, "elapsed_s": session.elapsed(),
-        }));
+        session.end("status", 0);
     }
     // Writing to a String cannot fail.
     let _ = writeln!(text, "Catalog       {} ({})", catalog_path.display(), words::bytes(catalog.size_bytes()?));
@@ -108,10 +110,13 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
     .filter(|(n, _)| *n > 0)
     .map(|(n, what)| format!("{} {what}", words::number(*n)))
     .collect();
-    let _ = writeln!(text, "Open          {}", if open.is_empty() { "nothing".to_owned() } else { open.join(", ") });
-    if harm.accepted > 0 {
-        let _ = writeln!(text, "Accepted      {}", words::count(harm.accepted, "loss"));
-    }
+    let open = match (open.is_empty(), messages) {
+        (false, _) => open.join(", "),
+        // An audit leaves no records of messages: silence would not mean that all is whole.
+        (true, 0) => "not known before mailmend verify; see the exit statuses of the runs".to_owned(),
+        (true, _) => "nothing".to_owned(),
+    };
+    let _ = writeln!(text, "Open          {open}");
     accepted(catalog, store, text)?;
     let mut label = "Runs";
     for run in runs {
@@ -128,25 +133,33 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
 
 /// Losses that were accepted stay visible, with who, when and why.
 fn accepted(catalog: &Catalog, store: &StoreRow, text: &mut String) -> anyhow::Result<()> {
-    let mut bad = None;
+    let (mut bad, mut shown) = (None, 0u64);
     catalog.accepted(store.id, &mut |row| match row {
         Ok(row) if row.ended.is_none() => {
-            let key = row.key.map(|k| k.to_string()).unwrap_or_default();
+            shown += 1;
+            if shown > ACCEPTED {
+                return;
+            }
+            let path = match &row.key {
+                Some(key) => format!("{}  {key}", row.mailbox_dir),
+                None => row.mailbox_dir.to_string(),
+            };
+            let label = if shown == 1 { "Accepted" } else { "" };
+            let verdict = match row.verdict {
+                crate::model::Verdict::Missing(missing) => missing.name(),
+                verdict => verdict.name(),
+            };
+            let (who, why) = (inline(&row.who, FIELD), inline(&row.why, SENTENCE));
+            let at = clock::for_people(row.at);
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{:14}{} {} {key}: {}, by {}: {}",
-                "",
-                row.account,
-                row.mailbox_dir,
-                row.verdict.name(),
-                row.who,
-                row.why
-            );
+            let _ = writeln!(text, "{label:<14}{path}: {verdict}; by {who}, {at}: {why}");
         }
         Ok(_) => {}
         Err(error) => drop(bad.get_or_insert(error)),
     })?;
+    if shown > ACCEPTED {
+        let _ = writeln!(text, "{:14}and {} more", "", words::number(shown - ACCEPTED));
+    }
     match bad {
         Some(error) => Err(error.into()),
         None => Ok(()),

@@ -39,11 +39,13 @@ fn show(session: &mut Session, folder: &RunFolder, store: &str) -> anyhow::Resul
     let path = folder.journal();
     let log = FileLog::open_existing(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut steps = plan_undo(&log).map_err(crate::engine::account::EngineError::from)?;
+    let mut changes = 0;
     for step in steps.by_ref() {
+        changes += 1;
         let step = step.map_err(crate::engine::account::EngineError::from)?;
         session.screen.event(Event::Finding(Box::new(finding(&step, store))));
     }
-    Ok(Tally { own_errors: steps.damaged_lines, ..Tally::default() })
+    Ok(Tally { own_errors: steps.damaged_lines, repairable: changes, ..Tally::default() })
 }
 
 /// An undo's step as machines and people see it.
@@ -83,6 +85,9 @@ fn finding(intent: &Intent, store: &str) -> Finding {
         finding.subject = Subject::Folder;
     }
     finding.path = intent.at.clone();
+    // What was wrong before the repair is not what an undo is about.
+    finding.faults.clear();
+    finding.reason.clear();
     finding.action = Some(ActionSummary { kind: kind.to_owned(), source: None, assurance: None, why: why.to_owned() });
     finding
 }

@@ -102,10 +102,14 @@ fn by_catalog(
             account_harmed: haul.harmed,
             newer_lacks_it: false,
             newer_unsure: false,
+            before: match row.state {
+                State::Missing(missing) => Some(missing),
+                _ => None,
+            },
             gone: gone.len() as u64,
             known: known.max(gone.len() as u64),
         };
-        let (missing, reason) = open_case(row, classify(&absence));
+        let (missing, reason) = classify(&absence);
         // With `--since` not every message was looked for, so the listing is not recorded as complete.
         let whole = job.options.select.since.is_none();
         if job.options.mode == Mode::Verify && whole && row.state != State::Missing(missing) {
@@ -122,17 +126,6 @@ fn by_catalog(
             facts: None,
             row: Some((*row).clone()),
         });
-    }
-}
-
-/// A message that was missing before stays what it was called then, unless it turned up or everything is gone:
-/// that nothing happened since is no new evidence.
-fn open_case(row: &MessageRow, now: (Missing, String)) -> (Missing, String) {
-    match (row.state, now.0) {
-        (State::Missing(then), Missing::PresumedDeleted | Missing::Undecided) if then != now.0 => {
-            (then, "missing since an earlier look".to_owned())
-        }
-        _ => now,
     }
 }
 
@@ -293,6 +286,7 @@ fn one_shelf(
             account_harmed: haul.harmed,
             newer_lacks_it,
             newer_unsure: newer_unsure && !newer_lacks_it,
+            before: None,
             gone,
             known: total,
         };

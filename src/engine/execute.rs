@@ -348,7 +348,9 @@ pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
         // Taking a repair back heals nothing.
         tally.put_back += std::mem::take(&mut tally.repaired) + std::mem::take(&mut tally.companions_repaired);
         observer.event(Event::Progress { phase: Phase::Undo, done, total: done, bytes: 0 });
-        if let Some(finding) = finding(step, &store, Some((outcome, detail))) {
+        if let Some(mut finding) = finding(step, &store, Some((outcome, detail))) {
+            // It is the repair's, and just what was not done here.
+            finding.action = None;
             observer.event(Event::Finding(Box::new(finding)));
         }
     })?;

@@ -218,7 +218,7 @@ fn treat(
                 kind: "report".to_owned(),
                 source: Some(treatment.source),
                 assurance: Some(treatment.assurance),
-                why: format!("{}; --undecided restore would put it back", treatment.why),
+                why: format!("--undecided restore would put it back ({})", treatment.why),
             });
             count_and_report(job, finding);
         }

@@ -141,7 +141,10 @@ impl Job<'_> {
     /// Something should have been looked at and could not be.
     pub fn not_checked(&mut self, trouble: &Trouble) {
         self.tally.not_checked += 1;
-        let reason = format!("cannot {}: {}", trouble.operation, trouble.detail);
+        let reason = match &trouble.operation[..] {
+            "check" | "follow" => trouble.detail.clone(),
+            operation => format!("cannot {operation}: {}", trouble.detail),
+        };
         let told = self.told.entry(reason.clone()).or_default();
         *told += 1;
         let quiet = *told > TOLD;

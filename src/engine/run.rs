@@ -438,7 +438,7 @@ fn examine(
     haul: &mut Haul,
     folders: &mut Folders,
 ) -> Result<bool, EngineError> {
-    scan::scan(job, account, mailboxes, haul)?;
+    scan::scan(job, mailboxes, haul)?;
     if job.stopped() {
         return Ok(false);
     }

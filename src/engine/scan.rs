@@ -1,6 +1,6 @@
 //! Reads one account and judges what it read.
 
-use super::account::{self, Account, At, EngineError, Mailbox};
+use super::account::{self, At, EngineError, Mailbox};
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
 use crate::catalog::{MessageChange, State};
@@ -16,17 +16,12 @@ use std::collections::HashMap;
 pub const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
 
 /// Reads all messages of the account's mailboxes.
-pub fn scan(
-    job: &mut Job<'_>,
-    account: &Account,
-    mailboxes: &mut [Mailbox],
-    haul: &mut Haul,
-) -> Result<(), EngineError> {
+pub fn scan(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Result<(), EngineError> {
     haul.changes = mailboxes.iter().map(|_| Default::default()).collect();
     for mailbox in mailboxes.iter().filter(|m| m.selected) {
         job.tally.mailboxes += u64::from(mailbox.folder.is_some());
         job.known_messages += mailbox.messages().count() as u64;
-        listing_troubles(job, account, mailbox);
+        listing_troubles(job, mailbox);
     }
     account::read(job, mailboxes, &mut |job, at, item, result| {
         job.read_messages += 1;
@@ -44,7 +39,7 @@ pub fn scan(
 }
 
 /// What could not be listed, and what in the listing is no file.
-fn listing_troubles(job: &mut Job<'_>, account: &Account, mailbox: &Mailbox) {
+fn listing_troubles(job: &mut Job<'_>, mailbox: &Mailbox) {
     for trouble in &mailbox.listing.troubles {
         job.not_checked(trouble);
     }
@@ -64,7 +59,7 @@ fn listing_troubles(job: &mut Job<'_>, account: &Account, mailbox: &Mailbox) {
         job.not_checked(&Trouble {
             root: job.store.root,
             path: path.as_bytes().to_vec(),
-            operation: format!("check in {}", account.name),
+            operation: "check".to_owned(),
             errno: None,
             detail: what.to_owned(),
         });

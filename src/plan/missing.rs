@@ -30,6 +30,9 @@ pub struct Absence {
     pub newer_lacks_it: bool,
     /// A newer generation could not be listed whole there: it may hold the message, or lack it.
     pub newer_unsure: bool,
+    /// What an earlier run made of the same absence. The folder's time tells nothing any more then: it is that of
+    /// a listing without the message.
+    pub before: Option<Missing>,
     /// Messages gone from this mailbox since it was last seen, this one included.
     pub gone: u64,
     /// Messages that the mailbox was known to hold.
@@ -66,6 +69,14 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
     }
     if absence.mailbox_blank {
         return (Missing::Lost, "all messages are gone, and the server's list of them too".to_owned());
+    }
+    match absence.before {
+        Some(Missing::Lost) => return (Missing::Lost, "an earlier run found it lost".to_owned()),
+        Some(Missing::Undecided) => {
+            let reason = "gone already at an earlier run, when nothing told loss from deletion";
+            return (Missing::Undecided, reason.to_owned());
+        }
+        _ => {}
     }
     if absence.mailbox_gone {
         let reason = "the whole folder is gone: loss and deletion by its owner look the same here";
@@ -126,6 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn a_second_look_is_no_new_evidence() {
+        for before in [Missing::Undecided, Missing::Lost] {
+            for (folder_unmoved, account_harmed) in [(true, false), (false, true), (false, false)] {
+                let absence = Absence { before: Some(before), folder_unmoved, account_harmed, ..one_of(100) };
+                assert_eq!(classify(&absence).0, before, "{absence:?}");
+            }
+        }
+        let found = Absence { before: Some(Missing::Undecided), elsewhere: Some("Trash".into()), ..one_of(100) };
+        assert_eq!(classify(&found).0, Missing::Moved);
+    }
+
+    #[test]
     fn what_stands_elsewhere_is_never_lost() {
         for bits in 0..64u32 {
             let on = |bit: u32| bits & (1 << bit) != 0;
@@ -138,11 +161,11 @@ mod tests {
                 subfolder_gone: on(1),
                 mailbox_blank: on(2),
                 vanished: on(2),
-                subfolder_gone: on(1),
                 folder_unmoved: on(3),
                 account_harmed: on(4),
                 newer_lacks_it: on(5),
                 newer_unsure: on(4),
+                before: None,
                 gone: 1,
                 known: 1,
             };

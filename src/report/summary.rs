@@ -40,9 +40,16 @@ pub fn summary(
     style: Style,
 ) -> String {
     let mut block = Block { text: String::from("\n"), style };
-    checked(&mut block, tally, elapsed_s);
-    wrong(&mut block, tally);
-    mended(&mut block, command, tally, origin.applied);
+    if command == "undo" {
+        undone(&mut block, tally, origin.applied);
+    } else {
+        // A plan from a file is carried out, not checked anew.
+        if origin.plan.is_none() {
+            checked(&mut block, tally, elapsed_s);
+        }
+        wrong(&mut block, tally);
+        mended(&mut block, command, tally, origin.applied);
+    }
     if let Some(plan) = plan {
         block.line("Plan", &inline(plan, SENTENCE));
     }
@@ -55,7 +62,13 @@ pub fn summary(
         label = "";
     }
     let status = tally.exit();
-    block.line(&format!("Exit {status}"), &words::exit(status));
+    let meaning = match (command, status) {
+        ("undo", 0) if origin.applied => "all of it taken back".to_owned(),
+        ("undo", 0) => "nothing was changed".to_owned(),
+        ("undo", 4) => "not all of it could be taken back".to_owned(),
+        _ => words::exit(status),
+    };
+    block.line(&format!("Exit {status}"), &meaning);
     block.text
 }
 
@@ -118,11 +131,17 @@ fn wrong(block: &mut Block, tally: &Tally) {
     ]);
     let files = (tally.companions_lost > 0).then(|| format!("{} lost", count(tally.companions_lost, "server file")));
     let all: Vec<String> = [(!harm.is_empty()).then_some(harm), files].into_iter().flatten().collect();
-    if all.is_empty() {
+    if all.is_empty() && tally.not_checked > 0 {
+        block.toned("Wrong", Tone::Doubtful, "nothing in what was checked");
+    } else if all.is_empty() {
         block.toned("Wrong", Tone::Good, "nothing");
     } else {
-        let hit = format!("{} of {}", number(tally.accounts_affected), count(tally.accounts, "account"));
-        block.toned("Wrong", Tone::Bad, &format!("{}; in {hit}", all.join(", ")));
+        // A plan from a file tells of no accounts.
+        let hit = match tally.accounts {
+            0 => String::new(),
+            n => format!("; in {} of {}", number(tally.accounts_affected), count(n, "account")),
+        };
+        block.toned("Wrong", Tone::Bad, &format!("{}{hit}", all.join(", ")));
     }
     if tally.suspect > 0 {
         let odd = format!("{}, odd, but nothing proves damage", count(tally.suspect, "message"));
@@ -149,14 +168,33 @@ fn wrong(block: &mut Block, tally: &Tally) {
     }
 }
 
+/// An undo checks nothing: what it changed, or would change, is all that it has to tell.
+fn undone(block: &mut Block, tally: &Tally, applied: bool) {
+    if !applied {
+        block.line("Would undo", &format!("{}; nothing was changed", count(tally.repairable, "change")));
+    }
+    done(block, tally, applied);
+    if tally.own_errors > 0 {
+        block.toned("Own errors", Tone::Bad, &format!("{}, named above", count(tally.own_errors, "error")));
+    }
+}
+
 fn mended(block: &mut Block, command: &str, tally: &Tally, applied: bool) {
-    let done = tally.repaired + tally.companions_repaired;
     if !applied && tally.harmed() > 0 && (tally.repairable > 0 || command == "repair") {
         let total = number(tally.harmed());
         block.line("Repairable", &format!("{} of {total}; nothing was changed", number(tally.repairable)));
     }
+    done(block, tally, applied);
+    let healed = tally.repaired + tally.companions_repaired;
+    if applied && tally.harmed() > healed {
+        let left = tally.harmed() - healed;
+        block.toned("Remains", Tone::Bad, &format!("{} of {} not repaired", number(left), number(tally.harmed())));
+    }
+}
+
+fn done(block: &mut Block, tally: &Tally, applied: bool) {
     let outcomes = parts(&[
-        (done, "repaired"),
+        (tally.repaired + tally.companions_repaired, "repaired"),
         (tally.put_back, "put back"),
         (tally.held, "held (right, but not now)"),
         (tally.conflicts, "left alone because they changed since"),
@@ -339,6 +377,29 @@ Exit 12       damage, loss or undecided messages remain; not everything could be
         assert!(text.contains("mailmend undo 20260301T040000Z-1a2b\n"), "{text}");
         assert!(text.contains("Exit 1        damage found and all of it repaired\n"), "{text}");
         assert!(!text.contains("accept"), "{text}");
+    }
+
+    #[test]
+    fn what_a_repair_leaves_is_counted() {
+        let mut tally = healthy();
+        tally.count(Verdict::Damaged);
+        tally.count(Verdict::Damaged);
+        tally.repaired = 1;
+        let text = plain("repair", &tally, &Origin { applied: true, ..origin() });
+        assert!(text.contains("Done          1 repaired\nRemains       1 of 2 not repaired\n"), "{text}");
+    }
+
+    #[test]
+    fn an_undo_does_not_pretend_to_have_checked() {
+        let tally = Tally { repairable: 3, ..Tally::default() };
+        let undo = Origin { undoes: Some("R".into()), store: None, ..origin() };
+        let dry = plain("undo", &tally, &undo);
+        assert!(dry.contains("Would undo    3 changes; nothing was changed\n"), "{dry}");
+        assert!(!dry.contains("Checked") && !dry.contains("whole"), "{dry}");
+        let tally = Tally { put_back: 2, conflicts: 1, ..Tally::default() };
+        let done = plain("undo", &tally, &Origin { applied: true, ..undo });
+        assert!(done.contains("Done          2 put back, 1 left alone because they changed since\n"), "{done}");
+        assert!(done.contains("Exit 4        not all of it could be taken back\n"), "{done}");
     }
 
     #[test]

@@ -114,18 +114,17 @@ fn place(finding: &Finding) -> String {
     parts.join("  ")
 }
 
-/// What the checks blame, each once, then the engine's own words.
+/// What the checks blame, then the engine's own words. They often repeat the faults: nothing is said twice.
 fn reason(finding: &Finding) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let own = inline(&finding.reason, SENTENCE);
+    let mut words: Vec<&str> = Vec::new();
     for fault in &finding.faults {
         let word = fault.kind.words();
-        if !words.iter().any(|known| known == word) {
-            words.push(word.to_owned());
+        if !words.contains(&word) && !own.contains(word) {
+            words.push(word);
         }
     }
-    if !finding.reason.is_empty() {
-        words.push(inline(&finding.reason, SENTENCE));
-    }
+    words.extend((!own.is_empty()).then_some(&own[..]));
     words.join("; ")
 }
 
@@ -151,11 +150,12 @@ fn deed(finding: &Finding, style: Style) -> Option<String> {
     let action = finding.action.as_ref();
     let accepted = finding.accepted.then(|| "accepted as final".to_owned());
     let Some((outcome, detail)) = &finding.outcome else {
-        return accepted.or_else(|| action.map(intention));
+        return accepted.or_else(|| action.map(|action| intention(finding.verdict, action)));
     };
     let detail = inline(detail, SENTENCE);
     let with = |words: &str| if detail.is_empty() { words.to_owned() } else { format!("{words}: {detail}") };
     Some(match outcome {
+        journal::Outcome::Done if style.verbose > 0 => style.paint(Tone::Good, &with(&done(action))),
         journal::Outcome::Done => style.paint(Tone::Good, &done(action)),
         journal::Outcome::Already => "done already".to_owned(),
         journal::Outcome::Failed => style.paint(Tone::Bad, &with("failed, nothing changed")),
@@ -165,20 +165,29 @@ fn deed(finding: &Finding, style: Style) -> Option<String> {
     })
 }
 
-fn intention(action: &ActionSummary) -> String {
+fn intention(verdict: Verdict, action: &ActionSummary) -> String {
+    let why = inline(&action.why, SENTENCE);
     match action.kind.as_str() {
+        // Only an undo restores without a source.
+        "restore" if action.source.is_none() => format!("would put back: {why}"),
+        "remove_folder" => "would remove the folder, if it is empty".to_owned(),
         "restore" => format!("would restore{}", origin(action)),
         "splice" => format!("would piece it together{}", origin(action)),
         "rename" => format!("would give it its name back{}", origin(action)),
         "make_folder" => "would make the folder".to_owned(),
         "quarantine" => "would move it to quarantine".to_owned(),
         _ if action.why.is_empty() => "nothing to repair it with".to_owned(),
-        _ => format!("not repaired: {}", inline(&action.why, SENTENCE)),
+        // A copy is there: the user's word is missing, not the repair.
+        _ if verdict == Verdict::Missing(Missing::Undecided) && action.source.is_some() => {
+            format!("left as it is; {why}")
+        }
+        _ => format!("not repaired: {why}"),
     }
 }
 
 fn done(action: Option<&ActionSummary>) -> String {
-    let Some(action) = action else { return "done".to_owned() };
+    // Undos name no action: the repair's own is just what they take back.
+    let Some(action) = action else { return "put back as it was before the run".to_owned() };
     match action.kind.as_str() {
         "restore" => format!("restored{}", origin(action)),
         "splice" => format!("pieced together{}", origin(action)),
@@ -381,6 +390,41 @@ mod tests {
         assert_eq!(said(journal::Outcome::Failed, "no space"), "failed, nothing changed: no space");
         assert_eq!(said(journal::Outcome::Conflict, ""), "left alone, it changed since the plan");
         assert_eq!(said(journal::Outcome::Held, "in use"), "held, not now: in use");
+    }
+
+    #[test]
+    fn faults_that_the_reason_names_are_not_named_again() {
+        let mut finding = damaged();
+        let first = |finding: &Finding| super::finding(finding, PLAIN).lines().next().unwrap().to_owned();
+        finding.reason = "a run of zero bytes".into();
+        assert!(first(&finding).ends_with("1.M2P3.h: a run of zero bytes"), "{}", first(&finding));
+        finding.reason = "the content is not what was recorded".into();
+        assert!(first(&finding).ends_with(": a run of zero bytes; the content is not what was recorded"));
+    }
+
+    #[test]
+    fn what_waits_for_a_word_is_not_called_unrepairable() {
+        let mut undecided = damaged();
+        (undecided.verdict, undecided.envelope) = (Verdict::Missing(Missing::Undecided), None);
+        undecided.action = Some(ActionSummary {
+            kind: "report".into(),
+            source: Some("daily.0".into()),
+            assurance: None,
+            why: "--undecided restore would put it back (daily.0: reads clean)".into(),
+        });
+        let text = super::finding(&undecided, PLAIN);
+        assert!(text.contains("left as it is; --undecided restore") && !text.contains("not repaired"), "{text}");
+    }
+
+    #[test]
+    fn an_undo_says_what_it_does_itself() {
+        let mut finding = damaged();
+        finding.envelope = None;
+        finding.action =
+            Some(ActionSummary { kind: "remove_folder".into(), source: None, assurance: None, why: String::new() });
+        assert!(super::finding(&finding, PLAIN).contains("would remove the folder, if it is empty\n"));
+        (finding.action, finding.outcome) = (None, Some((journal::Outcome::Done, String::new())));
+        assert!(super::finding(&finding, PLAIN).contains("put back as it was before the run\n"));
     }
 
     #[test]
