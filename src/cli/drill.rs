@@ -113,6 +113,8 @@ impl Engine {
             describe: &|_: &Finding| String::new(),
             plan: folder.as_ref().map(RunFolder::plan),
             elsewhere: false,
+            state: Some(self.state.clone()),
+            lock: false,
         })?;
         let mut tally = scanned.tally;
         if let (Some(repair), Some(folder)) = (repair, &folder)
@@ -131,6 +133,7 @@ impl Engine {
                 quarantine: None,
                 state: self.state.clone(),
                 lane: self.lane.clone(),
+                lock: None,
                 need: (scanned.need.0, scanned.need.1),
                 observer: &mut events,
                 stop: &|| false,

@@ -13,6 +13,7 @@ use crate::model::event::{Event, Observer};
 use crate::model::path;
 use crate::model::plan::{Action, Step};
 use crate::model::tally::Tally;
+use crate::sys::lock::Lock;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::fs;
@@ -28,6 +29,8 @@ struct Planned {
     /// Bytes, files, steps that change anything.
     need: (u64, u64, u64),
     store_errors: u64,
+    /// Held since before the scan.
+    lock: Option<Lock>,
 }
 
 /// Runs the command; returns the exit status.
@@ -50,7 +53,8 @@ pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
     let shown = repair.save_plan.as_ref().or(repair.plan.as_ref()).unwrap_or(&planned.plan).display().to_string();
     let works = planned.need.2 > 0 && !planned.tally.interrupted;
     if repair.apply && works {
-        let done = apply(session, repair, folder, &planned)?;
+        let lock = planned.lock.take();
+        let done = apply(session, repair, folder, &planned, lock)?;
         planned.tally.add(&done);
     } else if !repair.apply && planned.need.2 == 0 && repair.save_plan.is_none() && repair.plan.is_none() {
         // Nothing to do leaves nothing behind.
@@ -76,9 +80,10 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
     let mut options = session.options(Mode::Repair, &settings)?;
     options.hold_findings = repair.apply;
     let (run, lane) = (session.run.clone(), session.lane(&settings));
-    let stores = vec![repair.store.path.clone()];
+    let (stores, state) = (vec![repair.store.path.clone()], Some(session.settings.state.clone()));
     let sources = settings.from.iter().map(spec).collect();
     let (plan, elsewhere) = (Some(folder.plan()), repair.into.is_some());
+    let lock = repair.apply && !elsewhere;
     let catalog = catalog.as_mut();
     let scanned: Scanned = session.with(|observer, stop, describe| {
         scan_stores(Invocation {
@@ -92,6 +97,8 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
             observer,
             stop,
             describe,
+            state,
+            lock,
             plan,
             elsewhere,
         })
@@ -105,6 +112,7 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
         store: store.path,
         need: scanned.need,
         store_errors: scanned.store_errors,
+        lock: scanned.lock,
     })
 }
 
@@ -121,7 +129,7 @@ fn from_file(session: &mut Session, repair: &Repair, file: &Path) -> anyhow::Res
     let sources = header.sources.iter().map(|s| (s.name.clone(), s.time)).collect();
     session.screen.event(Event::Start { command, store: text, sources });
     let mut planned =
-        Planned { tally: Tally::default(), plan: file.to_owned(), store, need: (0, 0, 0), store_errors: 0 };
+        Planned { tally: Tally::default(), plan: file.to_owned(), store, need: (0, 0, 0), store_errors: 0, lock: None };
     for step in PlanReader::open(file).map_err(EngineError::from)? {
         let step = step.map_err(EngineError::from)?;
         count(&mut planned, &step);
@@ -159,7 +167,13 @@ fn copy_plan(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// Executes the plan.
-fn apply(session: &mut Session, repair: &Repair, folder: RunFolder, planned: &Planned) -> anyhow::Result<Tally> {
+fn apply(
+    session: &mut Session,
+    repair: &Repair,
+    folder: RunFolder,
+    planned: &Planned,
+    lock: Option<Lock>,
+) -> anyhow::Result<Tally> {
     if planned.store_errors > 0 && !repair.write_to_sick_device && repair.into.is_none() {
         let text = format!(
             "the store's device returned {} read error(s) in this run: writing to it may lose what is left. \
@@ -187,6 +201,7 @@ fn apply(session: &mut Session, repair: &Repair, folder: RunFolder, planned: &Pl
             quarantine: settings.quarantine,
             state,
             lane,
+            lock,
             need,
             observer,
             stop,

@@ -59,7 +59,7 @@ fn one(
     let (run, lane) = (session.run.clone(), session.lane(&settings));
     // A verify looks at the store alone: what it records must not depend on which backup was mounted.
     let sources = if mode == Mode::Verify { Vec::new() } else { settings.from.iter().map(spec).collect() };
-    let stores = vec![store.path.clone()];
+    let (stores, state) = (vec![store.path.clone()], Some(session.settings.state.clone()));
     let scanned = session.with(|observer, stop, describe| {
         let elsewhere = false;
         scan_stores(Invocation {
@@ -73,6 +73,8 @@ fn one(
             observer,
             stop,
             describe,
+            state,
+            lock: false,
             plan,
             elsewhere,
         })

@@ -34,6 +34,8 @@ pub struct Execution<'a> {
     /// The state folder, for the lock.
     pub state: PathBuf,
     pub lane: Settings,
+    /// The lock of the base, where it is held already.
+    pub lock: Option<Lock>,
     /// Bytes and files that the plan needs.
     pub need: (u64, u64),
     pub observer: &'a mut dyn Observer,
@@ -113,7 +115,10 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let reader = PlanReader::open(&call.plan)?;
     let mut supply = supply(&reader, &call.lane)?;
     let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
-    let _lock = lock(&call.state, &call.base)?;
+    let _lock = match call.lock {
+        Some(held) => held,
+        None => lock(&call.state, &call.base)?,
+    };
     let note = RunNote {
         run: call.run.clone(),
         command: call.command.clone(),
@@ -192,7 +197,10 @@ fn open_fs(base: &Path, quarantine: &Path) -> Result<OsFs, EngineError> {
 }
 
 /// One writer at a time on one tree.
-fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
+///
+/// # Errors
+/// Where another run has it; the words name its process.
+pub fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
     let folder = state.join("locks");
     std::fs::create_dir_all(&folder).map_err(super::job::state_error("cannot make", &folder))?;
     let name = Digest::of(base.as_os_str().as_encoded_bytes()).to_string();

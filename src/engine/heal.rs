@@ -525,10 +525,13 @@ pub fn empty_folders(
     shape: &Shape,
     folders: &mut Folders,
 ) -> Result<(), EngineError> {
-    if !shape.blank || shape.unknown || job.plan.is_none() {
+    if job.plan.is_none() {
         return Ok(());
     }
-    for mailbox in mailboxes.iter().filter(|m| m.selected && m.expected && m.folder.is_none()) {
+    let blank = shape.blank && !shape.unknown;
+    let comes_back = |m: &&Mailbox| (blank && m.expected) || job.resumed.owes_folder(&m.dir);
+    let missing = mailboxes.iter().filter(|m| m.selected && m.folder.is_none());
+    for mailbox in missing.filter(comes_back).collect::<Vec<_>>() {
         folders.need(job, account, mailboxes, &mailbox.dir)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use super::lane::Lane;
 use super::lanes::Lanes;
 use super::planfile::PlanWriter;
 use super::selection::Selection;
+use super::unfinished::Resumed;
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase, Subject};
 use crate::model::plan::Step;
@@ -90,6 +91,8 @@ pub struct Job<'a> {
     pub read_messages: u64,
     /// Read errors of the store's own device.
     pub store_errors: u64,
+    /// What a repair that was cut off still owes this store.
+    pub resumed: Resumed,
     /// The catalog knows accounts of this store.
     pub catalog_knows_store: bool,
     /// How often each kind of "not checked" was told: after a few, only the number grows.

@@ -8,7 +8,7 @@ use super::job::{Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
-use super::{absent, companions, heal, record, scan};
+use super::{absent, companions, execute, heal, record, scan, unfinished};
 use crate::catalog::Catalog;
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -19,6 +19,7 @@ use crate::source::time::{self, Origin};
 use crate::source::{self, Generation, Spec};
 use crate::store::maildir;
 use crate::sys::clock;
+use crate::sys::lock::Lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,10 @@ pub struct Invocation<'a> {
     pub observer: &'a mut dyn Observer,
     pub stop: &'a dyn Fn() -> bool,
     pub describe: &'a dyn Fn(&Finding) -> String,
+    /// The plan will be executed on the store: nobody else may write there from now on.
+    pub lock: bool,
+    /// The state folder, where a repair of this store that was cut off is looked for.
+    pub state: Option<PathBuf>,
     /// Write a plan to this file.
     pub plan: Option<PathBuf>,
     /// The plan is for another, empty place: every folder has to be made there.
@@ -52,6 +57,8 @@ pub struct Scanned {
     /// Read errors of the store's own device.
     pub store_errors: u64,
     pub store: Option<StoreRef>,
+    /// Held since before the scan, where the plan is to be executed.
+    pub lock: Option<Lock>,
 }
 
 /// Scans every store of the invocation.
@@ -59,7 +66,8 @@ pub struct Scanned {
 /// # Errors
 /// What makes the run impossible; damage, loss and what could not be read is in the tally.
 pub fn scan_stores(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
-    let mut scanned = Scanned { tally: Tally::default(), plan: None, need: (0, 0, 0), store_errors: 0, store: None };
+    let mut scanned =
+        Scanned { tally: Tally::default(), plan: None, need: (0, 0, 0), store_errors: 0, store: None, lock: None };
     for store in std::mem::take(&mut call.stores) {
         if (call.stop)() {
             scanned.tally.interrupted = true;
@@ -84,6 +92,13 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
     if let (Some(catalog), true) = (&mut call.catalog, call.record) {
         run_id = Some(catalog.begin_run(&call.run, call.options.mode.name(), id, started)?);
     }
+    if let (true, Some(state)) = (call.lock, &call.state) {
+        scanned.lock = Some(execute::lock(state, &setup.store.path)?);
+    }
+    let resumed = match &call.state {
+        Some(state) => unfinished::owed(state, &setup.store.path)?,
+        None => unfinished::Resumed::default(),
+    };
     let header = header(&call.run, &setup);
     let plan = match &call.plan {
         Some(file) => Some(PlanWriter::create(file, &header).map_err(state_error("cannot write the plan", file))?),
@@ -112,6 +127,7 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
         known_messages: 0,
         read_messages: 0,
         store_errors: 0,
+        resumed,
         catalog_knows_store: false,
         told: HashMap::new(),
         holds_mail: HashSet::new(),

@@ -1,11 +1,82 @@
-//! Runs that were killed: before another run works on the same tree, each step that they had begun is settled.
+//! Runs that were cut off: before another run works on the same tree, each step that they had begun is settled,
+//! and what they had planned and not come to is not forgotten.
 
 use super::account::EngineError;
 use super::job::state_error;
+use super::planfile::PlanReader;
 use super::runs::{self, RunFolder, RunNote};
 use crate::apply::{FileLog, Line, Log, recover};
-use crate::model::journal::Record;
+use crate::model::journal::{Outcome, Record};
+use crate::model::plan::Action;
+use crate::model::{Key, Missing, RelPath, Verdict};
+use crate::store::maildir;
+use std::collections::HashSet;
 use std::path::Path;
+
+/// Messages and folders that the last repair of a store had planned to put back as lost and did not come to: what
+/// it did come to makes the store look as if its owners had only deleted the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Resumed {
+    messages: HashSet<(RelPath, Key)>,
+    folders: HashSet<RelPath>,
+}
+
+impl Resumed {
+    /// Whether this message of the mailbox in `dir` is still owed.
+    pub fn holds(&self, dir: &RelPath, key: &Key) -> bool {
+        !self.messages.is_empty() && self.messages.contains(&(dir.clone(), key.clone()))
+    }
+
+    /// Whether this folder is still owed.
+    pub fn owes_folder(&self, dir: &RelPath) -> bool {
+        self.folders.contains(dir)
+    }
+}
+
+/// What the last repair of `base` still owes, if it was cut off and nobody took it back.
+///
+/// # Errors
+/// Where its journal or its plan cannot be read.
+pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
+    let notes: Vec<RunNote> = runs::all(state)?.into_iter().filter(|n| n.base == base).collect();
+    let Some(last) = notes.iter().rev().find(|n| n.undoes.is_none()) else { return Ok(Resumed::default()) };
+    let folder = RunFolder::named(state, &last.run)?;
+    let undone = notes.iter().any(|n| n.undoes.as_ref() == Some(&last.run));
+    if undone || !folder.plan().exists() || !folder.journal().exists() {
+        return Ok(Resumed::default());
+    }
+    let Some(done) = done_of_unfinished(&folder.journal())? else { return Ok(Resumed::default()) };
+    let mut resumed = Resumed::default();
+    for step in PlanReader::open(&folder.plan())? {
+        let step = step?;
+        if step.verdict != Verdict::Missing(Missing::Lost) || done.contains(&step.number) {
+            continue;
+        }
+        match (&step.action, step.key.clone(), maildir::split_message_path(&step.target)) {
+            (Action::MakeFolder { .. }, ..) => drop(resumed.folders.insert(step.target)),
+            (_, Some(key), Some((dir, _))) => drop(resumed.messages.insert((dir, key))),
+            _ => {}
+        }
+    }
+    Ok(resumed)
+}
+
+/// Numbers of the steps that a run did; `None` where it went through its whole plan.
+fn done_of_unfinished(path: &Path) -> Result<Option<HashSet<u64>>, EngineError> {
+    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
+    let mut done = HashSet::new();
+    for line in log.forward().map_err(state_error("cannot read", path))? {
+        let Line::Record(record) = line.map_err(state_error("cannot read", path))? else { continue };
+        match *record {
+            Record::Done { number, outcome: Outcome::Done | Outcome::Already | Outcome::Conflict, .. } => {
+                done.insert(number);
+            }
+            Record::Close { complete: true } => return Ok(None),
+            _ => {}
+        }
+    }
+    Ok(Some(done))
+}
 
 /// What settling found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

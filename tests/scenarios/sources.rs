@@ -204,7 +204,7 @@ fn only_what_is_needed_is_read_from_a_source() {
     for (path, _) in replica.messages() {
         if names::identity(path).is_some_and(|identity| !needed.contains(&identity)) {
             let file = bench.replica.join(path.as_path());
-            fs::set_permissions(&file, fs::Permissions::from_mode(0)).expect("chmod");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("chmod");
             locked += 1;
         }
     }
