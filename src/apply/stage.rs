@@ -174,7 +174,7 @@ fn dress(
             Vec::new()
         }
     };
-    let xattrs = merge(&wanted.attrs.xattrs, kept, &supplied.xattrs);
+    let xattrs = merge(&wanted.attrs.xattrs, kept, &supplied.xattrs, old.is_some());
     let Attrs { uid, gid, mode, mtime, .. } = *wanted.attrs;
     let put = |xattrs: &[Xattr]| fs.dress(Tree::Quarantine, path, &Dress { uid, gid, mode, mtime, xattrs });
     let dressed = match put(&xattrs) {
@@ -190,10 +190,13 @@ fn dress(
     }
 }
 
-/// What the plan names wins, then what the replaced file has, then the source's `user.*`. Sorted by name.
-fn merge(planned: &[Xattr], kept: Vec<Xattr>, supplied: &[Xattr]) -> Vec<Xattr> {
+/// What the plan names wins, then what the replaced file has, then what the source has: `user.*`, and where no
+/// file is replaced, which would know better, the access list. Sorted by name.
+fn merge(planned: &[Xattr], kept: Vec<Xattr>, supplied: &[Xattr], replaces: bool) -> Vec<Xattr> {
     let mut merged = planned.to_vec();
-    let from_source = supplied.iter().filter(|xattr| xattr.name.starts_with(b"user.")).cloned();
+    let taken =
+        |xattr: &&Xattr| xattr.name.starts_with(b"user.") || (!replaces && xattr.name == b"system.posix_acl_access");
+    let from_source = supplied.iter().filter(taken).cloned();
     for xattr in kept.into_iter().chain(from_source) {
         if merged.iter().all(|have| have.name != xattr.name) {
             merged.push(xattr);
@@ -270,8 +273,12 @@ mod tests {
             &[xattr("user.b", "plan")],
             vec![xattr("user.b", "old"), xattr("system.posix_acl_access", "old")],
             &[xattr("user.a", "source"), xattr("user.b", "source"), xattr("system.posix_acl_default", "source")],
+            true,
         );
         let wanted = [xattr("system.posix_acl_access", "old"), xattr("user.a", "source"), xattr("user.b", "plan")];
         assert_eq!(merged, wanted);
+        let list = [xattr("system.posix_acl_access", "source")];
+        assert_eq!(merge(&[], Vec::new(), &list, false), list, "nothing is replaced that would know better");
+        assert_eq!(merge(&[], Vec::new(), &list, true), [], "the replaced file had none");
     }
 }

@@ -15,7 +15,8 @@ pub struct Supplied {
     pub digest: Digest,
     /// Bytes after decompression.
     pub length: u64,
-    /// Attributes of the copy in the source; only `user.*` is taken, and only where nothing else names it.
+    /// Attributes of the copy in the source; `user.*` is taken where nothing else names it, and the access list
+    /// where no file is replaced.
     pub xattrs: Vec<Xattr>,
 }
 
