@@ -7,7 +7,7 @@ use crate::drill::{self, DrillError, DrillOptions, Found, Heard, Tool};
 use crate::engine::execute::{self, Execution, Undoing};
 use crate::engine::job::{Mode, Options};
 use crate::engine::lane;
-use crate::engine::run::{Invocation, scan_stores};
+use crate::engine::run::{Invocation, scan_store};
 use crate::engine::runs::RunFolder;
 use crate::engine::selection::Selection;
 use crate::model::event::{Event, Finding};
@@ -89,9 +89,9 @@ impl Engine {
             None => Vec::new(),
         };
         let folder = repair.map(|_| RunFolder::create(&self.state, &run)).transpose()?;
-        let scanned = scan_stores(Invocation {
+        let scanned = scan_store(Invocation {
             run: run.clone(),
-            stores: vec![store.to_owned()],
+            store: store.to_owned(),
             sources,
             options: Options {
                 mode,

@@ -2,12 +2,11 @@
 
 use super::args::Repair;
 use super::scan::refuse_existing;
-use super::session::{Session, check_store, spec};
+use super::session::{Scan, Session, check_store, spec};
 use crate::engine::account::EngineError;
 use crate::engine::execute::{self, Execution};
 use crate::engine::job::Mode;
 use crate::engine::planfile::{self, PlanReader};
-use crate::engine::run::{Invocation, Scanned, scan_stores};
 use crate::engine::runs::RunFolder;
 use crate::model::event::{Event, Observer};
 use crate::model::path;
@@ -79,30 +78,16 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
     let (mut catalog, record) = session.catalog(false)?;
     let mut options = session.options(Mode::Repair, &settings)?;
     options.hold_findings = repair.apply;
-    let (run, lane) = (session.run.clone(), session.lane(&settings));
-    let (stores, state) = (vec![repair.store.path.clone()], Some(session.settings.state.clone()));
-    let sources = settings.from.iter().map(spec).collect();
-    let (plan, elsewhere) = (Some(folder.plan()), repair.into.is_some());
-    let lock = repair.apply && !elsewhere;
-    let catalog = catalog.as_mut();
-    let scanned: Scanned = session.with(|observer, stop, describe| {
-        scan_stores(Invocation {
-            run,
-            stores,
-            sources,
-            options,
-            lane,
-            catalog,
-            record,
-            observer,
-            stop,
-            describe,
-            state,
-            lock,
-            plan,
-            elsewhere,
-        })
-    })?;
+    let elsewhere = repair.into.is_some();
+    let scan = Scan {
+        store: repair.store.path.clone(),
+        options,
+        sources: settings.from.iter().map(spec).collect(),
+        plan: Some(folder.plan()),
+        elsewhere,
+        lock: repair.apply && !elsewhere,
+    };
+    let scanned = session.scan(scan, catalog.as_mut(), record)?;
     let store = scanned.store.ok_or_else(|| EngineError::Refused("the store was not opened".to_owned()))?;
     let mut tally = scanned.tally;
     tally.own_errors += u64::from(!record);

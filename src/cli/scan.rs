@@ -1,11 +1,11 @@
 //! `audit` and `verify`: scan, report, and for verify record.
 
 use super::args::{Cli, Command};
-use super::session::{Session, check_store, spec};
+use super::session::{Scan, Session, check_store, exit_of, spec};
 use super::values::StoreArg;
 use crate::engine::account::EngineError;
 use crate::engine::job::Mode;
-use crate::engine::run::{Invocation, scan_stores};
+use crate::engine::run::Scanned;
 use crate::model::event::{Event, Observer};
 use crate::model::tally::Tally;
 use std::path::PathBuf;
@@ -26,8 +26,18 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
     let (mut catalog, record) = session.catalog(mode == Mode::Verify)?;
     let mut tally = Tally { own_errors: u64::from(!record), ..Tally::default() };
     let mut plan = None;
-    for store in stores {
-        let scanned = one(session, mode, store, catalog.as_mut(), record, save.clone())?;
+    for (number, store) in stores.iter().enumerate() {
+        let scanned = match one(session, mode, store, catalog.as_mut(), record, save.clone()) {
+            Ok(scanned) => scanned,
+            // What was found in the stores before it is not thrown away.
+            Err(error) if number > 0 => {
+                exit_of(error).print();
+                tally.own_errors += 1;
+                tally.not_checked += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         tally.add(&scanned.tally);
         plan = plan.or(scanned.plan);
         if tally.interrupted {
@@ -52,34 +62,14 @@ fn one(
     catalog: Option<&mut crate::catalog::Catalog>,
     record: bool,
     plan: Option<PathBuf>,
-) -> anyhow::Result<crate::engine::run::Scanned> {
+) -> anyhow::Result<Scanned> {
     let settings = session.settings.store(&store.path);
     check_store(store)?;
     let options = session.options(mode, &settings)?;
-    let (run, lane) = (session.run.clone(), session.lane(&settings));
     // A verify looks at the store alone: what it records must not depend on which backup was mounted.
     let sources = if mode == Mode::Verify { Vec::new() } else { settings.from.iter().map(spec).collect() };
-    let (stores, state) = (vec![store.path.clone()], Some(session.settings.state.clone()));
-    let scanned = session.with(|observer, stop, describe| {
-        let elsewhere = false;
-        scan_stores(Invocation {
-            run,
-            stores,
-            sources,
-            options,
-            lane,
-            catalog,
-            record,
-            observer,
-            stop,
-            describe,
-            state,
-            lock: false,
-            plan,
-            elsewhere,
-        })
-    })?;
-    Ok(scanned)
+    let scan = Scan { store: store.path.clone(), options, sources, plan, elsewhere: false, lock: false };
+    session.scan(scan, catalog, record)
 }
 
 /// A plan never overwrites a file.

@@ -8,6 +8,7 @@ use crate::catalog::{self, Catalog};
 use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
 use crate::engine::lane;
+use crate::engine::run::{self, Invocation, Scanned};
 use crate::model::event::{Event, Finding, Observer};
 use crate::model::tally::Tally;
 use crate::report::{json, sanitise};
@@ -16,6 +17,7 @@ use crate::sys::signals::Signals;
 use crate::sys::users::Users;
 use crate::{plan, source};
 use anyhow::Context;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a read may take before its file is given up.
@@ -108,6 +110,35 @@ impl Session {
         work(&mut poked, &stop, &describe)
     }
 
+    /// Scans one store.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn scan(&mut self, scan: Scan, catalog: Option<&mut Catalog>, record: bool) -> anyhow::Result<Scanned> {
+        let Scan { store, options, sources, plan, elsewhere, lock } = scan;
+        let lane = self.lane(&self.settings.store(&store));
+        let (run, state) = (self.run.clone(), Some(self.settings.state.clone()));
+        let scanned = self.with(|observer, stop, describe| {
+            run::scan_store(Invocation {
+                run,
+                store,
+                sources,
+                options,
+                lane,
+                catalog,
+                record,
+                observer,
+                stop,
+                describe,
+                lock,
+                state,
+                plan,
+                elsewhere,
+            })
+        })?;
+        Ok(scanned)
+    }
+
     /// A selection that fits nothing is a slip of the pen: what it meant was not checked, and the run says so.
     pub fn nothing_selected(&mut self, tally: &mut Tally) {
         let select = &self.settings.selection;
@@ -138,6 +169,19 @@ impl Session {
     pub fn elapsed(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
+}
+
+/// What a command wants scanned, and what for.
+pub struct Scan {
+    pub store: PathBuf,
+    pub options: Options,
+    pub sources: Vec<source::Spec>,
+    /// Write the plan to this file.
+    pub plan: Option<PathBuf>,
+    /// The plan is for another, empty place.
+    pub elsewhere: bool,
+    /// The plan will be executed on the store.
+    pub lock: bool,
 }
 
 /// The screen, and SIGUSR1's wish for progress.

@@ -9,7 +9,7 @@ use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
 use super::{absent, companions, execute, heal, record, scan, unfinished};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 /// Everything that a run needs from outside.
 pub struct Invocation<'a> {
     pub run: String,
-    pub stores: Vec<PathBuf>,
+    pub store: PathBuf,
     pub sources: Vec<Spec>,
     pub options: Options,
     pub lane: Settings,
@@ -61,37 +61,27 @@ pub struct Scanned {
     pub lock: Option<Lock>,
 }
 
-/// Scans every store of the invocation.
+/// Scans the store of the invocation.
 ///
 /// # Errors
 /// What makes the run impossible; damage, loss and what could not be read is in the tally.
-pub fn scan_stores(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
+pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     let mut scanned =
         Scanned { tally: Tally::default(), plan: None, need: (0, 0, 0), store_errors: 0, store: None, lock: None };
-    for store in std::mem::take(&mut call.stores) {
-        if (call.stop)() {
-            scanned.tally.interrupted = true;
-            break;
+    let mut setup = prepare(&call.store, &call.sources, &call.lane)?;
+    let run_id = match begin(&mut call, &mut setup.store) {
+        Ok(run_id) => run_id,
+        // Whoever only looks can do without records, and says that there are none.
+        Err(error) if call.options.mode != Mode::Verify && unrecordable(&error) => {
+            scanned.tally.own_errors += 1;
+            let what = format!("cannot record this run: {error}");
+            call.observer.event(Event::Error { path: String::new(), what, hint: None });
+            setup.store.id = find(call.catalog.as_deref(), &setup.store)?;
+            None
         }
-        one_store(&mut call, &store, &mut scanned)?;
-    }
-    Ok(scanned)
-}
-
-fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> Result<(), EngineError> {
-    let mut setup = prepare(path, &call.sources, &call.lane)?;
-    let started = clock::now();
-    let id = match &mut call.catalog {
-        Some(catalog) if call.record => Some(catalog.store(setup.store.path.as_os_str().as_bytes(), started)?),
-        Some(catalog) => catalog.find_store(setup.store.path.as_os_str().as_bytes())?,
-        None => None,
+        Err(error) => return Err(error),
     };
-    setup.store.id = id;
     still_mounted(call.catalog.as_deref_mut(), &setup.store, call.record && call.options.mode == Mode::Verify)?;
-    let mut run_id = None;
-    if let (Some(catalog), true) = (&mut call.catalog, call.record) {
-        run_id = Some(catalog.begin_run(&call.run, call.options.mode.name(), id, started)?);
-    }
     if let (true, Some(state)) = (call.lock, &call.state) {
         scanned.lock = Some(execute::lock(state, &setup.store.path)?);
     }
@@ -153,8 +143,10 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
     job.tally.own_errors += u64::from(ended.is_err());
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
         let exit = job.tally.exit();
-        catalog.end_run(run, &job.tally, exit, clock::now())?;
-        catalog.sync()?;
+        let ended = catalog.end_run(run, &job.tally, exit, clock::now()).and_then(|()| catalog.sync());
+        if let Err(error) = ended {
+            job.own_error("record the end of the run", &error.to_string());
+        }
     }
     scanned.store_errors += job.store_errors;
     scanned.store = Some(job.store.clone());
@@ -164,7 +156,36 @@ fn one_store(call: &mut Invocation<'_>, path: &Path, scanned: &mut Scanned) -> R
         scanned.plan = Some(written);
     }
     scanned.tally.add(&job.tally);
-    ended
+    ended.map(|()| scanned)
+}
+
+/// Writes the beginning of the run to the catalog, if it is to be recorded; in any case looks up the store's number.
+fn begin(call: &mut Invocation<'_>, store: &mut StoreRef) -> Result<Option<RunId>, EngineError> {
+    let path = store.path.as_os_str().as_bytes();
+    match &mut call.catalog {
+        Some(catalog) if call.record => {
+            let started = clock::now();
+            store.id = Some(catalog.store(path, started)?);
+            Ok(Some(catalog.begin_run(&call.run, call.options.mode.name(), store.id, started)?))
+        }
+        catalog => {
+            store.id = find(catalog.as_deref(), store)?;
+            Ok(None)
+        }
+    }
+}
+
+fn find(catalog: Option<&Catalog>, store: &StoreRef) -> Result<Option<StoreId>, EngineError> {
+    match catalog {
+        Some(catalog) => Ok(catalog.find_store(store.path.as_os_str().as_bytes())?),
+        None => Ok(None),
+    }
+}
+
+/// Whether the catalog is sound and only takes nothing more.
+fn unrecordable(error: &EngineError) -> bool {
+    use crate::catalog::Kind;
+    matches!(error, EngineError::Catalog(e) if matches!(e.kind, Kind::Full | Kind::ReadOnly | Kind::Busy | Kind::Io))
 }
 
 /// Refuses a store that was a mount point when it was verified and is none now: an empty folder under a disk that
