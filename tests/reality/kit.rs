@@ -144,6 +144,15 @@ impl Mounted {
     }
 }
 
+impl Mounted {
+    /// A file system in memory that has neither extended attributes nor a size.
+    pub fn bare(path: PathBuf) -> Mounted {
+        fs::create_dir(&path).expect("a mount point");
+        must("mount", &["-t", "ramfs", "drill", &spec(&path)]);
+        Mounted { path }
+    }
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         drop(std::process::Command::new("umount").arg("--lazy").arg(&self.path).status());
