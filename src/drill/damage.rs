@@ -278,12 +278,12 @@ impl Vandal<'_> {
         joined.map_err(|e| DrillError::Setup(format!("{path}: {e}")))
     }
 
-    /// Only files that no server writes during a day.
+    /// Only files that no server writes during a day, and that no owner deletes.
     fn lose_companions(&mut self) -> Result<()> {
         let falls = |p: &RelPath| self.options.folder.as_ref().is_some_and(|f| p.strip_prefix(f).is_some());
         let stable = |p: &RelPath| {
             let name = p.name();
-            name == b"subscriptions" || name == b"dovecot-keywords" || name.ends_with(b".sieve")
+            name == b"subscriptions" || name == b"dovecot-keywords"
         };
         let mut all: Vec<_> = self.tree.files().filter(|(p, _)| stable(p) && !falls(p)).collect();
         self.rng.shuffle(&mut all);

@@ -12,6 +12,7 @@ use crate::model::message::{CopyFacts, Encoding};
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::wire::{EntryKind, Place, ReadItem, ReadMode};
 use crate::model::{Assurance, Attrs, Digest, Missing, RelPath, Verdict};
+use crate::plan::Undecided;
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::store::maildir::{companion, is_mail_folder_name};
 use std::collections::BTreeMap;
@@ -23,6 +24,33 @@ struct Lost {
     reason: String,
 }
 
+/// What the rest of the account shows.
+pub struct Around<'a> {
+    /// Mailbox folders that come back with this plan.
+    pub returning: &'a [RelPath],
+    /// Nothing is left of the account.
+    pub blank: bool,
+    /// This run found damage in the account.
+    pub harmed: bool,
+}
+
+impl Around<'_> {
+    /// What it means that a companion is not there. A filter or an access list may be gone because its owner
+    /// deleted it, and then it must not come back to life.
+    fn verdict(&self, job: &Job<'_>, path: &RelPath) -> Verdict {
+        let kind = companion::in_mailbox(path.name()).or(companion::in_home(path.name()));
+        let deletable = kind.is_some_and(companion::Companion::owner_may_delete);
+        let comes_back = self.blank
+            || job.resumed.owes(path)
+            || path.parent().is_some_and(|folder| self.returning.contains(&folder));
+        Verdict::Missing(match (deletable && !comes_back, self.harmed) {
+            (false, _) => Missing::Lost,
+            (true, true) => Missing::Undecided,
+            (true, false) => Missing::PresumedDeleted,
+        })
+    }
+}
+
 /// Reports lost companions of an account and plans their return; in a verify, records those that are there.
 pub fn companions(
     job: &mut Job<'_>,
@@ -30,23 +58,24 @@ pub fn companions(
     mailboxes: &[Mailbox],
     sources: &mut Sources,
     folders: &mut Folders,
-    returning: &[RelPath],
+    around: &Around<'_>,
 ) -> Result<(), EngineError> {
     let Some(present) = present(job, account, mailboxes)? else { return Ok(()) };
     let known = known(job, account)?;
     let mut lost: BTreeMap<RelPath, Lost> = BTreeMap::new();
     for row in known.values().filter(|r| !r.gone && !present.contains_key(&r.path)) {
-        if belongs(mailboxes, returning, account, &row.path) {
+        if belongs(mailboxes, around.returning, account, &row.path) {
             let reason = "it was there when the store was last verified".to_owned();
             lost.insert(row.path.clone(), Lost { path: row.path.clone(), row: Some(row.clone()), reason });
         }
     }
     // The catalog knows what was here: a source tells only of accounts that it never saw.
     if known.is_empty() && mailboxes.iter().all(|m| m.row.is_none()) {
-        by_sources(job, account, mailboxes, sources, returning, &present, &mut lost)?;
+        by_sources(job, account, mailboxes, sources, around.returning, &present, &mut lost)?;
     }
     for lost in lost.into_values() {
-        one(job, account, mailboxes, sources, folders, lost)?;
+        let verdict = around.verdict(job, &lost.path);
+        one(job, account, mailboxes, sources, folders, (lost, verdict))?;
     }
     if job.options.mode == Mode::Verify {
         record(job, account, &known, present)?;
@@ -176,13 +205,12 @@ fn one(
     mailboxes: &[Mailbox],
     sources: &mut Sources,
     folders: &mut Folders,
-    lost: Lost,
+    (lost, verdict): (Lost, Verdict),
 ) -> Result<(), EngineError> {
     let folder = lost.path.parent().unwrap_or_default();
     let mailbox = mailboxes.iter().find(|m| m.dir == folder);
     let kind = companion::in_mailbox(lost.path.name()).or(companion::in_home(lost.path.name()));
     let words = kind.map_or("server's file", companion::Companion::words);
-    let verdict = Verdict::Missing(Missing::Lost);
     let mut finding = Finding {
         subject: Subject::Companion,
         store: job.store.text.clone(),
@@ -204,7 +232,16 @@ fn one(
         outcome: None,
         accepted: false,
     };
+    if verdict == Verdict::Missing(Missing::PresumedDeleted) {
+        job.tally.count(verdict);
+        job.finding(finding);
+        return Ok(());
+    }
     job.tally.companions_lost += 1;
+    if verdict == Verdict::Missing(Missing::Undecided) && job.options.undecided != Undecided::Restore {
+        job.finding(finding);
+        return Ok(());
+    }
     if let Some((generation, path, facts, digest)) = copy(job, account, sources, &lost)? {
         folders.need_plain(job, account, mailboxes, &folder)?;
         let (assurance, proof) = match lost.row.as_ref().map(|r| r.digest == digest) {

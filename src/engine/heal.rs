@@ -529,7 +529,7 @@ pub fn empty_folders(
         return Ok(());
     }
     let blank = shape.blank && !shape.unknown;
-    let comes_back = |m: &&Mailbox| (blank && m.expected) || job.resumed.owes_folder(&m.dir);
+    let comes_back = |m: &&Mailbox| (blank && m.expected) || job.resumed.owes(&m.dir);
     let missing = mailboxes.iter().filter(|m| m.selected && m.folder.is_none());
     for mailbox in missing.filter(comes_back).collect::<Vec<_>>() {
         folders.need(job, account, mailboxes, &mailbox.dir)?;

@@ -488,7 +488,8 @@ fn examine(
         return Ok(false);
     }
     heal::empty_folders(job, account, mailboxes, &shape, folders)?;
-    companions::companions(job, account, mailboxes, &mut sources, folders, &returning)?;
+    let around = companions::Around { returning: &returning, blank: shape.blank, harmed: haul.harmed };
+    companions::companions(job, account, mailboxes, &mut sources, folders, &around)?;
     companions::stale_tmp(job, account, mailboxes);
     Ok(!job.stopped())
 }

@@ -18,7 +18,8 @@ use std::path::Path;
 #[derive(Debug, Clone, Default)]
 pub struct Resumed {
     messages: HashSet<(RelPath, Key)>,
-    folders: HashSet<RelPath>,
+    /// Folders and companion files.
+    others: HashSet<RelPath>,
 }
 
 impl Resumed {
@@ -27,9 +28,9 @@ impl Resumed {
         !self.messages.is_empty() && self.messages.contains(&(dir.clone(), key.clone()))
     }
 
-    /// Whether this folder is still owed.
-    pub fn owes_folder(&self, dir: &RelPath) -> bool {
-        self.folders.contains(dir)
+    /// Whether this folder or companion file is still owed.
+    pub fn owes(&self, path: &RelPath) -> bool {
+        self.others.contains(path)
     }
 }
 
@@ -53,9 +54,9 @@ pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
             continue;
         }
         match (&step.action, step.key.clone(), maildir::split_message_path(&step.target)) {
-            (Action::MakeFolder { .. }, ..) => drop(resumed.folders.insert(step.target)),
             (_, Some(key), Some((dir, _))) => drop(resumed.messages.insert((dir, key))),
-            _ => {}
+            (Action::Report, ..) | (_, Some(_), None) => {}
+            (_, None, _) => drop(resumed.others.insert(step.target)),
         }
     }
     Ok(resumed)

@@ -133,18 +133,6 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// An image of `mib` MiB below `dir`, made by `mkfs` with `args`.
-    pub fn image(dir: &Path, mib: u64, mkfs: &[&str], kind: &str) -> Mounted {
-        let (image, path) = (dir.join(format!("{kind}.img")), dir.join(format!("{kind}.mnt")));
-        fs::File::create(&image).and_then(|f| f.set_len(mib << 20)).expect("an image");
-        fs::create_dir(&path).expect("a mount point");
-        must(mkfs[0], &[&mkfs[1..], &[&spec(&image)]].concat());
-        must("mount", &["-t", kind, "-o", "loop", &spec(&image), &spec(&path)]);
-        Mounted { path }
-    }
-}
-
-impl Mounted {
     /// A file system in memory that has neither extended attributes nor a size.
     pub fn bare(path: PathBuf) -> Mounted {
         fs::create_dir(&path).expect("a mount point");

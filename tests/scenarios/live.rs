@@ -176,6 +176,20 @@ fn an_undecided_message_does_not_become_lost_by_waiting() {
     }
 }
 
+/// A filter that its owner deleted must not come back to life: it would forward or discard mail again.
+#[test]
+fn a_filter_that_its_owner_deleted_stays_deleted() {
+    let bench = Bench::small();
+    bench.tool.verify(&bench.store).expect(0);
+    bench.replicate();
+    let tree = bench.tree();
+    let (filter, _) = tree.files().find(|(path, _)| path.name().ends_with(b".sieve")).expect("a filter");
+    std::fs::remove_file(bench.store.join(filter.as_path())).expect("removing");
+    let answer = bench.tool.repair(&bench.store, &bench.replica_repair(Undecided::Restore, true)).expect(0);
+    assert!(!bench.tree().contains(filter), "{answer}");
+    assert_eq!(answer.count("presumed_deleted"), 1, "{answer}");
+}
+
 /// A mailbox whose messages and uidlist vanished together was not emptied by its owner.
 #[test]
 fn a_mailbox_emptied_with_its_witnesses_is_lost() {

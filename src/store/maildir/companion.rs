@@ -28,6 +28,11 @@ impl Companion {
         self != Companion::Rebuilt
     }
 
+    /// Whether its owner can delete it through a server or a client, so that its absence alone shows no loss.
+    pub fn owner_may_delete(self) -> bool {
+        matches!(self, Companion::Sieve | Companion::Acl | Companion::Attributes)
+    }
+
     /// Whether its presence shows that a server still knows the mailbox: a mailbox that lost its messages
     /// and these was not emptied by its owner.
     pub fn is_witness(self) -> bool {
@@ -37,12 +42,12 @@ impl Companion {
     pub fn words(self) -> &'static str {
         match self {
             Companion::UidList => "list of UIDs",
-            Companion::Keywords => "keyword names",
+            Companion::Keywords => "list of keyword names",
             Companion::Acl => "access list",
-            Companion::Attributes => "mailbox attributes",
-            Companion::Subscriptions => "subscriptions",
+            Companion::Attributes => "file of mailbox attributes",
+            Companion::Subscriptions => "list of subscriptions",
             Companion::Marker => "folder marker",
-            Companion::UidValidity => "UIDVALIDITY",
+            Companion::UidValidity => "record of UIDVALIDITY",
             Companion::Sieve => "mail filter",
             Companion::Rebuilt => "server's own file",
         }
