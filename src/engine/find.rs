@@ -101,7 +101,7 @@ impl Sources {
             let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
             let found = job.lanes.lanes[lane].discover(root, &dir)?;
             let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
-            for trouble in found.troubles.iter().filter(|t| !absent(t)) {
+            for trouble in found.obstacles().filter(|t| !absent(t)) {
                 boxes.1 = false;
                 job.not_checked(trouble);
             }

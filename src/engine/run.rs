@@ -451,13 +451,13 @@ fn from_sources(
             continue;
         }
         let found = job.lanes.lanes[generation.lane].discover(generation.root, &RelPath::root())?;
-        for trouble in &found.troubles {
+        for trouble in found.obstacles() {
             job.not_checked(trouble);
         }
         if found.mailboxes.is_empty() {
             job.note(format!("source {} holds no mailbox: nothing can be restored from it", generation.label));
         }
-        if found.troubles.is_empty() && !found.mailboxes.is_empty() {
+        if found.obstacles().next().is_none() && !found.mailboxes.is_empty() {
             job.holds_mail.insert(n);
         }
         for mailbox in found.mailboxes {

@@ -18,6 +18,7 @@ use crate::model::wire::{
     Stated, Trouble,
 };
 use crate::model::{RelPath, Stat};
+use crate::store::maildir::discover;
 use crate::sys::slots::Slots;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::collections::{BTreeMap, VecDeque};
@@ -105,6 +106,14 @@ pub struct Found {
     pub mailboxes: Vec<FoundMailbox>,
     pub troubles: Vec<Trouble>,
     pub symlinks: Vec<RelPath>,
+}
+
+impl Found {
+    /// What kept the walk from looking into a place. That mail of another format lies there is no such thing
+    /// where only copies are looked for.
+    pub fn obstacles(&self) -> impl Iterator<Item = &Trouble> {
+        self.troubles.iter().filter(|t| t.operation != discover::FOREIGN)
+    }
 }
 
 /// The files of a user's mail set-up in an account's home.

@@ -16,6 +16,9 @@ pub struct Walked {
     pub symlinks: Vec<RelPath>,
 }
 
+/// The operation of a trouble that only says: mail of another format lies here.
+pub const FOREIGN: &str = "read";
+
 /// Names that are never mail: our own folders and the file system's.
 const SKIPPED: [&[u8]; 4] = [b"lost+found", b".snapshot", b".zfs", super::QUARANTINE.as_bytes()];
 
@@ -30,6 +33,8 @@ struct Folder {
     server_files: bool,
     uidlist: bool,
     inbox_child: bool,
+    /// The mark of another format's mailbox or storage.
+    foreign: Option<&'static str>,
 }
 
 /// Walks `start` below `root`, depth first. `found` is called for each mailbox; `tick` before each folder.
@@ -71,7 +76,11 @@ pub fn discover(
             fail("list folder", &error, "");
         }
         walked.symlinks.extend(links.iter().filter_map(|name| path.join(name).ok()));
-        let is_mailbox = folder.cur || (folder.new && folder.tmp) || folder.uidlist;
+        let is_mailbox = is_mailbox(&folder);
+        if let Some(format) = folder.foreign.filter(|_| !is_mailbox) {
+            let known = format!("mail in the format {format} lies here: known, not supported yet");
+            fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), &known);
+        }
         let account =
             account.or_else(|| (is_mailbox || folder.inbox_child || folder.server_files).then(|| path.clone()));
         if is_mailbox && let Some(account) = &account {
@@ -93,6 +102,22 @@ pub fn discover(
     walked
 }
 
+fn is_mailbox(folder: &Folder) -> bool {
+    folder.cur || (folder.new && folder.tmp) || folder.uidlist
+}
+
+/// The format whose mailboxes or storage a name marks (FORMATS.md): known, and never taken for a Maildir.
+fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
+    match (name, kind) {
+        (b"dbox-Mails", Kind::Directory) => Some("dbox"),
+        (b"dovecot.map.index" | b"dovecot.map.index.log", Kind::File) => Some("mdbox"),
+        (b"cyrus.header" | b"cyrus.index", Kind::File) => Some("Cyrus"),
+        (b".mh_sequences", Kind::File) => Some("MH"),
+        (b".imap", Kind::Directory) => Some("mbox"),
+        _ => None,
+    }
+}
+
 /// Lists one folder. What was seen before an error is kept; the error is returned beside it.
 fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::Result<()>) {
     let mut folder = Folder::default();
@@ -106,6 +131,7 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
                 b"INBOX" => inbox = true,
                 _ => {}
             }
+            folder.foreign = folder.foreign.or(foreign(name, kind));
             if !SKIPPED.contains(&name) && !name.starts_with(b".mailmend") {
                 folder.children.push(name.to_vec());
             }
@@ -113,6 +139,7 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
         Kind::Symlink if super::companion::in_home(name).is_none() && super::companion::in_mailbox(name).is_none() => {
             links.push(name.to_vec());
         }
+        Kind::File if foreign(name, kind).is_some() => folder.foreign = foreign(name, kind),
         Kind::File => match name {
             b"dovecot-uidlist" => folder.uidlist = true,
             b"dovecot.mailbox.log" | b"dovecot-uidvalidity" | b"subscriptions" => folder.server_files = true,
@@ -200,6 +227,23 @@ mod tests {
         let (seen, walked) = walk(&inside);
         assert_eq!(seen, pairs(&[("ann", "ann")]));
         assert_eq!(walked.symlinks, vec![RelPath::new(&b"link"[..]).unwrap()]);
+    }
+
+    #[test]
+    fn other_formats_are_named_and_never_taken_for_a_maildir() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path();
+        mailbox(base, "ann");
+        fs::create_dir_all(base.join("bob/mailboxes/INBOX/dbox-Mails")).unwrap();
+        fs::create_dir_all(base.join("spool/c")).unwrap();
+        fs::write(base.join("spool/c/cyrus.header"), "").unwrap();
+        fs::write(base.join("ann/cyrus.header"), "planted").unwrap();
+        let (seen, walked) = walk(base);
+        assert_eq!(seen, pairs(&[("ann", "ann")]));
+        let told: Vec<_> = walked.troubles.iter().map(|t| (String::from_utf8_lossy(&t.path), &t.detail)).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().any(|(path, detail)| path.ends_with("INBOX") && detail.contains("dbox")), "{told:?}");
+        assert!(told.iter().any(|(path, detail)| path == "spool/c" && detail.contains("Cyrus")), "{told:?}");
     }
 
     #[test]
