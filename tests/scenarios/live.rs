@@ -79,13 +79,27 @@ fn s3_changed_times_and_a_nightly_run_in_between() {
     play(big(), Scenario { times: Times::Changed, nightly: true, ..Scenario::default() });
 }
 
+/// The same three as the mail user, who owns the store and has no privilege.
+fn play_unprivileged(scenario: Scenario) {
+    if crate::common::is_root() && !crate::common::absent(&["setpriv"]).is_empty() {
+        return crate::common::skip("the scenarios as an unprivileged user", "setpriv is not installed");
+    }
+    play(Bench::with(corpus::mails(12), 10, 80).unprivileged(), scenario);
+}
+
 #[test]
 fn s1_as_an_unprivileged_user_on_its_own_store() {
-    if crate::common::is_root() && !crate::common::absent(&["setpriv"]).is_empty() {
-        return crate::common::skip("s1 as an unprivileged user", "setpriv is not installed");
-    }
-    let bench = Bench::with(corpus::mails(12), 10, 80).unprivileged();
-    play(bench, Scenario::default());
+    play_unprivileged(Scenario::default());
+}
+
+#[test]
+fn s2_as_an_unprivileged_user_on_its_own_store() {
+    play_unprivileged(Scenario { users_day: true, ..Scenario::default() });
+}
+
+#[test]
+fn s3_as_an_unprivileged_user_on_its_own_store() {
+    play_unprivileged(Scenario { times: Times::Changed, nightly: true, ..Scenario::default() });
 }
 
 /// What users did to their mail is neither undone nor called damage.
