@@ -93,7 +93,7 @@ fn a_disk_that_hangs_in_the_middle_costs_only_what_it_did_not_give() {
     assert!(answer.status & (4 | 8) != 0, "{answer}");
     assert_nothing_missing(&answer);
     let identical = answer.count("intact.identical");
-    assert!(identical >= MESSAGES / 2, "what was read before the hang counts: {answer}");
+    assert!(identical >= MESSAGES / 4, "what was read before the hang counts: {answer}");
     let accounted = identical + answer.count("unreadable") + answer.count("not_checked");
     assert!(accounted >= MESSAGES, "every message is accounted for: {answer}");
     // The disk is back: so is everything.
