@@ -151,7 +151,6 @@ pub fn one(
     let Some(rel) = dir.strip_prefix(&account.dir) else { return Ok(None) };
     let name = maildir::mailbox_name(&rel);
     let selected = job.options.select.mailbox(&name);
-    let listed = crate::sys::clock::now();
     let root = job.store.root;
     let listing = match selected {
         true => job.store_lane().list(root, &dir, false)?,
@@ -190,7 +189,7 @@ pub fn one(
         vanished: HashSet::new(),
         selected,
         expected,
-        listed,
+        listed: job.started,
     }))
 }
 

@@ -73,6 +73,9 @@ pub struct StoreRef {
 pub struct Job<'a> {
     pub run: String,
     pub run_id: Option<RunId>,
+    /// When the run began: everything that it records was seen then, so that of two mailboxes of one run neither
+    /// is older than the other.
+    pub started: crate::model::Stamp,
     pub options: Options,
     pub store: StoreRef,
     pub generations: Vec<Generation>,

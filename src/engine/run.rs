@@ -103,6 +103,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     let mut job = Job {
         run: call.run.clone(),
         run_id,
+        started: clock::now(),
         options: call.options.clone(),
         store: setup.store,
         generations: setup.generations,

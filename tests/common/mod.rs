@@ -292,6 +292,11 @@ pub fn skip(test: &str, why: &str) {
     eprintln!("\n*** SKIPPED: {test}: {why} ***\n");
 }
 
+/// Whether there is time for the long tests.
+pub fn long() -> bool {
+    std::env::var_os("MAILMEND_LONG").is_some()
+}
+
 /// Whether we are root, by what we own.
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,8 @@
 //! Stores made by hand, message by message, and a look at running processes.
 
+// Every test program uses a part of this.
+#![allow(dead_code)]
+
 use crate::common::bench::Bench;
 use crate::common::{Answer, Mailmend, absent, is_root, must, skip, spec};
 use mailmend::drill::corpus::Mails;
@@ -75,6 +78,14 @@ pub fn damage(path: &Path, length: usize) {
     }
     disk::overwrite(path, &bytes).expect("damage");
     disk::set_mtime(path, mtime).expect("its date");
+}
+
+/// A file goes away as it does in an offline check of the file system: the date of its folder tells nothing.
+pub fn lose(file: &Path) {
+    let dir = fs::File::open(file.parent().expect("a folder")).expect("a folder");
+    let date = dir.metadata().and_then(|m| m.modified()).expect("a date");
+    fs::remove_file(file).expect("a loss");
+    dir.set_modified(date).expect("its date");
 }
 
 /// `repair STORE --from REPLICA --apply`.

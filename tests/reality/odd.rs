@@ -244,3 +244,22 @@ fn what_is_no_file_is_counted_and_hangs_nothing() {
     assert!(!lost.exists(), "{answer}");
     drop(socket);
 }
+
+/// A user keeps a message in two folders: losing it in one is a loss, not a move to the other.
+#[test]
+fn a_second_copy_hides_no_loss() {
+    for lost in 0..2 {
+        let bench = kit::empty();
+        let inbox = kit::mailbox(&bench.store.join("ann"));
+        let work = kit::mailbox(&inbox.join(".Work"));
+        let files = [&inbox, &work].map(|mailbox| kit::deliver(mailbox, 7, 6000));
+        kit::deliver(&inbox, 8, 6000);
+        kit::deliver(&work, 9, 6000);
+        bench.tool.verify(&bench.store).expect(0);
+        bench.replicate();
+        kit::lose(&files[lost]);
+        let answer = kit::heal(&bench).expect(1);
+        assert_eq!((answer.count("moved"), answer.count("repaired")), (0, 1), "{answer}");
+        assert!(files[lost].exists());
+    }
+}
