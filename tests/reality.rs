@@ -14,6 +14,8 @@ mod binary;
 mod compressed;
 #[path = "reality/confined.rs"]
 mod confined;
+#[path = "reality/guarded.rs"]
+mod guarded;
 #[path = "reality/large.rs"]
 mod large;
 #[path = "reality/odd.rs"]

@@ -12,6 +12,8 @@ use crate::model::event::{Event, Observer};
 use crate::model::path;
 use crate::model::plan::{Action, Step};
 use crate::model::tally::Tally;
+use crate::plan::guards::{self, Ailing};
+use crate::sys::health;
 use crate::sys::lock::Lock;
 use anyhow::Context;
 use std::ffi::OsString;
@@ -159,12 +161,9 @@ fn apply(
     planned: &Planned,
     lock: Option<Lock>,
 ) -> anyhow::Result<Tally> {
-    if planned.store_errors > 0 && !repair.write_to_sick_device && repair.into.is_none() {
-        let text = format!(
-            "the store's device returned {} read error(s) in this run: writing to it may lose what is left. \
-             Write the result elsewhere with --into DIR, or insist with --write-to-sick-device; nothing was written",
-            planned.store_errors
-        );
+    let insisted = repair.write_to_sick_device || repair.into.is_some();
+    let ailing = Ailing { read_errors: planned.store_errors, recorded: health::recorded_errors(&planned.store) };
+    if let Some(text) = guards::sick(ailing, insisted) {
         return Err(EngineError::Refused(text).into());
     }
     let base = match &repair.into {

@@ -12,6 +12,7 @@ use crate::model::plan::{Action, Fingerprint, Location, Step};
 use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, ReadMode};
 use crate::model::{Digest, RelPath};
+use crate::plan::guards;
 use crate::sys::dir::Root;
 use crate::sys::fs::{Fs, Tree};
 use crate::sys::lock::Lock;
@@ -210,17 +211,7 @@ pub fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
 fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
     let (bytes, files) =
         fs.free().map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
-    let wanted = need.0.saturating_add(crate::model::limits::FREE_RESERVE.min(need.0));
-    if bytes < wanted || files < need.1 {
-        return Err(EngineError::Refused(format!(
-            "too little space on the target: the plan needs {} MiB and {} files, free are {} MiB and {} files; nothing was written",
-            wanted.div_ceil(1 << 20),
-            need.1,
-            bytes >> 20,
-            files
-        )));
-    }
-    Ok(())
+    guards::space(need, (bytes, files)).map_or(Ok(()), |text| Err(EngineError::Refused(text)))
 }
 
 /// A step as it is executed: checked again, and turned to the other place where the store is left alone.

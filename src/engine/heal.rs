@@ -14,8 +14,10 @@ use crate::model::wire::Place;
 use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Stat, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::decide::Present;
+use crate::plan::guards::{self, Thinned};
 use crate::plan::{Candidate, Case, Choice, Identity, Undecided, decide};
 use crate::store::maildir::{self, Layout, name};
+use std::collections::BTreeMap;
 
 /// Everything that was found for one harm.
 struct Patient {
@@ -49,13 +51,16 @@ pub fn heal(
         harms.into_iter().map(|harm| Patient { harm, candidates: Vec::new(), found: Vec::new() }).collect();
     patients.sort_by(|a, b| (a.harm.mailbox, &a.harm.key).cmp(&(b.harm.mailbox, &b.harm.key)));
     let gathered = gather(job, mailboxes, sources, &mut patients);
+    let held = held(job, mailboxes, &patients);
     let mut patients = patients.into_iter();
     let done = gathered.and_then(|()| {
         while !job.stopped()
             && let Some(mut patient) = patients.next()
         {
             let compared = compare_outside(job, mailboxes, &mut patient);
-            if let Err(error) = compared.and_then(|()| treat(job, account, mailboxes, haul, folders, &mut patient)) {
+            if let Err(error) =
+                compared.and_then(|()| treat(job, account, mailboxes, haul, folders, &held, &mut patient))
+            {
                 haul.harms.push(patient.harm);
                 return Err(error);
             }
@@ -73,6 +78,24 @@ pub fn unplanned(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], ha
         let finding = harm::finding(job, &account.name, mailboxes, &harm);
         count_and_report(job, finding);
     }
+}
+
+/// Mailboxes in which nothing missing may be restored now, with the reason.
+fn held(job: &Job<'_>, mailboxes: &[Mailbox], patients: &[Patient]) -> BTreeMap<usize, String> {
+    let mut thin: BTreeMap<usize, Thinned> = BTreeMap::new();
+    let missing = |p: &&Patient| matches!(p.harm.verdict, Verdict::Missing(Missing::Lost | Missing::Undecided));
+    for patient in patients.iter().filter(missing) {
+        let mailbox = &mailboxes[patient.harm.mailbox];
+        let thin = thin.entry(patient.harm.mailbox).or_insert_with(|| Thinned {
+            known: mailbox.rows.values().filter(|row| row.state.on_disk()).count() as u64,
+            blank: mailbox.messages().next().is_none(),
+            insisted: job.options.undecided != Undecided::Report,
+            ..Thinned::default()
+        });
+        thin.gone += 1;
+        thin.held += u64::from(matches!(choose(patient), Choice::Take { .. }));
+    }
+    thin.into_iter().filter_map(|(mailbox, thin)| Some((mailbox, guards::thinned(&thin)?))).collect()
 }
 
 /// Whether copies of this message are worth looking for.
@@ -185,6 +208,7 @@ fn treat(
     mailboxes: &[Mailbox],
     haul: &mut Haul,
     folders: &mut Folders,
+    held: &BTreeMap<usize, String>,
     patient: &mut Patient,
 ) -> Result<(), EngineError> {
     let mut refused = String::new();
@@ -212,8 +236,19 @@ fn treat(
     let mut finding = harm::finding(job, &account.name, mailboxes, &patient.harm);
     let held_back =
         patient.harm.verdict == Verdict::Missing(Missing::Undecided) && job.options.undecided == Undecided::Report;
-    match treatment {
-        Some(treatment) if held_back => {
+    let held = held.get(&patient.harm.mailbox).filter(|_| matches!(patient.harm.verdict, Verdict::Missing(_)));
+    match (treatment, held) {
+        (Some(treatment), Some(why)) => {
+            job.tally.held += 1;
+            finding.action = Some(ActionSummary {
+                kind: "report".to_owned(),
+                source: Some(treatment.source),
+                assurance: Some(treatment.assurance),
+                why: why.clone(),
+            });
+            count_and_report(job, finding);
+        }
+        (Some(treatment), None) if held_back => {
             finding.action = Some(ActionSummary {
                 kind: "report".to_owned(),
                 source: Some(treatment.source),
@@ -222,8 +257,8 @@ fn treat(
             });
             count_and_report(job, finding);
         }
-        Some(treatment) => plan(job, account, mailboxes, folders, patient, finding, treatment)?,
-        None => {
+        (Some(treatment), None) => plan(job, account, mailboxes, folders, patient, finding, treatment)?,
+        (None, _) => {
             if !refused.is_empty() && !job.generations.is_empty() {
                 finding.action =
                     Some(ActionSummary { kind: "report".to_owned(), source: None, assurance: None, why: refused });

@@ -15,6 +15,7 @@ use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
 use crate::model::{RelPath, Stamp, path};
+use crate::plan::guards;
 use crate::source::time::{self, Origin};
 use crate::source::{self, Generation, Spec};
 use crate::store::maildir;
@@ -22,6 +23,7 @@ use crate::sys::clock;
 use crate::sys::lock::Lock;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Everything that a run needs from outside.
@@ -69,6 +71,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     let mut scanned =
         Scanned { tally: Tally::default(), plan: None, need: (0, 0, 0), store_errors: 0, store: None, lock: None };
     let mut setup = prepare(&call.store, &call.sources, &call.lane)?;
+    warnings(&call, &mut setup)?;
     let run_id = match begin(&mut call, &mut setup.store) {
         Ok(run_id) => run_id,
         // Whoever only looks can do without records, and says that there are none.
@@ -189,17 +192,31 @@ fn unrecordable(error: &EngineError) -> bool {
     matches!(error, EngineError::Catalog(e) if matches!(e.kind, Kind::Full | Kind::ReadOnly | Kind::Busy | Kind::Io))
 }
 
+/// What speaks against relying on this machine's clock, the sources, or the place of the records.
+fn warnings(call: &Invocation<'_>, setup: &mut Setup) -> Result<(), EngineError> {
+    let (now, dev) = (clock::now(), setup.store.dev);
+    let last = match (&call.catalog, find(call.catalog.as_deref(), &setup.store)?) {
+        (Some(catalog), Some(store)) => catalog.latest_run(store)?.map(|run| run.began),
+        _ => None,
+    };
+    setup.notes.extend(guards::clock(now, last));
+    for source in &setup.generations {
+        setup.notes.extend(guards::poor_source(&source.label, source.time, now, source.dev, dev));
+    }
+    let state = call.state.as_ref().and_then(|state| std::fs::metadata(state).ok());
+    if let (true, Some(state)) = (call.lock, state) {
+        setup.notes.extend(guards::shared_fate("the state folder (catalog, journals)", dev, state.dev()));
+    }
+    Ok(())
+}
+
 /// Refuses a store that was a mount point when it was verified and is none now: an empty folder under a disk that
 /// is not mounted is no loss, and nothing may be restored into it.
 fn still_mounted(catalog: Option<&mut Catalog>, store: &StoreRef, record: bool) -> Result<(), EngineError> {
     let (Some(catalog), Some(id)) = (catalog, store.id) else { return Ok(()) };
     let known = catalog.stores()?.into_iter().find(|row| row.id == id).and_then(|row| row.mount_point);
-    if known == Some(true) && !store.mount_point {
-        return Err(EngineError::Refused(format!(
-            "{} was a mount point when it was last verified, and nothing is mounted there now; mount its disk (or a \
-             new one) first. If it is to be an ordinary folder from now on, use another --catalog",
-            store.text
-        )));
+    if let Some(text) = guards::unmounted(&store.text, known, store.mount_point) {
+        return Err(EngineError::Refused(text));
     }
     if record {
         catalog.set_store_mount(id, store.mount_point, &store.fs_type)?;
@@ -411,6 +428,10 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
             listed = listed.max(row.last_verified);
             accounts.entry(row.dir).or_default();
         }
+    }
+    let there = accounts.values().map(Vec::len).sum();
+    if let Some(text) = guards::replaced(job.store.mount_point, job.catalog_knows_store, there) {
+        job.note(text);
     }
     from_sources(job, &mut accounts, listed)?;
     let mut folders = Folders::new(elsewhere);

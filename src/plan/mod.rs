@@ -5,6 +5,7 @@
 
 pub mod attrs;
 pub mod decide;
+pub mod guards;
 pub mod missing;
 
 pub use decide::{Candidate, Case, Choice, Identity, decide};

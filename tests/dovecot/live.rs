@@ -80,7 +80,7 @@ impl Client {
                 95.. if may_leave => self.expunge(number, uid),
                 _ => {}
             }
-            if !self.ledger.there.get(&number).is_some_and(|now| now.moved == known.moved) && number < FIRST_NEW {
+            if self.ledger.there.get(&number).is_none_or(|now| now.moved != known.moved) && number < FIRST_NEW {
                 self.spare -= 1;
             }
             std::thread::sleep(Duration::from_millis(2));
