@@ -110,6 +110,8 @@ pub(super) struct Session<'a> {
     pub owns_slots: bool,
     /// Changes of which only the disk knows whether they were made.
     unknown: u64,
+    /// Staged bytes that were not placed could not be removed; recovery will, if the journal says that it must.
+    litter: bool,
 }
 
 impl<'a> Session<'a> {
@@ -136,6 +138,7 @@ impl<'a> Session<'a> {
             earlier: recovered.done,
             owns_slots: matches!(open, Record::Open { undoes: None, .. }),
             unknown: 0,
+            litter: false,
         })
     }
 
@@ -169,14 +172,14 @@ impl<'a> Session<'a> {
     }
 
     /// Removes staged bytes that found no place. What cannot be removed now is removed by the next recovery.
-    fn drop_staged(&self, slot: &RelPath, staged: &Stat) {
+    fn drop_staged(&mut self, slot: &RelPath, staged: &Stat) {
         if !self.owns_slots {
             return;
         }
         if let Ok(Some((_, found))) = self.fs.stat(Tree::Quarantine, slot)
             && found.same_file(staged)
         {
-            self.fs.unlink_quarantine(slot).unwrap_or_default();
+            self.litter |= self.fs.unlink_quarantine(slot).is_err();
         }
     }
 
@@ -275,7 +278,7 @@ impl<'a> Session<'a> {
 
     /// Writes the last line.
     pub(super) fn close(self) -> Result<Applied, ApplyError> {
-        let complete = self.applied.stop.is_none() && self.unknown == 0;
+        let complete = self.applied.stop.is_none() && self.unknown == 0 && !self.litter;
         self.log.append(&[Record::Close { complete }]).map_err(ApplyError::journal("closing"))?;
         Ok(self.applied)
     }
