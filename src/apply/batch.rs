@@ -113,6 +113,8 @@ pub(super) struct Session<'a> {
     locks: Locks<'a>,
     /// Changes of which only the disk knows whether they were made.
     unknown: u64,
+    /// Staged bytes that were not placed could not be removed; recovery will, if the journal says that it must.
+    litter: bool,
 }
 
 impl<'a> Session<'a> {
@@ -142,6 +144,7 @@ impl<'a> Session<'a> {
             owns_slots: matches!(open, Record::Open { undoes: None, .. }),
             locks: Locks::new(Patience { pause: options.pause, interrupt: options.interrupt }),
             unknown: 0,
+            litter: false,
         })
     }
 
@@ -202,14 +205,14 @@ impl<'a> Session<'a> {
     }
 
     /// Removes staged bytes that found no place. What cannot be removed now is removed by the next recovery.
-    fn drop_staged(&self, slot: &RelPath, staged: &Stat) {
+    fn drop_staged(&mut self, slot: &RelPath, staged: &Stat) {
         if !self.owns_slots {
             return;
         }
         if let Ok(Some((_, found))) = self.fs.stat(Tree::Quarantine, slot)
             && found.same_file(staged)
         {
-            self.fs.unlink_quarantine(slot).unwrap_or_default();
+            self.litter |= self.fs.unlink_quarantine(slot).is_err();
         }
     }
 
@@ -309,8 +312,8 @@ impl<'a> Session<'a> {
 
     /// Writes the last line.
     pub(super) fn close(self) -> Result<Applied, ApplyError> {
-        let complete = self.applied.stop.is_none() && self.unknown == 0;
-        self.locks.end(self.fs);
+        let clean = self.locks.end(self.fs) && !self.litter;
+        let complete = self.applied.stop.is_none() && self.unknown == 0 && clean;
         self.log.append(&[Record::Close { complete }]).map_err(ApplyError::journal("closing"))?;
         Ok(self.applied)
     }

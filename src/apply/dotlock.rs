@@ -154,15 +154,10 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// Gives the lock back and removes its file.
-    pub(super) fn end(mut self, fs: &dyn Fs) {
+    /// Gives the lock back and removes its file. False if the file stays; the next recovery removes it.
+    pub(super) fn end(mut self, fs: &dyn Fs) -> bool {
         self.release(fs);
-        if self.file.is_some()
-            && let Ok(home) = home()
-        {
-            // If it stays, the next recovery removes it.
-            fs.unlink_quarantine(&home).unwrap_or_default();
-        }
+        self.file.is_none() || home().and_then(|home| remove_if_there(fs, &home)).is_ok()
     }
 }
 

@@ -85,7 +85,7 @@ fn a_lock_is_held_moved_on_and_given_back() {
     assert!(!locks.hold(&bench.fs, None).unwrap());
     assert!(!bench.lock("b").exists());
     locks.hold(&bench.fs, wanted("b")).unwrap();
-    locks.end(&bench.fs);
+    assert!(locks.end(&bench.fs));
     assert!(!bench.lock("b").exists());
     assert_eq!(bench.aside(), 0);
 }
@@ -106,7 +106,7 @@ fn a_living_holder_is_waited_for_so_long_and_no_longer() {
         assert_eq!(*waited.borrow(), limit);
     }
     assert_eq!(std::fs::read_to_string(bench.lock("a")).unwrap(), other.text(), "it is still theirs");
-    locks.end(&bench.fs);
+    assert!(locks.end(&bench.fs));
     assert_eq!(bench.aside(), 0);
 }
 
@@ -125,7 +125,7 @@ fn a_lock_is_had_as_soon_as_it_is_given_back_and_the_wait_is_told() {
     let mut locks = Locks::new(Patience { pause: &pause, interrupt: NEVER });
     assert!(locks.hold(&bench.fs, wanted("a")).unwrap(), "what was listed before is old");
     assert_eq!(std::fs::read(bench.lock("a")).unwrap(), holder::text());
-    locks.end(&bench.fs);
+    assert!(locks.end(&bench.fs));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn what_the_dead_left_is_removed() {
     let text = busy(locks.hold(&bench.fs, wanted("b")));
     assert!(text.contains("held by another process"), "{text}");
     assert_eq!(std::fs::read(bench.lock("b")).unwrap(), b"1:another.example.org");
-    locks.end(&bench.fs);
+    assert!(locks.end(&bench.fs));
     assert_eq!(bench.aside(), 0);
 }
 
@@ -169,7 +169,7 @@ fn what_is_no_lock_file_is_left_alone() {
     for mailbox in ["a", "b"] {
         assert!(busy(locks.hold(&bench.fs, wanted(mailbox))).contains("remove it"));
     }
-    locks.end(&bench.fs);
+    assert!(locks.end(&bench.fs));
     assert!(bench.lock("a").is_symlink() && bench.lock("b").is_dir() && outside.exists());
 }
 

@@ -13,7 +13,7 @@ use anyhow::Context;
 /// Runs the command; returns the exit status.
 pub fn run(session: &mut Session, undo: &Undo) -> anyhow::Result<u8> {
     let folder = RunFolder::named(&session.settings.state, &undo.run)?;
-    let note = folder.read_note()?;
+    let note = folder.read_note_of_change()?;
     let store = note.base.display().to_string();
     session.screen.event(Event::Start { command: "undo".to_owned(), store: store.clone(), sources: Vec::new() });
     let tally = if undo.apply {

@@ -91,7 +91,7 @@ fn by_catalog(
         let absence = Absence {
             elsewhere: elsewhere(mailboxes, m, row, haul),
             orphan: orphan(mailboxes, row, haul),
-            resumed: job.resumed.holds(&mailbox.dir, &row.key),
+            resumed: job.resumed.of(&mailbox.dir, &row.key),
             account_blank: shape.blank,
             account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
@@ -274,7 +274,7 @@ fn one_shelf(
         let absence = Absence {
             elsewhere: keys.get(&key).filter(|&&other| other != m).map(|&other| mailboxes[other].name.clone()),
             orphan: None,
-            resumed: job.resumed.holds(&mailbox.dir, &key),
+            resumed: job.resumed.of(&mailbox.dir, &key),
             account_blank: shape.blank,
             account_unknown: shape.unknown,
             mailbox_gone: mailbox.folder.is_none(),

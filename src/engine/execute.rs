@@ -118,7 +118,11 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
     let _lock = match call.lock {
         Some(held) => held,
-        None => lock(&call.state, &call.base)?,
+        None => {
+            let taken = lock(&call.state, &call.base)?;
+            super::unfinished::settle(&call.state, &call.base, &call.run, call.observer)?;
+            taken
+        }
     };
     let note = RunNote {
         run: call.run.clone(),
@@ -129,14 +133,6 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     };
     call.folder.write_note(&note)?;
     let fs = open_fs(&call.base, &quarantine)?;
-    let settled = super::unfinished::settle(&call.state, &call.base, &call.run)?;
-    if settled.runs > 0 {
-        let text = format!(
-            "an earlier run was cut off; what it had begun is settled: {} done, {} not done",
-            settled.made, settled.not_made
-        );
-        call.observer.event(Event::Note { text });
-    }
     enough_space(&fs, call.need)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
     let mut log = FileLog::open(&call.folder.journal())

@@ -552,7 +552,8 @@ pub fn returning(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: 
     dirs
 }
 
-/// Plans the folders of a blank account that held no message: clients expect them.
+/// Plans the folders of a blank account that held no message, for clients expect them, and those that an earlier
+/// repair could not make.
 pub fn empty_folders(
     job: &mut Job<'_>,
     account: &Account,
@@ -564,9 +565,12 @@ pub fn empty_folders(
         return Ok(());
     }
     let blank = shape.blank && !shape.unknown;
-    let comes_back = |m: &&Mailbox| (blank && m.expected) || job.resumed.owes(&m.dir);
-    let missing = mailboxes.iter().filter(|m| m.selected && m.folder.is_none());
-    for mailbox in missing.filter(comes_back).collect::<Vec<_>>() {
+    let comes_back = |m: &&Mailbox| {
+        let missing = m.folder.is_none() && ((blank && m.expected) || job.resumed.owes(&m.dir));
+        let owed = |sub: &[u8]| m.dir.join(sub).is_ok_and(|path| job.resumed.owes(&path));
+        m.selected && (missing || maildir::SUBFOLDERS.into_iter().any(owed))
+    };
+    for mailbox in mailboxes.iter().filter(comes_back).collect::<Vec<_>>() {
         folders.need(job, account, mailboxes, &mailbox.dir)?;
     }
     Ok(())

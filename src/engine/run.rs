@@ -87,6 +87,9 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     still_mounted(call.catalog.as_deref_mut(), &setup.store, call.record && call.options.mode == Mode::Verify)?;
     if let (true, Some(state)) = (call.lock, &call.state) {
         scanned.lock = Some(execute::lock(state, &setup.store.path)?);
+        // Before anything is looked at: a folder that was just made still has our owner and mode, which would pass
+        // for its user's.
+        unfinished::settle(state, &setup.store.path, &call.run, call.observer)?;
     }
     let resumed = match &call.state {
         Some(state) => unfinished::owed(state, &setup.store.path)?,

@@ -3,6 +3,7 @@
 
 use super::account::EngineError;
 use super::job::state_error;
+use crate::apply::{FileLog, Log};
 use crate::store::maildir;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
@@ -87,12 +88,31 @@ impl RunFolder {
                 source: e.into(),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let run = self.path.file_name().unwrap_or_default().to_string_lossy();
-                let known = if self.path.is_dir() { "changed nothing" } else { "is not known here" };
-                Err(EngineError::Usage(format!("the run {run} {known}; mailmend status lists the runs")))
+                Err(self.unknown(if self.path.is_dir() { "changed nothing" } else { "is not known here" }))
             }
             Err(error) => Err(state_error("cannot read", &path)(error)),
         }
+    }
+
+    /// The note of a run that came as far as its journal's first line: before that, nothing is changed.
+    ///
+    /// # Errors
+    /// Those of [`RunFolder::read_note`], and where the run was cut off before that line.
+    pub fn read_note_of_change(&self) -> Result<RunNote, EngineError> {
+        let (note, path) = (self.read_note()?, self.journal());
+        match FileLog::open_existing(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.unknown("changed nothing")),
+            Err(error) => Err(state_error("cannot read", &path)(error)),
+            Ok(log) => match log.forward().map_err(state_error("cannot read", &path))?.next() {
+                None => Err(self.unknown("changed nothing")),
+                Some(_) => Ok(note),
+            },
+        }
+    }
+
+    fn unknown(&self, known: &str) -> EngineError {
+        let run = self.path.file_name().unwrap_or_default().to_string_lossy();
+        EngineError::Usage(format!("the run {run} {known}; mailmend status lists the runs"))
     }
 }
 

@@ -6,26 +6,27 @@ use super::job::state_error;
 use super::planfile::PlanReader;
 use super::runs::{self, RunFolder, RunNote};
 use crate::apply::{FileLog, Line, Log, recover};
+use crate::model::event::{Event, Observer};
 use crate::model::journal::{Outcome, Record};
 use crate::model::plan::Action;
 use crate::model::{Key, Missing, RelPath, Verdict};
 use crate::store::maildir;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Messages and folders that the last repair of a store had planned to put back as lost and did not come to: what
-/// it did come to makes the store look as if its owners had only deleted the rest.
+/// Messages and folders that the last repair of a store had planned to put back and did not come to, or failed to:
+/// what it did put back makes the store look as if its owners had only deleted the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Resumed {
-    messages: HashSet<(RelPath, Key)>,
+    messages: HashMap<(RelPath, Key), Missing>,
     /// Folders and companion files.
     others: HashSet<RelPath>,
 }
 
 impl Resumed {
-    /// Whether this message of the mailbox in `dir` is still owed.
-    pub fn holds(&self, dir: &RelPath, key: &Key) -> bool {
-        !self.messages.is_empty() && self.messages.contains(&(dir.clone(), key.clone()))
+    /// As what this message of the mailbox in `dir` is still owed.
+    pub fn of(&self, dir: &RelPath, key: &Key) -> Option<Missing> {
+        if self.messages.is_empty() { None } else { self.messages.get(&(dir.clone(), key.clone())).copied() }
     }
 
     /// Whether this folder or companion file is still owed.
@@ -34,7 +35,7 @@ impl Resumed {
     }
 }
 
-/// What the last repair of `base` still owes, if it was cut off and nobody took it back.
+/// What the last repair of `base` still owes, if nobody took it back.
 ///
 /// # Errors
 /// Where its journal or its plan cannot be read.
@@ -46,15 +47,24 @@ pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
     if undone || !folder.plan().exists() || !folder.journal().exists() {
         return Ok(Resumed::default());
     }
-    let Some(done) = done_of_unfinished(&folder.journal())? else { return Ok(Resumed::default()) };
+    let past = Past::read(&folder.journal())?;
     let mut resumed = Resumed::default();
+    if past.complete && past.failed.is_empty() {
+        return Ok(resumed);
+    }
     for step in PlanReader::open(&folder.plan())? {
         let step = step?;
-        if step.verdict != Verdict::Missing(Missing::Lost) || done.contains(&step.number) {
+        let missing = match step.verdict {
+            Verdict::Missing(Missing::Lost) => Missing::Lost,
+            // Whoever ran it wanted what nothing tells; whoever runs this says anew.
+            Verdict::Missing(Missing::Undecided) if step.action.writes() => Missing::Undecided,
+            _ => continue,
+        };
+        if !past.owes(step.number) {
             continue;
         }
         match (&step.action, step.key.clone(), maildir::split_message_path(&step.target)) {
-            (_, Some(key), Some((dir, _))) => drop(resumed.messages.insert((dir, key))),
+            (_, Some(key), Some((dir, _))) => drop(resumed.messages.insert((dir, key), missing)),
             (Action::Report, ..) | (_, Some(_), None) => {}
             (_, None, _) => drop(resumed.others.insert(step.target)),
         }
@@ -62,39 +72,49 @@ pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
     Ok(resumed)
 }
 
-/// Numbers of the steps that a run did; `None` where it went through its whole plan.
-fn done_of_unfinished(path: &Path) -> Result<Option<HashSet<u64>>, EngineError> {
-    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
-    let mut done = HashSet::new();
-    for line in log.forward().map_err(state_error("cannot read", path))? {
-        let Line::Record(record) = line.map_err(state_error("cannot read", path))? else { continue };
-        match *record {
-            Record::Done { number, outcome: Outcome::Done | Outcome::Already | Outcome::Conflict, .. } => {
-                done.insert(number);
+/// What a journal says of the steps of its run, by their numbers.
+#[derive(Default)]
+struct Past {
+    done: HashSet<u64>,
+    /// Tried in vain.
+    failed: HashSet<u64>,
+    /// The run went through its whole plan.
+    complete: bool,
+}
+
+impl Past {
+    fn read(path: &Path) -> Result<Past, EngineError> {
+        let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
+        let mut past = Past::default();
+        for line in log.forward().map_err(state_error("cannot read", path))? {
+            let Line::Record(record) = line.map_err(state_error("cannot read", path))? else { continue };
+            match *record {
+                Record::Done { number, outcome: Outcome::Done | Outcome::Already | Outcome::Conflict, .. } => {
+                    past.failed.remove(&number);
+                    past.done.insert(number);
+                }
+                Record::Done { number, outcome: Outcome::Failed | Outcome::Held, .. } => {
+                    past.failed.insert(number);
+                }
+                Record::Close { complete } => past.complete = complete,
+                _ => {}
             }
-            Record::Close { complete: true } => return Ok(None),
-            _ => {}
         }
+        Ok(past)
     }
-    Ok(Some(done))
+
+    fn owes(&self, number: u64) -> bool {
+        if self.complete { self.failed.contains(&number) } else { !self.done.contains(&number) }
+    }
 }
 
-/// What settling found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Settled {
-    pub runs: u64,
-    /// Steps that had been begun and turned out to be made, and not to be.
-    pub made: u64,
-    pub not_made: u64,
-}
-
-/// Settles every unfinished run on `base`. To be called under the lock of `base`. A run whose files cannot be
+/// Settles every unfinished run on `base`, and says so. To be called under the lock of `base`. A run whose files cannot be
 /// opened any more (its quarantine was removed) is left as it is: nothing of it can be in the way.
 ///
 /// # Errors
 /// Where a journal cannot be read or completed: working on would make it unreadable what happened.
-pub fn settle(state: &Path, base: &Path, own: &str) -> Result<Settled, EngineError> {
-    let mut settled = Settled::default();
+pub fn settle(state: &Path, base: &Path, own: &str, observer: &mut dyn Observer) -> Result<(), EngineError> {
+    let (mut runs, mut made, mut not_made) = (0, 0, 0);
     for note in runs::all(state)?.into_iter().filter(|n| n.base == base && n.run != own) {
         let path = RunFolder::named(state, &note.run)?.journal();
         if !path.exists() || !note.quarantine.is_dir() {
@@ -104,19 +124,25 @@ pub fn settle(state: &Path, base: &Path, own: &str) -> Result<Settled, EngineErr
             continue;
         }
         let recovered = one(&note, &path)?;
-        settled.runs += 1;
-        settled.made += recovered.made;
-        settled.not_made += recovered.not_made;
+        runs += u64::from(recovered.made + recovered.not_made + recovered.removed > 0);
+        made += recovered.made;
+        not_made += recovered.not_made;
     }
-    Ok(settled)
+    if runs > 0 {
+        let text =
+            format!("an earlier run was cut off; what it had begun is settled: {made} done, {not_made} not done");
+        observer.event(Event::Note { text });
+    }
+    Ok(())
 }
 
-/// Whether the journal's last record says that the run ended by itself.
+/// Whether the journal's last record says that the run came to its end: one that stopped before, say because the
+/// disk turned read-only, may have been kept from clearing away what it had staged.
 fn ended(path: &Path) -> Result<bool, EngineError> {
     let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
     let mut lines = log.backward().map_err(state_error("cannot read", path))?;
     match lines.next().transpose().map_err(state_error("cannot read", path))? {
-        Some(Line::Record(record)) => Ok(matches!(*record, Record::Close { .. })),
+        Some(Line::Record(record)) => Ok(matches!(*record, Record::Close { complete: true })),
         Some(Line::Damaged) => Ok(false),
         None => Ok(true),
     }

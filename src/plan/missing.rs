@@ -10,8 +10,8 @@ pub struct Absence {
     pub elsewhere: Option<String>,
     /// A file without a name of its own that holds exactly this message.
     pub orphan: Option<String>,
-    /// A repair that was cut off had planned to put it back as lost, and did not come to it.
-    pub resumed: bool,
+    /// As what the last repair had planned to put it back, and did not come to it or failed.
+    pub resumed: Option<Missing>,
     /// No message and no server file is left in the whole account.
     pub account_blank: bool,
     /// The catalog knows other accounts of this store, but never saw this one.
@@ -52,8 +52,12 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
     if absence.vanished {
         return (Missing::PresumedDeleted, "taken away while this run was looking".to_owned());
     }
-    if absence.resumed {
-        return (Missing::Lost, "a repair that was cut off had found it lost".to_owned());
+    if let Some(before) = absence.resumed {
+        let reason = match before {
+            Missing::Lost => "an earlier repair had found it lost, and did not put it back",
+            _ => "an earlier repair was to put it back, and did not",
+        };
+        return (before, reason.to_owned());
     }
     if absence.newer_unsure {
         return (Missing::Undecided, "a newer generation, which could not be listed whole, may lack it".to_owned());
@@ -124,7 +128,7 @@ mod tests {
         assert_eq!(verdict(&Absence { gone: 30, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { account_harmed: true, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { folder_unmoved: true, ..one_of(100) }), Missing::Lost);
-        assert_eq!(verdict(&Absence { resumed: true, gone: 50, ..one_of(100) }), Missing::Lost);
+        assert_eq!(verdict(&Absence { resumed: Some(Missing::Lost), gone: 50, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { subfolder_gone: true, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { mailbox_gone: true, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { mailbox_blank: true, ..one_of(100) }), Missing::Lost);
@@ -161,7 +165,7 @@ mod tests {
             let absence = Absence {
                 elsewhere: Some("Archive".into()),
                 orphan: None,
-                resumed: on(1),
+                resumed: on(1).then_some(Missing::Lost),
                 account_blank: on(0),
                 account_unknown: on(0) && on(3),
                 mailbox_gone: on(1),

@@ -138,6 +138,153 @@ fn wait_until(what: &str, ready: impl Fn() -> bool) {
     let start = Instant::now();
     while !ready() {
         assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come up");
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A disk in a file, mounted through a loop device; whole states of it can be kept and gone back to.
+#[must_use = "the disk is unmounted when this is dropped"]
+pub struct LoopDisk {
+    pub path: PathBuf,
+    dir: PathBuf,
+    /// The file that is the disk now. Each state gets its own: a process that is still ending may hold the last.
+    image: PathBuf,
+    generation: u32,
+    options: String,
+    mounted: bool,
+}
+
+impl LoopDisk {
+    /// Makes a file system of `kind` in a file below `dir` and mounts it there as `mnt`.
+    pub fn make(dir: &Path, kind: &str, mib: u64, mkfs: &[&str]) -> LoopDisk {
+        let [path, image] = ["mnt", "disk.0"].map(|n| dir.join(n));
+        fs::create_dir_all(&path).expect("a mount point");
+        fs::File::create(&image).and_then(|f| f.set_len(mib << 20)).expect("an image");
+        let force = if kind == "xfs" { "-f" } else { "-F" };
+        must(&format!("mkfs.{kind}"), &[&["-q", force], mkfs, &[text(&image)]].concat());
+        let dir = dir.to_owned();
+        // The copies of an XFS are told apart by nothing but this.
+        let options = if kind == "xfs" { "loop,nouuid" } else { "loop" };
+        let mut disk = LoopDisk { path, dir, image, generation: 0, options: options.into(), mounted: false };
+        disk.mount();
+        disk
+    }
+
+    pub fn mount(&mut self) {
+        must("mount", &["-o", &self.options, text(&self.image), text(&self.path)]);
+        self.mounted = true;
+    }
+
+    fn unmount(&mut self) {
+        wait_until("unmounting", || {
+            Command::new("umount").arg(&self.path).output().is_ok_and(|output| output.status.success())
+        });
+        self.mounted = false;
+    }
+
+    /// Keeps the disk as it is now under a name.
+    pub fn keep(&mut self, name: &str) {
+        must("fsfreeze", &["-f", text(&self.path)]);
+        let copied =
+            Command::new("cp").args(["--sparse=always", text(&self.image), text(&self.dir.join(name))]).status();
+        must("fsfreeze", &["-u", text(&self.path)]);
+        assert!(copied.is_ok_and(|status| status.success()), "a copy of the image");
+    }
+
+    /// Goes back to what was kept.
+    pub fn go_back(&mut self, name: &str) {
+        self.unmount();
+        fs::remove_file(&self.image).expect("the old image");
+        let kept = self.dir.join(name);
+        self.insert(&kept);
+    }
+
+    /// Mounts a copy of an image. Never the image itself: a reader process of anybody's may still have the old mount
+    /// in its namespace, and with it the file system that was on it.
+    fn insert(&mut self, image: &Path) {
+        self.generation += 1;
+        self.image = self.dir.join(format!("disk.{}", self.generation));
+        must("cp", &["--sparse=always", text(image), text(&self.image)]);
+        self.mount();
+    }
+
+    /// A power cut: what is not on the medium by now never gets there.
+    pub fn cut(&self) {
+        must("xfs_io", &["-x", "-c", "shutdown", text(&self.path)]);
+    }
+
+    /// The power is back.
+    pub fn power_up(&mut self) {
+        self.unmount();
+        let old = self.image.clone();
+        self.insert(&old);
+        fs::remove_file(&old).expect("the old image");
+    }
+
+    pub fn remount(&self, options: &str) {
+        must("mount", &["-o", &format!("remount,{options}"), text(&self.path)]);
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        if self.mounted {
+            drop(Command::new("umount").arg("--lazy").arg(&self.path).status());
+        }
+    }
+}
+
+/// A disk that nbdkit serves and whose writes begin to fail when they are told to. Root only.
+#[must_use = "the disk is taken down when this is dropped"]
+pub struct DyingDisk {
+    pub path: PathBuf,
+    /// As long as this file is there, writes fail.
+    trigger: PathBuf,
+    loop_device: Option<String>,
+    fuse: Child,
+}
+
+impl DyingDisk {
+    /// A disk that holds a copy of `content` in its folder `store`.
+    pub fn holding(content: &Path, dir: &Path) -> DyingDisk {
+        let image = image(content, dir, |_| ());
+        let [file, path, trigger] = ["disk.nbd", "mnt", "writes.fail"].map(|n| dir.join(n));
+        fs::write(&file, "").expect("the device file");
+        fs::create_dir_all(&path).expect("a mount point");
+        let mut nbdfuse = Command::new("nbdfuse");
+        nbdfuse.arg(&file).args(["--command", "nbdkit", "-s", "--exit-with-parent", "--filter=error", "file"]);
+        nbdfuse.arg(&image).args(["error-pwrite=EIO", "error-pwrite-rate=100%"]);
+        let fuse = nbdfuse.arg(format!("error-file={}", text(&trigger))).spawn().expect("nbdfuse");
+        let mut disk = DyingDisk { path, trigger, loop_device: None, fuse };
+        wait_until("the device", || fs::metadata(&file).is_ok_and(|m| m.len() > 0));
+        disk.loop_device = Some(must("losetup", &["-f", "--show", "--direct-io=on", text(&file)]));
+        disk.mount();
+        disk
+    }
+
+    fn mount(&self) {
+        must("mount", &[self.loop_device.as_deref().unwrap_or_default(), text(&self.path)]);
+    }
+
+    pub fn fail_writes(&self) {
+        fs::write(&self.trigger, "").expect("the trigger");
+    }
+
+    /// The disk writes again, after what was not on it is forgotten.
+    pub fn recover(&mut self) {
+        drop(Command::new("umount").arg(&self.path).status());
+        fs::remove_file(&self.trigger).expect("the trigger");
+        self.mount();
+    }
+}
+
+impl Drop for DyingDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.path).status());
+        if let Some(device) = &self.loop_device {
+            drop(Command::new("losetup").args(["-d", device]).status());
+        }
+        drop(Command::new("kill").arg(self.fuse.id().to_string()).status());
+        drop(self.fuse.wait());
     }
 }
