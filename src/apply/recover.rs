@@ -2,7 +2,7 @@
 //!
 //! May not start a change. Running it twice, or killing it, does no harm.
 
-use super::batch::{ApplyError, done, touched};
+use super::batch::{ApplyError, done, sync_standing, touched};
 use super::change::{Changed, OLD_SUFFIX, slot_of};
 use super::log::{Line, Log};
 use super::mailbox::Mailboxes;
@@ -137,11 +137,7 @@ fn conclude(
         }
     };
     for (tree, dir) in touched(intent, &at) {
-        match fs.sync_dir(tree, &dir) {
-            // A folder that was not made, or that its owner removed since, has nothing to sync.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            synced => synced?,
-        }
+        sync_standing(fs, tree, &dir)?;
     }
     let record = done(intent.step.number, outcome, &detail, changed.as_ref());
     Ok((record, outcome == Outcome::Done))
