@@ -3,6 +3,8 @@
 //! May not judge or stage; what reaches it was proven (a repair) or placed by an earlier run (an undo).
 
 use super::change::{Changed, Refusal, perform, slot_of};
+use super::dotlock::{self, Locks, Patience, Unlocked};
+use super::executor::Options;
 use super::log::{Line, Log};
 use super::mailbox::Mailboxes;
 use super::numbers::Numbers;
@@ -108,6 +110,7 @@ pub(super) struct Session<'a> {
     /// Whether staged bytes that were not placed may be removed: they are ours in a repair, and what an
     /// undo puts back is the only copy of it.
     pub owns_slots: bool,
+    locks: Locks<'a>,
     /// Changes of which only the disk knows whether they were made.
     unknown: u64,
 }
@@ -118,12 +121,14 @@ impl<'a> Session<'a> {
         fs: &'a dyn Fs,
         log: &'a mut dyn Log,
         report: Report<'a>,
-        open: &Record,
+        options: &Options<'a>,
+        undoes: Option<String>,
     ) -> Result<Session<'a>, ApplyError> {
+        let open = options.open(undoes);
         let first = log.forward().map_err(ApplyError::journal("reading"))?.next();
         match first.transpose().map_err(ApplyError::journal("reading"))? {
-            None => log.append(std::slice::from_ref(open)).map_err(ApplyError::journal("starting"))?,
-            Some(Line::Record(found)) if *found == *open => {}
+            None => log.append(std::slice::from_ref(&open)).map_err(ApplyError::journal("starting"))?,
+            Some(Line::Record(found)) if *found == open => {}
             Some(found) => return Err(ApplyError::Foreign(format!("{found:?}"))),
         }
         let recovered = recover(fs, log)?;
@@ -135,6 +140,7 @@ impl<'a> Session<'a> {
             applied: Applied::default(),
             earlier: recovered.done,
             owns_slots: matches!(open, Record::Open { undoes: None, .. }),
+            locks: Locks::new(Patience { pause: options.pause, interrupt: options.interrupt }),
             unknown: 0,
         })
     }
@@ -155,17 +161,44 @@ impl<'a> Session<'a> {
         let mut results: Vec<Tried> = Vec::with_capacity(batch.len());
         for entry in batch {
             let result = match &entry {
-                Entry::Ready { intent, .. } => Some(perform(self.fs, &mut self.boxes, intent)),
+                Entry::Ready { intent, .. } => Some(self.under_lock(intent)),
                 Entry::Over { .. } => None,
             };
             results.push((entry, result));
         }
+        self.locks.release(self.fs);
+        self.leave_stuck_open(&mut results);
         let unsynced = self.sync(&results);
         let unplaced = unplaced(&results, &unsynced);
         self.record(results, &unsynced)?;
         // Only now: an empty slot of an open change would look as if its file had been placed.
         unplaced.iter().for_each(|(slot, staged)| self.drop_staged(slot, staged));
         Ok(())
+    }
+
+    /// Makes one change, alone in its mailbox where it has to be.
+    fn under_lock(&mut self, intent: &Intent) -> Result<Changed, Refusal> {
+        match self.locks.hold(self.fs, dotlock::lock_of(intent)) {
+            Ok(waited) => {
+                if waited {
+                    self.boxes.refresh();
+                }
+                perform(self.fs, &mut self.boxes, intent)
+            }
+            Err(Unlocked::Busy(text)) => Err(Refusal::Busy(text)),
+            Err(Unlocked::Failed(text)) => Err(Refusal::Failed(text)),
+        }
+    }
+
+    /// Changes under a lock that could not be given back stay open, so that the next run finds and removes it.
+    fn leave_stuck_open(&mut self, results: &mut [Tried]) {
+        for (lock, text) in std::mem::take(&mut self.locks.stuck) {
+            for (entry, result) in results.iter_mut() {
+                if matches!(entry, Entry::Ready { intent, .. } if dotlock::lock_of(intent).as_ref() == Some(&lock)) {
+                    *result = Some(Err(Refusal::Unknown(text.clone())));
+                }
+            }
+        }
     }
 
     /// Removes staged bytes that found no place. What cannot be removed now is removed by the next recovery.
@@ -243,6 +276,7 @@ impl<'a> Session<'a> {
             (Err(Refusal::Conflict(text)), None) => (Outcome::Conflict, text, None),
             (Err(Refusal::Already(text)), None) => (Outcome::Already, text, None),
             (Err(Refusal::Failed(text)), None) => (Outcome::Failed, text, None),
+            (Err(Refusal::Busy(text)), None) => (Outcome::Held, format!("{text}; run again"), None),
         };
         (Some(done(intent.step.number, outcome, &detail, changed.as_ref())), intent.step, outcome, detail)
     }
@@ -271,6 +305,7 @@ impl<'a> Session<'a> {
     /// Writes the last line.
     pub(super) fn close(self) -> Result<Applied, ApplyError> {
         let complete = self.applied.stop.is_none() && self.unknown == 0;
+        self.locks.end(self.fs);
         self.log.append(&[Record::Close { complete }]).map_err(ApplyError::journal("closing"))?;
         Ok(self.applied)
     }
@@ -291,7 +326,7 @@ pub(super) fn done(number: u64, outcome: Outcome, detail: &str, changed: Option<
 /// Slots of changes that were refused for certain, with the new bytes that they hold.
 fn unplaced(results: &[Tried], unsynced: &Unsynced) -> Vec<(RelPath, Stat)> {
     let refused = |(_, result): &&Tried| {
-        matches!(result, Some(Err(Refusal::Conflict(_) | Refusal::Failed(_) | Refusal::Already(_))))
+        matches!(result, Some(Err(Refusal::Conflict(_) | Refusal::Failed(_) | Refusal::Already(_) | Refusal::Busy(_))))
     };
     let slot = |tried: &Tried| match &tried.0 {
         Entry::Ready { intent, .. } if matches!(intent.change, Change::Exchange | Change::Put) => {
@@ -321,17 +356,20 @@ fn reached((entry, result): &Tried) -> Vec<(Tree, RelPath)> {
     }
 }
 
-/// The directories whose names a change touches.
+/// The directories whose names a change touches: its own, and the one that its lock lay in.
 pub(super) fn touched(intent: &Intent, at: &RelPath) -> Vec<(Tree, RelPath)> {
     let parent = |path: &RelPath| (Tree::Base, path.parent().unwrap_or_default());
     let quarantine = (Tree::Quarantine, RelPath::root());
-    match &intent.change {
+    let mut dirs = match &intent.change {
         Change::Exchange | Change::Put | Change::Take => vec![parent(at), quarantine],
-        Change::Carry { from } => vec![parent(at), parent(from)],
+        // Where a move is link and unlink, a name too many goes by way of the quarantine.
+        Change::Carry { from } => vec![parent(at), parent(from), quarantine],
         // The folder itself too: its owner and mode are its own.
         Change::MakeFolder => vec![parent(at), (Tree::Base, at.clone())],
         Change::RemoveFolder => vec![parent(at)],
-    }
+    };
+    dirs.extend(dotlock::lock_of(intent).as_ref().map(parent));
+    dirs
 }
 
 fn staged_bytes(intent: &Intent) -> u64 {

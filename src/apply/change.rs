@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     Stranded(String, Stat),
     /// It is so already.
     Already(String),
+    /// The mailbox is in use; nothing was tried.
+    Busy(String),
     /// The operating system refused, and nothing changed.
     Failed(String),
     /// The operating system refused, and did not say afterwards what the state is. The next run settles it.

@@ -15,6 +15,7 @@ use crate::model::plan::{Action, SCHEMA, Step};
 use crate::model::{RelPath, Stat};
 use crate::sys::fs::Fs;
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// What a run is called, where it works, and how much it does at a time.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Options<'a> {
     pub batch: usize,
     /// Polled after every step; once true, the batch in hand is finished and the run ends.
     pub interrupt: &'a dyn Fn() -> bool,
+    /// Lets so much time pass.
+    pub pause: &'a dyn Fn(Duration),
 }
 
 impl<'a> Options<'a> {
@@ -39,6 +42,7 @@ impl<'a> Options<'a> {
             quarantine: quarantine.to_owned(),
             batch: APPLY_BATCH,
             interrupt: &|| false,
+            pause: &std::thread::sleep,
         }
     }
 
@@ -80,7 +84,7 @@ impl<'a> Executor<'a> {
         steps: &mut dyn Iterator<Item = Result<Step, String>>,
         report: Report<'_>,
     ) -> Result<Applied, ApplyError> {
-        let session = Session::open(self.fs, self.log, report, &self.options.open(None))?;
+        let session = Session::open(self.fs, self.log, report, &self.options, None)?;
         let mut work = Work {
             session,
             supply: self.supply,

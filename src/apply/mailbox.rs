@@ -17,7 +17,7 @@ pub(super) fn key_of(name: &[u8]) -> &[u8] {
 }
 
 /// The mailbox folder of a file in `cur` or `new`; `None` for everything else.
-fn mailbox_of(path: &RelPath) -> Option<RelPath> {
+pub(super) fn mailbox_of(path: &RelPath) -> Option<RelPath> {
     let dir = path.parent()?;
     if PLACES.contains(&dir.name()) { dir.parent() } else { None }
 }

@@ -8,6 +8,7 @@
 
 mod batch;
 mod change;
+mod dotlock;
 mod executor;
 mod fault;
 mod judge;

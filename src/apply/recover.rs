@@ -4,6 +4,7 @@
 
 use super::batch::{ApplyError, done, sync_standing, touched};
 use super::change::{Changed, OLD_SUFFIX, slot_of};
+use super::dotlock;
 use super::log::{Line, Log};
 use super::mailbox::Mailboxes;
 use super::numbers::Numbers;
@@ -33,10 +34,11 @@ pub struct Recovered {
 /// with an unfinished run; [`super::Executor::run`] and [`super::undo`] do so themselves.
 pub fn recover(fs: &dyn Fs, log: &mut dyn Log) -> Result<Recovered, ApplyError> {
     let mut recovered = Recovered::default();
-    let state = read(fs, log, &mut recovered)?;
+    let mut state = read(fs, log, &mut recovered)?;
     let mut boxes = Mailboxes::default();
     for intent in state.open.into_values() {
         let failed = |source| ApplyError::FileSystem { doing: format!("settling {}", intent.at), source };
+        dotlock::clear(fs, &intent).map_err(failed)?;
         let (record, made) = conclude(fs, &mut boxes, &intent, &mut recovered).map_err(failed)?;
         log.append(&[record]).map_err(ApplyError::journal("writing"))?;
         // Only now: an empty slot of an open change would look as if its file had been placed.
@@ -44,7 +46,13 @@ pub fn recover(fs: &dyn Fs, log: &mut dyn Log) -> Result<Recovered, ApplyError> 
             drop_staged(fs, &intent).map_err(failed)?;
         }
     }
-    if !state.undo && recovered.damaged_lines == 0 {
+    let doing = || "removing the lock file of an earlier run".to_owned();
+    dotlock::clear_home(fs).map_err(|source| ApplyError::FileSystem { doing: doing(), source })?;
+    if state.undo {
+        // What an undo puts back is the only copy of it. A second name is none.
+        state.orphans.retain(|name| name.ends_with(TWICE_SUFFIX));
+    }
+    if recovered.damaged_lines == 0 {
         recovered.removed = remove(fs, &state.orphans)?;
     }
     Ok(recovered)

@@ -115,7 +115,9 @@ fn put(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<Settle
         if !is(now.as_ref(), intent.staged.as_ref()) || !is(in_slot.as_ref(), intent.staged.as_ref()) {
             return Ok(Settled::NotMade);
         }
-        // Where a move is link and unlink, it can stop half-way: the slot's name is one too many.
+        // Where a move is link and unlink, it can stop half-way: the slot's name is one too many, once the power
+        // cannot take the other one.
+        fs.sync_dir(Tree::Base, &at.parent().unwrap_or_default())?;
         fs.unlink_quarantine(&slot)?;
     }
     Ok(Settled::Made(Changed { at, placed, saved: None }))
@@ -128,7 +130,7 @@ fn take(fs: &dyn Fs, intent: &Intent) -> io::Result<Settled> {
     let now = file_at(fs, Tree::Base, &at)?;
     if is(Some(&in_slot), intent.replaced.as_ref()) {
         if is(now.as_ref(), intent.replaced.as_ref()) {
-            drop_second_name(fs, &at, &slot)?;
+            drop_second_name(fs, &at, &slot, (Tree::Quarantine, &slot))?;
         }
         return Ok(Settled::Made(Changed { at, placed: None, saved: Some(in_slot) }));
     }
@@ -142,7 +144,8 @@ fn carry(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, from: &RelPath) ->
     let now = file_at(fs, Tree::Base, &intent.at)?;
     match (is(source.as_ref(), Some(staged)), is(now.as_ref(), Some(staged))) {
         (true, true) => {
-            drop_second_name(fs, from, &RelPath::new(*b"moved").map_err(io::Error::other)?)?;
+            let aside = RelPath::new(*b"moved").map_err(io::Error::other)?;
+            drop_second_name(fs, from, &aside, (Tree::Base, &intent.at))?;
             Ok(Settled::Made(Changed { at: intent.at.clone(), placed: now, saved: None }))
         }
         (true, false) => Ok(Settled::NotMade),
@@ -157,9 +160,11 @@ fn carry(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, from: &RelPath) ->
 pub(super) const TWICE_SUFFIX: &[u8] = b".twice";
 
 /// Removes a name of a file that has another one, on file systems where a move is link and unlink. The
-/// store has no unlink, and a rename onto the same inode does nothing: so it goes by way of quarantine.
-fn drop_second_name(fs: &dyn Fs, path: &RelPath, slot: &RelPath) -> io::Result<()> {
+/// store has no unlink, and a rename onto the same inode does nothing: so it goes by way of quarantine, once the
+/// power cannot take the name that stays.
+fn drop_second_name(fs: &dyn Fs, path: &RelPath, slot: &RelPath, stays: (Tree, &RelPath)) -> io::Result<()> {
     let aside = RelPath::new([slot.as_bytes(), TWICE_SUFFIX].concat()).map_err(io::Error::other)?;
+    fs.sync_dir(stays.0, &stays.1.parent().unwrap_or_default())?;
     fs.rename_over((Tree::Base, path), (Tree::Quarantine, &aside))?;
     match fs.stat(Tree::Quarantine, &aside)? {
         Some((_, stat)) if stat.nlink > 1 => fs.unlink_quarantine(&aside),

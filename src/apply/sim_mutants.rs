@@ -57,7 +57,10 @@ fn judge(start: &World, nth: usize, mistake: Mistake, hit: Hit) -> Result<(), St
     world.fs.disarm();
     match hit {
         Hit::Nothing => {}
-        Hit::Fault(fault) => world.fs.arm(Some(fault)),
+        Hit::Fault(fault) => {
+            world.fs.arm(Some(fault));
+            world.erred.set(true);
+        }
         Hit::Power { at, .. } => world.fs.arm(Some(Fault::Die { at, after: true })),
         Hit::Other { at, nth, act } => {
             let victims = world.victims();

@@ -95,8 +95,10 @@ fn an_operation_fails_and_then_the_power_goes() {
                 let start = world.after(nth);
                 for at in 0..start.operations(nth) {
                     for fault in &failures(at, ERRNOS[(at + seed) as usize % ERRNOS.len()])[..3] {
-                        let story = Story::of(nth, &[Hit { fault: Some(*fault), power: Some(Overlay::Drop) }]);
-                        ok(story.nothing_lost_rerun_finishes_undo_restores(&start), seed, plain);
+                        for power in [Overlay::Drop, Overlay::Torn(at)] {
+                            let story = Story::of(nth, &[Hit { fault: Some(*fault), power: Some(power) }]);
+                            ok(story.nothing_lost_rerun_finishes_undo_restores(&start), seed, plain);
+                        }
                     }
                 }
             }

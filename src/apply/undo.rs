@@ -94,7 +94,7 @@ pub fn undo(
 ) -> Result<Applied, ApplyError> {
     let run = same_place(undone, options)?;
     recover(fs, undone)?;
-    let mut session = Session::open(fs, log, report, &options.open(Some(run)))?;
+    let mut session = Session::open(fs, log, report, options, Some(run))?;
     let mut steps = plan_undo(undone)?;
     let mut batch = Vec::new();
     for step in steps.by_ref() {

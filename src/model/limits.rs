@@ -1,5 +1,7 @@
 //! Every limit in one place, with the relations between them checked at compile time.
 
+use std::time::Duration;
+
 /// Messages up to this size are held whole; larger ones stream through windows. Bytes.
 pub const WHOLE_MESSAGE: u64 = 1 << 20;
 /// Size of one window of a streamed message. Bytes.
@@ -40,6 +42,11 @@ pub const BLOCKS_MAX: usize = 256 << 10;
 pub const APPLY_BATCH: usize = 256;
 /// Bytes that are written before a batch is synced.
 pub const APPLY_BATCH_BYTES: u64 = 64 << 20;
+/// How long a mailbox that a server has locked is waited for, and all such mailboxes of a run together.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+pub const LOCK_WAIT_RUN: Duration = Duration::from_secs(60);
+/// Between two looks at such a lock.
+pub const LOCK_POLL: Duration = Duration::from_millis(50);
 /// Bytes that must stay free on the target beyond what a plan needs.
 pub const FREE_RESERVE: u64 = 32 << 20;
 /// Block size for comparing a damaged copy with a candidate outside the blamed ranges. Bytes.
