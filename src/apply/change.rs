@@ -199,6 +199,8 @@ fn withdraw(
     boxes.forget(at);
     fs.rename_new((Tree::Base, at), (Tree::Quarantine, slot))
         .map_err(|e| Refusal::unknown("taking the new file back", &e))?;
+    // As long as the second name is there, recovery knows that the change was not made.
+    settle::sync_both(fs, at).map_err(|e| Refusal::unknown("syncing what was taken back", &e))?;
     fs.unlink_quarantine(old).map_err(|e| Refusal::unknown("unlinking the second name", &e))?;
     Err(Refusal::Conflict("the file was renamed while it was replaced".to_owned()))
 }

@@ -60,6 +60,12 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
     let in_slot = file_at(fs, Tree::Quarantine, &slot)?;
     let in_old = file_at(fs, Tree::Quarantine, &old)?;
     if is(in_slot.as_ref(), intent.staged.as_ref()) {
+        if let Some(staged) = &intent.staged
+            && let Some((at, _)) = boxes.locate(fs, &intent.at, staged)?
+        {
+            // The fall-back was taking the new file back, and it has both names.
+            drop_second_name(fs, &at, &slot, (Tree::Quarantine, &slot))?;
+        }
         if in_old.is_some_and(|stat| stat.nlink > 1) {
             // The fall-back got as far as the second name; the first one is still in the store.
             fs.unlink_quarantine(&old)?;
@@ -67,6 +73,13 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
         return Ok(Settled::NotMade);
     }
     let saved = match (in_slot, in_old) {
+        (None, Some(old_stat)) if stands_twice(fs, boxes, intent, &old_stat)? => {
+            // The old file was renamed just before we renamed over its name: what we placed is one too many.
+            fs.rename_new((Tree::Base, &intent.at), (Tree::Quarantine, &slot))?;
+            sync_both(fs, &intent.at)?;
+            fs.unlink_quarantine(&old)?;
+            return Ok(Settled::NotMade);
+        }
         (None, Some(old_stat)) => {
             fs.rename_over((Tree::Quarantine, &old), (Tree::Quarantine, &slot))?;
             Some(old_stat)
@@ -90,6 +103,18 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
     }
     // What we placed went away meanwhile, so there is nothing to trade for: the stranger goes home alone.
     send_home(fs, &slot, &at)
+}
+
+/// Whether the store has both the file that was placed and the one that it should have replaced.
+fn stands_twice(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, old: &Stat) -> io::Result<bool> {
+    let placed = is(file_at(fs, Tree::Base, &intent.at)?.as_ref(), intent.staged.as_ref());
+    Ok(placed && boxes.locate(fs, &intent.at, old)?.is_some())
+}
+
+/// A move between the folder of `at` and the quarantine is on the medium.
+pub(super) fn sync_both(fs: &dyn Fs, at: &RelPath) -> io::Result<()> {
+    fs.sync_dir(Tree::Base, &at.parent().unwrap_or_default())?;
+    fs.sync_dir(Tree::Quarantine, &RelPath::root())
 }
 
 const PUT_BACK: &str = "another file had come to stand at the target; put back";

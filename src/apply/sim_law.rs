@@ -112,7 +112,9 @@ impl World {
         let old =
             |bytes: &Vec<u8>| self.before.values().any(|(old, _)| old == bytes) || self.meddled.borrow().is_some();
         let left = aside.iter().find(|(name, (bytes, _))| {
-            let passing = name.as_bytes().ends_with(b".old") || name.as_bytes().ends_with(b".twice");
+            // Of what its owner deleted while it was replaced, the second name is the only one.
+            let second = name.as_bytes().ends_with(b".old") && self.meddled.borrow().is_none();
+            let passing = second || name.as_bytes().ends_with(b".twice");
             passing || (nth.is_multiple_of(2) && !old(bytes))
         });
         // On the word of a damaged journal nothing is removed.

@@ -174,6 +174,23 @@ fn others_act_and_then_the_power_goes() {
     }
 }
 
+/// Where the exchange is a second name and two moves, others rename in between, and then the power goes.
+#[test]
+fn others_rename_between_the_moves_of_a_plain_exchange_and_the_power_goes() {
+    for (seed, nth) in (0..2 * worlds()).flat_map(|seed| [(seed, 0), (seed, 1)]) {
+        let start = World::new(seed, true).after(nth);
+        let Some(victim) = start.victim() else { continue };
+        let operations = start.operations(nth).min(90);
+        for (at, later) in (0..operations).flat_map(|at| (0..24).step_by(3).map(move |later| (at, later + at % 3))) {
+            let torn = Overlay::Torn(at * 31 + later);
+            let overlay = if later % 2 == 0 { torn } else { Overlay::Drop };
+            let mut story = Story::of(nth, &[Hit::power(at + later, at % 2 == 0, overlay)]);
+            story.act = Some((at, victim.clone(), Act::Rename));
+            ok(story.nothing_lost_rerun_finishes_undo_restores(&start), seed, true);
+        }
+    }
+}
+
 /// The moments before which an edit makes a run exchange the wrong file and put it back.
 fn moments(start: &World, nth: usize) -> Vec<u64> {
     let Some(victim) = start.victim() else { return Vec::new() };
