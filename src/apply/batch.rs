@@ -223,14 +223,9 @@ impl<'a> Session<'a> {
         let dirs: BTreeSet<(Tree, RelPath)> = results.iter().flat_map(reached).collect();
         let mut failed = Unsynced::new();
         for (tree, dir) in dirs {
-            match self.fs.sync_dir(tree, &dir) {
-                Ok(()) => {}
-                // Removed since, by this batch or its owner; what went with it shows in its parent.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let place = if tree == Tree::Base { dir.to_string() } else { "quarantine".to_owned() };
-                    failed.insert((tree, dir), format!("syncing {place}: {error}"));
-                }
+            if let Err(error) = sync_standing(self.fs, tree, &dir) {
+                let place = if tree == Tree::Base { dir.to_string() } else { "quarantine".to_owned() };
+                failed.insert((tree, dir), format!("syncing {place}: {error}"));
             }
         }
         failed
@@ -346,6 +341,15 @@ fn unplaced(results: &[Tried], unsynced: &Unsynced) -> Vec<(RelPath, Stat)> {
     results.iter().filter(refused).filter_map(slot).collect()
 }
 
+/// Syncs a directory; where it was removed since, by this batch or its owner, the nearest one above it that
+/// stands, for what went with it shows only there.
+pub(super) fn sync_standing(fs: &dyn Fs, tree: Tree, dir: &RelPath) -> io::Result<()> {
+    match (fs.sync_dir(tree, dir), dir.parent()) {
+        (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => sync_standing(fs, tree, &above),
+        (synced, _) => synced,
+    }
+}
+
 /// The directories that trying a change may have touched.
 fn reached((entry, result): &Tried) -> Vec<(Tree, RelPath)> {
     match (entry, result) {
@@ -361,7 +365,8 @@ pub(super) fn touched(intent: &Intent, at: &RelPath) -> Vec<(Tree, RelPath)> {
     let quarantine = (Tree::Quarantine, RelPath::root());
     let mut dirs = match &intent.change {
         Change::Exchange | Change::Put | Change::Take => vec![parent(at), quarantine],
-        Change::Carry { from } => vec![parent(at), parent(from)],
+        // Where a move is link and unlink, a name too many goes by way of the quarantine.
+        Change::Carry { from } => vec![parent(at), parent(from), quarantine],
         // The folder itself too: its owner and mode are its own.
         Change::MakeFolder => vec![parent(at), (Tree::Base, at.clone())],
         Change::RemoveFolder => vec![parent(at)],

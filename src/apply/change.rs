@@ -199,6 +199,8 @@ fn withdraw(
     boxes.forget(at);
     fs.rename_new((Tree::Base, at), (Tree::Quarantine, slot))
         .map_err(|e| Refusal::unknown("taking the new file back", &e))?;
+    // As long as the second name is there, recovery knows that the change was not made.
+    settle::sync_both(fs, at).map_err(|e| Refusal::unknown("syncing what was taken back", &e))?;
     fs.unlink_quarantine(old).map_err(|e| Refusal::unknown("unlinking the second name", &e))?;
     Err(Refusal::Conflict("the file was renamed while it was replaced".to_owned()))
 }
@@ -262,8 +264,13 @@ fn take(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> Result<Changed, 
     let Some((at, _)) = found else {
         return Err(Refusal::Conflict("the file changed or went away since it was put there".to_owned()));
     };
-    if let Err(error) = fs.rename_new((Tree::Base, &at), (Tree::Quarantine, &slot)) {
-        return refused(fs, boxes, intent, "moving the file to quarantine", &error);
+    if fs.stat(Tree::Quarantine, &slot).map_err(|e| Refusal::failed("looking at the slot", &e))?.is_some() {
+        return Err(Refusal::Conflict("the quarantine slot is taken".to_owned()));
+    }
+    // The slot is free and the folder ours: a plain rename, which is one step everywhere. Where a move to a free
+    // name is link and unlink, the unlink could hit a file that somebody puts there in between.
+    if let Err(error) = fs.rename_over((Tree::Base, &at), (Tree::Quarantine, &slot)) {
+        return after_error(fs, boxes, intent, "moving the file to quarantine", &error);
     }
     boxes.removed(&at);
     let out = fs.stat(Tree::Quarantine, &slot).map_err(|e| Refusal::unknown("looking at what was moved", &e))?;

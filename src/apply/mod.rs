@@ -23,9 +23,21 @@ mod supply;
 mod undo;
 
 #[cfg(test)]
+mod sim_build;
+#[cfg(test)]
+mod sim_campaign;
+#[cfg(test)]
 mod sim_hands;
 #[cfg(test)]
+mod sim_law;
+#[cfg(test)]
+mod sim_mistakes;
+#[cfg(test)]
 mod sim_mutants;
+#[cfg(test)]
+mod sim_others;
+#[cfg(test)]
+mod sim_story;
 #[cfg(test)]
 mod sim_tests;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! May not start a change. Running it twice, or killing it, does no harm.
 
-use super::batch::{ApplyError, done, touched};
+use super::batch::{ApplyError, done, sync_standing, touched};
 use super::change::{Changed, OLD_SUFFIX, slot_of};
 use super::dotlock;
 use super::log::{Line, Log};
@@ -34,7 +34,7 @@ pub struct Recovered {
 /// with an unfinished run; [`super::Executor::run`] and [`super::undo`] do so themselves.
 pub fn recover(fs: &dyn Fs, log: &mut dyn Log) -> Result<Recovered, ApplyError> {
     let mut recovered = Recovered::default();
-    let state = read(fs, log, &mut recovered)?;
+    let mut state = read(fs, log, &mut recovered)?;
     let mut boxes = Mailboxes::default();
     for intent in state.open.into_values() {
         let failed = |source| ApplyError::FileSystem { doing: format!("settling {}", intent.at), source };
@@ -48,7 +48,11 @@ pub fn recover(fs: &dyn Fs, log: &mut dyn Log) -> Result<Recovered, ApplyError> 
     }
     let doing = || "removing the lock file of an earlier run".to_owned();
     dotlock::clear_home(fs).map_err(|source| ApplyError::FileSystem { doing: doing(), source })?;
-    if !state.undo && recovered.damaged_lines == 0 {
+    if state.undo {
+        // What an undo puts back is the only copy of it. A second name is none.
+        state.orphans.retain(|name| name.ends_with(TWICE_SUFFIX));
+    }
+    if recovered.damaged_lines == 0 {
         recovered.removed = remove(fs, &state.orphans)?;
     }
     Ok(recovered)
@@ -141,11 +145,7 @@ fn conclude(
         }
     };
     for (tree, dir) in touched(intent, &at) {
-        match fs.sync_dir(tree, &dir) {
-            // A folder that was not made, or that its owner removed since, has nothing to sync.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            synced => synced?,
-        }
+        sync_standing(fs, tree, &dir)?;
     }
     let record = done(intent.step.number, outcome, &detail, changed.as_ref());
     Ok((record, outcome == Outcome::Done))

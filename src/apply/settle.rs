@@ -60,6 +60,12 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
     let in_slot = file_at(fs, Tree::Quarantine, &slot)?;
     let in_old = file_at(fs, Tree::Quarantine, &old)?;
     if is(in_slot.as_ref(), intent.staged.as_ref()) {
+        if let Some(staged) = &intent.staged
+            && let Some((at, _)) = boxes.locate(fs, &intent.at, staged)?
+        {
+            // The fall-back was taking the new file back, and it has both names.
+            drop_second_name(fs, &at, &slot, (Tree::Quarantine, &slot))?;
+        }
         if in_old.is_some_and(|stat| stat.nlink > 1) {
             // The fall-back got as far as the second name; the first one is still in the store.
             fs.unlink_quarantine(&old)?;
@@ -67,6 +73,13 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
         return Ok(Settled::NotMade);
     }
     let saved = match (in_slot, in_old) {
+        (None, Some(old_stat)) if stands_twice(fs, boxes, intent, &old_stat)? => {
+            // The old file was renamed just before we renamed over its name: what we placed is one too many.
+            fs.rename_new((Tree::Base, &intent.at), (Tree::Quarantine, &slot))?;
+            sync_both(fs, &intent.at)?;
+            fs.unlink_quarantine(&old)?;
+            return Ok(Settled::NotMade);
+        }
         (None, Some(old_stat)) => {
             fs.rename_over((Tree::Quarantine, &old), (Tree::Quarantine, &slot))?;
             Some(old_stat)
@@ -92,6 +105,18 @@ fn exchange(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<S
     send_home(fs, &slot, &at)
 }
 
+/// Whether the store has both the file that was placed and the one that it should have replaced.
+fn stands_twice(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, old: &Stat) -> io::Result<bool> {
+    let placed = is(file_at(fs, Tree::Base, &intent.at)?.as_ref(), intent.staged.as_ref());
+    Ok(placed && boxes.locate(fs, &intent.at, old)?.is_some())
+}
+
+/// A move between the folder of `at` and the quarantine is on the medium.
+pub(super) fn sync_both(fs: &dyn Fs, at: &RelPath) -> io::Result<()> {
+    fs.sync_dir(Tree::Base, &at.parent().unwrap_or_default())?;
+    fs.sync_dir(Tree::Quarantine, &RelPath::root())
+}
+
 const PUT_BACK: &str = "another file had come to stand at the target; put back";
 
 /// Moves a file that should not have come along back to the name that it had.
@@ -115,7 +140,9 @@ fn put(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent) -> io::Result<Settle
         if !is(now.as_ref(), intent.staged.as_ref()) || !is(in_slot.as_ref(), intent.staged.as_ref()) {
             return Ok(Settled::NotMade);
         }
-        // Where a move is link and unlink, it can stop half-way: the slot's name is one too many.
+        // Where a move is link and unlink, it can stop half-way: the slot's name is one too many, once the power
+        // cannot take the other one.
+        fs.sync_dir(Tree::Base, &at.parent().unwrap_or_default())?;
         fs.unlink_quarantine(&slot)?;
     }
     Ok(Settled::Made(Changed { at, placed, saved: None }))
@@ -128,7 +155,7 @@ fn take(fs: &dyn Fs, intent: &Intent) -> io::Result<Settled> {
     let now = file_at(fs, Tree::Base, &at)?;
     if is(Some(&in_slot), intent.replaced.as_ref()) {
         if is(now.as_ref(), intent.replaced.as_ref()) {
-            drop_second_name(fs, &at, &slot)?;
+            drop_second_name(fs, &at, &slot, (Tree::Quarantine, &slot))?;
         }
         return Ok(Settled::Made(Changed { at, placed: None, saved: Some(in_slot) }));
     }
@@ -142,7 +169,8 @@ fn carry(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, from: &RelPath) ->
     let now = file_at(fs, Tree::Base, &intent.at)?;
     match (is(source.as_ref(), Some(staged)), is(now.as_ref(), Some(staged))) {
         (true, true) => {
-            drop_second_name(fs, from, &RelPath::new(*b"moved").map_err(io::Error::other)?)?;
+            let aside = RelPath::new(*b"moved").map_err(io::Error::other)?;
+            drop_second_name(fs, from, &aside, (Tree::Base, &intent.at))?;
             Ok(Settled::Made(Changed { at: intent.at.clone(), placed: now, saved: None }))
         }
         (true, false) => Ok(Settled::NotMade),
@@ -157,9 +185,11 @@ fn carry(fs: &dyn Fs, boxes: &mut Mailboxes, intent: &Intent, from: &RelPath) ->
 pub(super) const TWICE_SUFFIX: &[u8] = b".twice";
 
 /// Removes a name of a file that has another one, on file systems where a move is link and unlink. The
-/// store has no unlink, and a rename onto the same inode does nothing: so it goes by way of quarantine.
-fn drop_second_name(fs: &dyn Fs, path: &RelPath, slot: &RelPath) -> io::Result<()> {
+/// store has no unlink, and a rename onto the same inode does nothing: so it goes by way of quarantine, once the
+/// power cannot take the name that stays.
+fn drop_second_name(fs: &dyn Fs, path: &RelPath, slot: &RelPath, stays: (Tree, &RelPath)) -> io::Result<()> {
     let aside = RelPath::new([slot.as_bytes(), TWICE_SUFFIX].concat()).map_err(io::Error::other)?;
+    fs.sync_dir(stays.0, &stays.1.parent().unwrap_or_default())?;
     fs.rename_over((Tree::Base, path), (Tree::Quarantine, &aside))?;
     match fs.stat(Tree::Quarantine, &aside)? {
         Some((_, stat)) if stat.nlink > 1 => fs.unlink_quarantine(&aside),

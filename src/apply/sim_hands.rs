@@ -10,11 +10,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
-/// A journal on the simulated machine: an append is one operation, and a failed one may leave a part.
+/// A journal on the simulated machine: an append is one operation, and a failed one may leave a part, of which
+/// a line may be no record.
 pub(super) struct SimLog<'a> {
     pub fs: &'a SimFs,
-    pub journal: &'a RefCell<Vec<Record>>,
+    pub journal: &'a RefCell<Vec<Line>>,
     pub broken: bool,
+}
+
+impl SimLog<'_> {
+    fn lines(&self) -> io::Result<Vec<Line>> {
+        self.fs.tick().map_err(|(error, _)| error)?;
+        Ok(self.journal.borrow().clone())
+    }
 }
 
 impl Log for SimLog<'_> {
@@ -23,27 +31,30 @@ impl Log for SimLog<'_> {
             return Err(io::Error::other("broken"));
         }
         let dead = self.fs.is_dead();
+        let part = || self.fs.operations() as usize % (records.len() + 1);
         let (kept, result) = match self.fs.tick() {
             Err((error, _)) if dead => (0, Err(error)),
             Ok(()) => (records.len(), Ok(())),
             Err((error, true)) => (records.len(), Err(error)),
-            Err((error, false)) => (self.fs.operations() as usize % (records.len() + 1), Err(error)),
+            Err((error, false)) => (part(), Err(error)),
         };
         self.broken = result.is_err();
-        self.journal.borrow_mut().extend_from_slice(&records[..kept]);
+        let mut lines: Vec<Line> =
+            records[..kept].iter().map(|record| Line::Record(Box::new(record.clone()))).collect();
+        // A block in the middle did not get there: never of the first line, which fits one sector.
+        if kept > 1 && kept < records.len() && self.fs.operations().is_multiple_of(3) {
+            lines[0] = Line::Damaged;
+        }
+        self.journal.borrow_mut().extend(lines);
         result
     }
 
     fn forward(&self) -> io::Result<Lines<'_>> {
-        self.fs.tick().map_err(|(error, _)| error)?;
-        let records = self.journal.borrow().clone();
-        Ok(Box::new(records.into_iter().map(|record| Ok(Line::Record(Box::new(record))))))
+        Ok(Box::new(self.lines()?.into_iter().map(Ok)))
     }
 
     fn backward(&self) -> io::Result<Lines<'_>> {
-        self.fs.tick().map_err(|(error, _)| error)?;
-        let records = self.journal.borrow().clone();
-        Ok(Box::new(records.into_iter().rev().map(|record| Ok(Line::Record(Box::new(record))))))
+        Ok(Box::new(self.lines()?.into_iter().rev().map(Ok)))
     }
 }
 
@@ -54,7 +65,7 @@ impl Supply for SimSupply<'_> {
     fn fetch(&mut self, step: &Step, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Supplied, SupplyError> {
         let content = content_of(step).and_then(|digest| self.0.get(&digest));
         let content = content.ok_or_else(|| SupplyError("not in the source".to_owned()))?;
-        for part in content.chunks(32) {
+        for part in content.chunks(48) {
             sink(part).map_err(|error| SupplyError(error.to_string()))?;
         }
         Ok(Supplied { digest: Digest::of(content), length: content.len() as u64, xattrs: Vec::new() })

@@ -16,7 +16,7 @@ type Told = Vec<(u64, Outcome, String)>;
 
 /// Runs the given steps; answers what was reported as well.
 fn run(world: &World, steps: Vec<Step>, options: Options<'_>) -> (Result<Applied, ApplyError>, Told) {
-    let (mut log, mut supply, mut prover) = (world.log(&world.journal), SimSupply(&world.truth), SimProver(&world.fs));
+    let (mut log, mut supply, mut prover) = (world.log(0), SimSupply(&world.truth), SimProver(&world.fs));
     let mut told = Vec::new();
     let executor = Executor::new(&world.fs, &mut log, &mut supply, &mut prover, options);
     let applied = executor.run(&mut steps.into_iter().map(Ok), &mut |step, outcome, detail| {
@@ -29,13 +29,12 @@ fn run(world: &World, steps: Vec<Step>, options: Options<'_>) -> (Result<Applied
 fn world_with_both() -> (World, usize, usize) {
     for seed in 0.. {
         let world = World::new(seed, false);
-        let expects = |step: &&Step| world.repairs(step);
-        let replaced = world.steps.iter().filter(expects).find(|s| matches!(s.before, Fingerprint::Inode(_)));
-        let fresh = world.steps.iter().filter(expects).find(|s| {
-            s.before == Fingerprint::Nothing && matches!(s.action, Action::Restore { .. }) && world.is_missing(s)
-        });
-        if let (Some(replaced), Some(fresh)) = (replaced, fresh) {
-            let (replaced, fresh) = (replaced.number as usize - 1, fresh.number as usize - 1);
+        let at = |stands: bool| {
+            let victims = world.victims();
+            let of = |step: &Step| victims.iter().any(|victim| victim.at == step.target && victim.stands == stands);
+            world.steps.iter().position(of)
+        };
+        if let (Some(replaced), Some(fresh)) = (at(true), at(false)) {
             return (world, replaced, fresh);
         }
     }
@@ -52,10 +51,10 @@ fn a_full_disk_stops_the_run_and_says_how_much_to_free() {
     assert!(text.contains("No space left on device") && text.contains("free at least 32 MiB"), "{text}");
     assert_eq!(applied.failed, 1);
     assert_eq!(told.len() as u64 + applied.left, world.steps.len() as u64, "every step is accounted for");
-    assert_eq!(world.journal.borrow().last(), Some(&Record::Close { complete: false }));
+    assert_eq!(world.records(0).last(), Some(&Record::Close { complete: false }));
     world.fs.set_free(1 << 40);
     assert_eq!(world.repair().unwrap().stop, None);
-    assert_eq!(world.check_complete(), Ok(()));
+    assert_eq!(world.finished(0), Ok(()));
 }
 
 #[test]
@@ -104,7 +103,7 @@ fn an_interrupted_run_finishes_the_batch_in_hand_and_goes_on_later() {
     assert_eq!((applied.stop, told.len()), (Some(Stop::Interrupted), 2));
     assert_eq!(applied.left, world.steps.len() as u64 - 2);
     world.repair().unwrap();
-    assert_eq!(world.check_complete(), Ok(()));
+    assert_eq!(world.finished(0), Ok(()));
 }
 
 #[test]
@@ -120,7 +119,7 @@ fn what_the_source_delivers_must_be_what_the_plan_saw() {
     let (applied, told) = run(&world, steps, options("repair"));
     assert_eq!(applied.unwrap().failed, 2);
     assert!(told.iter().all(|(.., text)| text.contains("not what the plan saw")), "{told:?}");
-    assert_eq!(world.fs.tree(), world.tree);
+    assert_eq!(world.fs.tree(), *world.tree);
     assert!(world.fs.files(Tree::Quarantine).is_empty());
 }
 
@@ -164,7 +163,7 @@ fn a_journal_of_another_run_or_folder_is_refused() {
     world.repair().unwrap();
     let (applied, _) = run(&world, vec![], options("another"));
     assert!(matches!(applied, Err(ApplyError::Foreign(_))));
-    let (mut undone, mut log) = (world.log(&world.journal), world.log(&world.undo_journal));
+    let (mut undone, mut log) = (world.log(0), world.log(1));
     let elsewhere = Options { base: "/srv/other".to_owned(), ..options("undo") };
     let refused = undo(&world.fs, &mut undone, &mut log, &elsewhere, &mut |_, _, _| {});
     assert!(matches!(refused, Err(ApplyError::Foreign(_))));
@@ -191,11 +190,11 @@ fn nothing_is_cleared_away_on_the_word_of_a_damaged_journal() {
     world.repair().unwrap();
     world.fs.create(Tree::Quarantine, &path("777"), &mut |sink| sink(b"whose?")).unwrap();
     world.fs.create(Tree::Quarantine, &path("notes"), &mut |sink| sink(b"an administrator's")).unwrap();
-    let recovered = recover(&world.fs, &mut Scratched(world.log(&world.journal))).unwrap();
+    let recovered = recover(&world.fs, &mut Scratched(world.log(0))).unwrap();
     assert_eq!((recovered.removed, recovered.damaged_lines), (0, 1));
-    let recovered = recover(&world.fs, &mut world.log(&world.journal)).unwrap();
+    let recovered = recover(&world.fs, &mut world.log(0)).unwrap();
     assert_eq!(recovered.removed, 1, "a staged file without a record goes, what is not named like one stays");
-    let (mut undone, mut log) = (Scratched(world.log(&world.journal)), world.log(&world.undo_journal));
+    let (mut undone, mut log) = (Scratched(world.log(0)), world.log(1));
     let applied = undo(&world.fs, &mut undone, &mut log, &options("undo"), &mut |_, _, _| {}).unwrap();
     assert_eq!(applied.damaged_lines, 1);
 }
@@ -205,7 +204,7 @@ fn undoing_is_planned_without_touching_anything_and_newest_first() {
     let (world, ..) = world_with_both();
     world.repair().unwrap();
     let healed = world.fs.tree();
-    let log = world.log(&world.journal);
+    let log = world.log(0);
     let planned: Vec<_> = plan_undo(&log).unwrap().map(Result::unwrap).collect();
     assert_eq!(world.fs.tree(), healed);
     assert!(planned.windows(2).all(|pair| pair[0].step.number > pair[1].step.number));
@@ -246,7 +245,7 @@ fn the_quarantine_tells_what_it_holds_and_keeps_the_last_whole_copy() {
     let (world, replaced, fresh) = world_with_both();
     let steps = vec![world.steps[replaced].clone(), world.steps[fresh].clone()];
     run(&world, steps.clone(), options("repair")).0.unwrap();
-    let log = world.log(&world.journal);
+    let log = world.log(0);
     let items = inventory(&world.fs, &log).unwrap();
     assert_eq!(items.iter().map(|item| item.what).collect::<Vec<_>>(), [What::Replaced]);
     let folder = tempfile::tempdir().unwrap();

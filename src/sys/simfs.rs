@@ -11,11 +11,12 @@ use super::fs::{Dress, Fill, Fs, Kind, Tree};
 use crate::model::message::Xattr;
 use crate::model::{RelPath, Stamp, Stat};
 use medium::{Body, Inode, NameOp, TEAR, survivors, tear};
-pub use medium::{Overlay, Place};
+pub use medium::{Overlay, Place, Standing};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::rc::Rc;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +25,26 @@ pub enum Fault {
     Fail { at: u64, errno: Errno, forever: bool, after: bool },
     /// The power goes at operation `at`; `after`: when it was done already.
     Die { at: u64, after: bool },
+    /// The first write from operation `at` on takes half of what it is given.
+    Short { at: u64, then: Rest },
+}
+
+/// What becomes of the rest after a short write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// The next write takes it.
+    Taken,
+    /// The next write fails.
+    Refused(Errno),
+    /// It is gone, and nobody says so.
+    Lost,
 }
 
 /// Somebody else's act, done just before an operation.
-pub type Act = Box<dyn FnOnce(&mut State)>;
+pub type Act = Rc<dyn Fn(&mut State)>;
 
 /// The file system, as its users see it and as the medium holds it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct State {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<Place, u64>,
@@ -42,6 +56,8 @@ pub struct State {
     fault: Option<Fault>,
     dead: bool,
     act: Option<(u64, Act)>,
+    /// Files that others deleted or replaced.
+    removed: BTreeSet<u64>,
     rot: Option<u64>,
     created: u64,
     free: Option<u64>,
@@ -120,7 +136,7 @@ impl State {
         let stamp = self.now();
         self.next += 1;
         let body = Body { content: Vec::new(), uid: 0, gid: 0, mode, mtime: stamp, xattrs: Vec::new() };
-        let inode = Inode { kind, medium: body.clone(), now: body, ctime: stamp };
+        let inode = Inode { kind, medium: body.clone(), now: body, ctime: stamp, lost: false, told: false };
         self.inodes.insert(self.next, inode);
         self.next
     }
@@ -146,6 +162,50 @@ impl State {
         (inode.kind, Stat { dev: 1, ino, nlink, size, mtime, ctime: inode.ctime, uid, gid, mode })
     }
 
+    /// How much of `length` bytes a write takes, and how much it says to have taken.
+    fn taken(&mut self, length: usize) -> (usize, usize) {
+        match self.fault {
+            Some(Fault::Short { at, then }) if self.operations > at => {
+                let next = self.operations;
+                self.fault = match then {
+                    Rest::Refused(errno) => Some(Fault::Fail { at: next, errno, forever: false, after: false }),
+                    Rest::Taken | Rest::Lost => None,
+                };
+                (length / 2, if then == Rest::Lost { length } else { length / 2 })
+            }
+            _ => (length, length),
+        }
+    }
+
+    /// Everything of a file is on the medium, unless that failed before: the cache calls such a file clean.
+    fn write_back(&mut self, ino: u64) -> io::Result<()> {
+        let inode = self.inode(ino);
+        if !inode.lost {
+            inode.medium = inode.now.clone();
+        } else if !std::mem::replace(&mut inode.told, true) {
+            return refuse(Errno::IO);
+        }
+        Ok(())
+    }
+
+    /// Writing back failed: what was dirty is not on the medium, and no later sync brings it there.
+    fn lose(&mut self, only: Option<u64>) {
+        let dirty = |(ino, inode): &(&u64, &mut Inode)| {
+            only.is_none_or(|only| only == **ino) && !inode.lost && inode.now.content != inode.medium.content
+        };
+        for (_, inode) in self.inodes.iter_mut().filter(dirty) {
+            inode.medium.content = inode.now.content.clone();
+            inode.medium.content.iter_mut().take(TEAR).for_each(|byte| *byte = 0);
+            (inode.lost, inode.told) = (true, false);
+        }
+    }
+
+    fn note_removed(&mut self, path: &RelPath) {
+        if let Ok(ino) = self.get(&(Tree::Base, path.clone())) {
+            self.removed.insert(ino);
+        }
+    }
+
     /// Somebody renames a file, over another one if need be.
     pub fn act_rename(&mut self, from: &RelPath, to: &RelPath) {
         if let Ok(ino) = self.get(&(Tree::Base, from.clone())) {
@@ -156,12 +216,14 @@ impl State {
     /// Somebody deletes a file.
     pub fn act_delete(&mut self, path: &RelPath) {
         if self.names.contains_key(&(Tree::Base, path.clone())) {
+            self.note_removed(path);
             self.apply(vec![((Tree::Base, path.clone()), None)]);
         }
     }
 
     /// Somebody writes a new file, renames it to its name, as deliveries and other repairs do, and syncs both.
     pub fn act_write(&mut self, path: &RelPath, content: &[u8]) {
+        self.note_removed(path);
         let ino = self.add(Kind::File, 0o600);
         self.inode(ino).now.content = content.to_vec();
         self.inode(ino).medium = self.inodes[&ino].now.clone();
@@ -169,6 +231,21 @@ impl State {
         if let Some(op) = self.pending.last_mut() {
             op.unsynced.clear();
         }
+    }
+
+    /// Somebody gives a file another owner, mode, date and attributes.
+    pub fn act_dress(&mut self, path: &RelPath, dress: &Dress<'_>) {
+        if let Ok(ino) = self.get(&(Tree::Base, path.clone())) {
+            let inode = self.inode(ino);
+            inode.now = Body::dressed(std::mem::take(&mut inode.now.content), dress);
+            inode.medium = inode.now.clone();
+        }
+    }
+
+    /// Somebody makes a symbolic link, to wherever.
+    pub fn act_symlink(&mut self, path: &RelPath) {
+        let ino = self.add(Kind::Symlink, 0o777);
+        self.apply(vec![((Tree::Base, path.clone()), Some(ino))]);
     }
 }
 
@@ -193,6 +270,11 @@ impl SimFs {
         fs
     }
 
+    /// A second machine in the same state.
+    pub fn fork(&self) -> SimFs {
+        SimFs { state: self.state.clone(), plain: self.plain }
+    }
+
     /// Lets something go wrong. Operations count from the next one, 0.
     pub fn arm(&self, fault: Option<Fault>) {
         let mut state = self.state.borrow_mut();
@@ -205,6 +287,27 @@ impl SimFs {
         let mut state = self.state.borrow_mut();
         state.act = Some((at, act));
         state.operations = 0;
+    }
+
+    /// Nothing goes wrong from now on, and nobody acts.
+    pub fn disarm(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.fault, state.act, state.rot, state.operations) = (None, None, None, 0);
+    }
+
+    /// Whether nobody is about to act any more.
+    pub fn acted(&self) -> bool {
+        self.state.borrow().act.is_none()
+    }
+
+    /// Forgets what others did until now.
+    pub fn forgive(&self) {
+        self.state.borrow_mut().removed.clear();
+    }
+
+    /// Files that others deleted or replaced: that they are gone is not our doing.
+    pub fn removed_by_others(&self) -> BTreeSet<u64> {
+        self.state.borrow().removed.clone()
     }
 
     /// The content of the `nth` file created from now on comes out of the medium with a flipped bit.
@@ -266,8 +369,11 @@ impl SimFs {
         }
         state.names = state.medium.clone();
         for inode in state.inodes.values_mut().filter(|inode| inode.now != inode.medium) {
-            inode.medium = tear(inode, overlay, &mut dice);
+            if !inode.lost {
+                inode.medium = tear(inode, overlay, &mut dice);
+            }
             inode.now = inode.medium.clone();
+            (inode.lost, inode.told) = (false, false);
         }
         let linked: BTreeSet<u64> = state.names.values().copied().collect();
         state.inodes.retain(|ino, _| linked.contains(ino));
@@ -283,17 +389,44 @@ impl SimFs {
             .collect()
     }
 
-    /// Every name of the base with what can be restored of it: kind, content, owner, mode, date of files.
-    pub fn tree(&self) -> BTreeMap<RelPath, (Vec<u8>, u32, u32, u32, Stamp)> {
+    /// Every name of the base with what can be restored of it.
+    pub fn tree(&self) -> BTreeMap<RelPath, Standing> {
         let state = self.state.borrow();
-        let of = |((_, path), ino): (&Place, &u64)| {
-            let inode = &state.inodes[ino];
-            let Body { content, uid, gid, mode, mtime, .. } = inode.now.clone();
-            // A directory's date changes with every name in it, whatever it is changed back to.
-            let mtime = if inode.kind == Kind::File { mtime } else { Stamp::default() };
-            (path.clone(), (content, uid, gid, mode, mtime))
-        };
-        state.names.iter().filter(|((tree, _), _)| *tree == Tree::Base).map(of).collect()
+        let base = state.names.iter().filter(|((tree, _), _)| *tree == Tree::Base);
+        base.map(|((_, path), ino)| (path.clone(), state.inodes[ino].standing(*ino))).collect()
+    }
+
+    /// Everything that has a name in a tree.
+    pub fn inodes(&self, tree: Tree) -> BTreeSet<u64> {
+        self.state.borrow().names.iter().filter(|((t, _), _)| *t == tree).map(|(_, ino)| *ino).collect()
+    }
+
+    /// An exchange by somebody who knows no better: the new file over the old one, then the old one's new name.
+    pub fn exchange_in_two(&self, a: (Tree, &RelPath), b: (Tree, &RelPath)) -> io::Result<()> {
+        let (a, b) = ((a.0, a.1.clone()), (b.0, b.1.clone()));
+        let old = self.act(|state| {
+            let (new, old) = (state.get(&a)?, state.get(&b)?);
+            state.apply(vec![(a.clone(), None), (b.clone(), Some(new))]);
+            Ok(old)
+        })?;
+        self.act(|state| {
+            state.apply(vec![(a.clone(), Some(old))]);
+            Ok(())
+        })
+    }
+
+    /// Writes to the end of a file, as `write_all` does: until everything was taken.
+    fn write(&self, ino: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let said = self.act(|state| {
+                let (taken, said) = state.taken(rest.len());
+                state.inode(ino).now.content.extend_from_slice(&rest[..taken]);
+                Ok(said)
+            })?;
+            rest = &rest[said..];
+        }
+        Ok(())
     }
 
     fn act<T>(&self, operation: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
@@ -321,52 +454,29 @@ impl Fs for SimFs {
     }
 
     fn create(&self, tree: Tree, path: &RelPath, fill: &mut Fill<'_>) -> io::Result<Stat> {
-        let place = (tree, path.clone());
-        let (ino, fate) = {
-            let mut state = self.state.borrow_mut();
-            let fate = state.fate();
+        let ino = self.act(|state| {
+            let place = (tree, path.clone());
             state.free(&place)?;
-            // A full disk shows only after the name was made and a part was written.
-            if matches!(fate, Fate::Fail(errno) if errno != Errno::NOSPC && errno != Errno::IO) {
-                return refuse(if let Fate::Fail(errno) = fate { errno } else { Errno::IO });
-            }
             let ino = state.add(Kind::File, 0o600);
             state.apply(vec![(place, Some(ino))]);
-            (ino, fate)
-        };
-        let mut content = Vec::new();
-        fill(&mut |bytes| {
-            content.extend_from_slice(bytes);
-            match fate {
-                Fate::Fail(errno) => {
-                    content.truncate(content.len() / 2);
-                    refuse(errno)
-                }
-                _ => Ok(()),
-            }
-        })
-        .or_else(|error| if matches!(fate, Fate::Go) { Err(error) } else { Ok(()) })?;
+            Ok(ino)
+        })?;
+        fill(&mut |bytes| self.write(ino, bytes))?;
         let mut state = self.state.borrow_mut();
         state.created += 1;
         if state.rot == Some(state.created)
-            && let Some(byte) = content.first_mut()
+            && let Some(byte) = state.inode(ino).now.content.first_mut()
         {
             *byte ^= 0x20;
         }
-        state.inode(ino).now.content = content;
-        match fate {
-            Fate::Go => Ok(state.stat(ino).1),
-            Fate::Fail(errno) | Fate::GoThenFail(errno) => refuse(errno),
-        }
+        Ok(state.stat(ino).1)
     }
 
     fn dress(&self, tree: Tree, path: &RelPath, dress: &Dress<'_>) -> io::Result<Stat> {
         self.act(|state| {
             let (ino, stamp) = (state.get(&(tree, path.clone()))?, state.now());
             let inode = state.inode(ino);
-            let content = std::mem::take(&mut inode.now.content);
-            let Dress { uid, gid, mode, mtime, xattrs } = *dress;
-            inode.now = Body { content, uid, gid, mode, mtime, xattrs: xattrs.to_vec() };
+            inode.now = Body::dressed(std::mem::take(&mut inode.now.content), dress);
             inode.ctime = stamp;
             Ok(state.stat(ino).1)
         })
@@ -382,7 +492,10 @@ impl Fs for SimFs {
     fn read(&self, tree: Tree, path: &RelPath, window: &mut dyn FnMut(&[u8])) -> io::Result<Stat> {
         self.act(|state| {
             let ino = state.get(&(tree, path.clone()))?;
-            state.inode(ino).now.content.chunks(TEAR).for_each(window);
+            let inode = state.inode(ino);
+            // A file that could not be written back counts as clean, so reading the medium shows the medium.
+            let body = if inode.lost { &inode.medium } else { &inode.now };
+            body.content.chunks(TEAR).for_each(window);
             Ok(state.stat(ino).1)
         })
     }
@@ -430,9 +543,13 @@ impl Fs for SimFs {
         }
         self.link((from.0, &from.1), (to.0, &to.1))?;
         self.act(|state| {
-            // The unlink names the new place too: no medium keeps it and forgets the link before it.
             let ino = state.get(&from)?;
-            state.apply(vec![(from, None), (to, Some(ino))]);
+            // The unlink names the file's other place too: no medium keeps it and forgets the link before it.
+            let other = |(place, named): (&Place, &u64)| (*named == ino && *place != from).then(|| place.clone());
+            let now = if state.names.get(&to) == Some(&ino) { Some(to) } else { state.names.iter().find_map(other) };
+            let mut sets = vec![(from, None)];
+            sets.extend(now.map(|place| (place, Some(ino))));
+            state.apply(sets);
             Ok(())
         })
     }
@@ -481,12 +598,16 @@ impl Fs for SimFs {
     }
 
     fn sync_file(&self, tree: Tree, path: &RelPath) -> io::Result<()> {
-        self.act(|state| {
+        let synced = self.act(|state| {
             let ino = state.get(&(tree, path.clone()))?;
-            let inode = state.inode(ino);
-            inode.medium = inode.now.clone();
-            Ok(())
-        })
+            state.write_back(ino)
+        });
+        let mut state = self.state.borrow_mut();
+        if synced.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::IO.raw_os_error())) && !state.dead {
+            let ino = state.get(&(tree, path.clone())).ok();
+            state.lose(Some(ino.unwrap_or_default()));
+        }
+        synced
     }
 
     fn sync_dir(&self, tree: Tree, dir: &RelPath) -> io::Result<()> {
@@ -503,14 +624,19 @@ impl Fs for SimFs {
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.act(|state| {
+        let synced = self.act(|state| {
             state.medium = state.names.clone();
             state.pending.clear();
-            for inode in state.inodes.values_mut() {
+            for inode in state.inodes.values_mut().filter(|inode| !inode.lost) {
                 inode.medium = inode.now.clone();
             }
             Ok(())
-        })
+        });
+        let mut state = self.state.borrow_mut();
+        if synced.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::IO.raw_os_error())) && !state.dead {
+            state.lose(None);
+        }
+        synced
     }
 
     fn free(&self) -> io::Result<(u64, u64)> {

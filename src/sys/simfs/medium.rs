@@ -4,7 +4,7 @@
 
 use crate::model::message::Xattr;
 use crate::model::{RelPath, Stamp};
-use crate::sys::fs::{Kind, Tree};
+use crate::sys::fs::{Dress, Kind, Tree};
 use std::collections::BTreeSet;
 
 /// A path in one of the two trees.
@@ -34,12 +34,46 @@ pub(super) struct Body {
     pub(super) xattrs: Vec<Xattr>,
 }
 
+impl Body {
+    pub(super) fn dressed(content: Vec<u8>, dress: &Dress<'_>) -> Body {
+        let Dress { uid, gid, mode, mtime, xattrs } = *dress;
+        Body { content, uid, gid, mode, mtime, xattrs: xattrs.to_vec() }
+    }
+}
+
+/// What stands under a name, as far as it can be restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub kind: Kind,
+    /// Of what is no folder: a folder that is made again is another one.
+    pub ino: Option<u64>,
+    pub content: Vec<u8>,
+    pub owner: (u32, u32),
+    pub mode: u32,
+    /// Of what is no folder: a folder's date changes with every name in it, whatever it is changed back to.
+    pub mtime: Stamp,
+    pub xattrs: Vec<Xattr>,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Inode {
     pub(super) kind: Kind,
     pub(super) now: Body,
     pub(super) medium: Body,
     pub(super) ctime: Stamp,
+    /// Writing its contents back failed; they are as they are on the medium.
+    pub(super) lost: bool,
+    /// Somebody who synced it was told of that.
+    pub(super) told: bool,
+}
+
+impl Inode {
+    pub(super) fn standing(&self, ino: u64) -> Standing {
+        let Body { content, uid, gid, mode, mtime, xattrs } = self.now.clone();
+        let folder = self.kind == Kind::Directory;
+        let (ino, mtime) = if folder { (None, Stamp::default()) } else { (Some(ino), mtime) };
+        Standing { kind: self.kind, ino, content, owner: (uid, gid), mode, mtime, xattrs }
+    }
 }
 
 /// One atomic change of names.
