@@ -9,7 +9,7 @@ use crate::apply::{FileLog, Line, Log, recover};
 use crate::model::journal::{Outcome, Record};
 use crate::model::plan::Action;
 use crate::model::{Key, Missing, RelPath, Verdict};
-use crate::store::maildir;
+use crate::store::maildir::{self, target::lawful};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -64,7 +64,7 @@ pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
 
 /// Numbers of the steps that a run did; `None` where it went through its whole plan.
 fn done_of_unfinished(path: &Path) -> Result<Option<HashSet<u64>>, EngineError> {
-    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
+    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?.checked(lawful);
     let mut done = HashSet::new();
     for line in log.forward().map_err(state_error("cannot read", path))? {
         let Line::Record(record) = line.map_err(state_error("cannot read", path))? else { continue };
@@ -113,7 +113,7 @@ pub fn settle(state: &Path, base: &Path, own: &str) -> Result<Settled, EngineErr
 
 /// Whether the journal's last record says that the run ended by itself.
 fn ended(path: &Path) -> Result<bool, EngineError> {
-    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
+    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?.checked(lawful);
     let mut lines = log.backward().map_err(state_error("cannot read", path))?;
     match lines.next().transpose().map_err(state_error("cannot read", path))? {
         Some(Line::Record(record)) => Ok(matches!(*record, Record::Close { .. })),
@@ -124,6 +124,6 @@ fn ended(path: &Path) -> Result<bool, EngineError> {
 
 fn one(note: &RunNote, path: &Path) -> Result<crate::apply::Recovered, EngineError> {
     let fs = super::execute::quarantine_fs(note)?;
-    let mut log = FileLog::open(path).map_err(state_error("cannot open", path))?;
+    let mut log = FileLog::open(path).map_err(state_error("cannot open", path))?.checked(lawful);
     Ok(recover(&fs, &mut log)?)
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod dir;
 pub mod direct;
 pub mod fs;
+pub mod links;
 pub mod lock;
 pub mod mounts;
 pub mod osfs;
