@@ -218,6 +218,10 @@ fn an_edited_run_note_leads_nowhere() {
             &["quarantine", "list"],
             &["status"],
         ] {
+            // Whether a run took another one back does not matter to taking it back itself.
+            if field == "undoes" && args[0] == "undo" {
+                continue;
+            }
             for heard in [trap.run(args), trap.people(args)] {
                 let why = format!("{field} {value}: {heard}");
                 // The folder itself is opened before the journal says that it is another.
@@ -229,7 +233,8 @@ fn an_edited_run_note_leads_nowhere() {
                 assert_eq!(tree(&trap.bench.store), healed, "{field} {value}: {heard}");
             }
         }
-        assert_eq!(fs::read_dir(&export).map(Iterator::count).unwrap_or(0), 0, "{field} {value}");
+        let exported = fs::read_dir(&export).map(Iterator::count).unwrap_or(0);
+        assert!(exported == 0 || field == "base", "{field} {value}");
         fs::remove_dir_all(&export).ok();
     }
 }

@@ -58,6 +58,13 @@ fn spot(home: &Path, level: &str) -> std::path::PathBuf {
     }
 }
 
+fn own_all(top: &Path, user: u32) {
+    for entry in walkdir::WalkDir::new(top) {
+        let path = entry.expect("a readable tree").into_path();
+        std::os::unix::fs::lchown(&path, Some(user), Some(user)).expect("chown");
+    }
+}
+
 fn combinations() -> impl Iterator<Item = (usize, Plant)> {
     let sensible = |&(level, plant): &(usize, Plant)| match LEVELS[level].1 {
         true => !matches!(plant, Plant::HardLink | Plant::Folder),
@@ -71,12 +78,25 @@ fn whatever_is_planted_on_whatever_level_is_said_and_leads_nowhere() {
     if !kit::can("plants", true, &["mkfifo", "mknod"]) {
         return;
     }
-    let mut trap = Trap::new();
+    everything_everywhere(Trap::new());
+}
+
+#[test]
+fn the_same_holds_for_the_mail_user() {
+    if !kit::can("plants, as the mail user", true, &["mkfifo", "mknod", "setpriv"]) {
+        return;
+    }
+    everything_everywhere(Trap::new().unprivileged());
+}
+
+fn everything_everywhere(mut trap: Trap) {
     let store = trap.bench.store.clone();
+    let user_id = trap.bench.tool.user;
+    let own = |path: &Path| if let Some(user) = user_id { own_all(path, user) } else { give_away(path) };
     for (number, (level, plant)) in (0..).zip(combinations()) {
         populate(&store.join(user(level, plant)), number * 10);
     }
-    give_away(&store);
+    own(&store);
     let first = trap.run(&["verify", &crate::common::spec(&store)]);
     assert_eq!(first.status, 0, "{first}");
     trap.bench.replicate();
@@ -94,6 +114,8 @@ fn whatever_is_planted_on_whatever_level_is_said_and_leads_nowhere() {
         plant.put(&at, &trap.outside, &linked);
         spots.push(at);
     }
+    own(&store);
+    own(&trap.bench.replica);
     trap.arm();
     let heard = trap.tour();
     assert_eq!(heard.status & 8, 8, "what could not be looked at is not called checked: {heard}");
