@@ -2,7 +2,7 @@
 //!
 //! May only ever append; a torn last line, which nobody was told of as written, is cut off first.
 
-use crate::model::journal::Record;
+use crate::model::journal::{Intent, Record};
 use crate::model::limits::LINE_MAX;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -44,7 +44,11 @@ pub struct FileLog {
     length: u64,
     /// An append failed: what the file holds now is not known, so nothing may follow it.
     broken: bool,
+    lawful: Lawful,
 }
+
+/// Says whether a change that a journal tells of is one that a run may have made.
+pub type Lawful = fn(&Intent) -> bool;
 
 impl FileLog {
     /// Opens the journal, or makes an empty one, readable by its owner only.
@@ -65,14 +69,30 @@ impl FileLog {
             file.set_len(length)?;
             file.sync_all()?;
         }
-        Ok(FileLog { file, path: path.to_path_buf(), length, broken: false })
+        Ok(FileLog { file, path: path.to_path_buf(), length, broken: false, lawful: |_| true })
     }
 
     /// Opens a journal for reading; nothing is made and nothing is cut off.
     pub fn open_existing(path: &Path) -> io::Result<FileLog> {
         let file = File::open(path)?;
         let length = whole_lines(&file, file.metadata()?.len())?;
-        Ok(FileLog { file, path: path.to_path_buf(), length, broken: true })
+        Ok(FileLog { file, path: path.to_path_buf(), length, broken: true, lawful: |_| true })
+    }
+
+    /// The file can be edited: what it tells of and `lawful` does not allow counts as damaged.
+    pub fn checked(mut self, lawful: Lawful) -> FileLog {
+        self.lawful = lawful;
+        self
+    }
+
+    fn judge(&self, line: Line) -> Line {
+        match line {
+            Line::Record(record) => match &*record {
+                Record::Begin(intent) if !(self.lawful)(intent) => Line::Damaged,
+                _ => Line::Record(record),
+            },
+            Line::Damaged => Line::Damaged,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -105,12 +125,13 @@ impl Log for FileLog {
 
     fn forward(&self) -> io::Result<Lines<'_>> {
         let reader = BufReader::new(File::open(&self.path)?.take(self.length));
-        Ok(Box::new(Forward { reader }))
+        Ok(Box::new(Forward { reader }.map(|line| line.map(|line| self.judge(line)))))
     }
 
     fn backward(&self) -> io::Result<Lines<'_>> {
         let file = File::open(&self.path)?;
-        Ok(Box::new(Backward { file, before: self.length, held: Vec::new(), failed: false }))
+        let lines = Backward { file, before: self.length, held: Vec::new(), failed: false };
+        Ok(Box::new(lines.map(|line| line.map(|line| self.judge(line)))))
     }
 }
 
@@ -269,7 +290,7 @@ mod tests {
     fn a_full_disk_breaks_the_journal_for_good() {
         // /dev/full takes every open and refuses every write, as a full disk does.
         let file = OpenOptions::new().read(true).append(true).open("/dev/full").unwrap();
-        let mut log = FileLog { file, path: PathBuf::from("/dev/full"), length: 0, broken: false };
+        let mut log = FileLog { file, path: PathBuf::from("/dev/full"), length: 0, broken: false, lawful: |_| true };
         assert_eq!(log.append(&[done(1, "")]).unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(log.append(&[done(1, "")]).unwrap_err().kind(), io::ErrorKind::Other);
     }

@@ -8,12 +8,12 @@ use super::supply::Prover;
 use crate::model::journal::{Intent, Record};
 use crate::model::plan::Action;
 use crate::model::{Digest, RelPath, Stamp, Stat};
+use crate::sys::dir::Dir;
 use crate::sys::fs::{Fs, Kind, Tree};
+use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 /// What a file in quarantine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,9 +133,10 @@ fn explain(items: &mut BTreeMap<RelPath, Item>, intent: &Intent, at: &RelPath, k
     });
 }
 
-/// Copies an item to a new file, readable by its owner only. Never overwrites.
-pub fn export(fs: &dyn Fs, item: &Item, to: &Path) -> io::Result<u64> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+/// Copies an item to a new file of its name, readable by its owner only. Never overwrites.
+pub fn export(fs: &dyn Fs, item: &Item, to: &Dir) -> io::Result<u64> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(to, item.slot.name(), flags, Mode::RUSR | Mode::WUSR)?);
     let mut written = Ok(0);
     let read = fs.read(Tree::Quarantine, &item.slot, &mut |window| {
         if let Ok(length) = written {

@@ -10,7 +10,7 @@ use crate::model::journal::{Change, Intent, Outcome};
 use crate::model::limits::FREE_RESERVE;
 use crate::model::message::Xattr;
 use crate::model::plan::{Action, Step};
-use crate::model::{Attrs, Digest, RelPath, Stat};
+use crate::model::{Attrs, Digest, Encoding, RelPath, Stat};
 use crate::sys::fs::{Dress, Fs, Tree};
 use std::io;
 
@@ -91,6 +91,7 @@ fn write(
     wanted: &Wanted<'_>,
     old: Option<&RelPath>,
 ) -> Result<(String, Stat, String), Unstaged> {
+    belongs(fs, step, wanted)?;
     let (slot, path, supplied) = fill_slot(fs, supply, step, wanted)?;
     let dressed = check(&supplied, wanted).and_then(|()| dress(fs, &path, wanted, old, &supplied));
     match dressed {
@@ -99,6 +100,19 @@ fn write(
             forget(fs, &path);
             Err(unstaged)
         }
+    }
+}
+
+/// A plan can be edited: nothing of root's is put into a user's folder.
+fn belongs(fs: &dyn Fs, step: &Step, wanted: &Wanted<'_>) -> Result<(), Unstaged> {
+    let folder = step.target.parent().unwrap_or_default();
+    match fs.stat(Tree::Base, &folder) {
+        Ok(Some((_, stat))) if wanted.attrs.uid == 0 && stat.uid != 0 => Err(Unstaged::step(format!(
+            "it would belong to root in a folder of user {}: the plan names the wrong owner",
+            stat.uid
+        ))),
+        // What cannot be looked at cannot be written to either, and that is said when it is tried.
+        _ => Ok(()),
     }
 }
 
@@ -119,8 +133,12 @@ fn fill_slot(
         let mut delivered = None;
         let created = fs.create(Tree::Quarantine, &path, &mut |sink| {
             let mut refused = Ok(());
+            let mut room = stored_max(step, wanted);
             delivered = Some(supply.fetch(step, &mut |bytes| {
-                let written = sink(bytes);
+                let left = room.checked_sub(bytes.len() as u64);
+                room = left.unwrap_or_default();
+                let written =
+                    if left.is_some() { sink(bytes) } else { Err(io::Error::other("it grew since the plan")) };
                 if let Err(error) = &written {
                     refused = Err(copy(error));
                 }
@@ -144,6 +162,15 @@ fn fill_slot(
         }
     }
     Err(Unstaged::step(format!("the quarantine holds {SLOT_TRIES} files of this step already")))
+}
+
+/// Bytes that the step may come to when stored: more is not what the plan saw, however long a source goes on.
+fn stored_max(step: &Step, wanted: &Wanted<'_>) -> u64 {
+    match &step.action {
+        Action::Restore { stored_as: Encoding::Plain | Encoding::Crypted, .. } => wanted.length,
+        // What does not compress grows a little, and every frame has its ends.
+        _ => wanted.length.saturating_add(wanted.length / 16).saturating_add(1 << 20),
+    }
 }
 
 fn copy(error: &io::Error) -> io::Error {

@@ -249,9 +249,9 @@ fn the_quarantine_tells_what_it_holds_and_keeps_the_last_whole_copy() {
     let items = inventory(&world.fs, &log).unwrap();
     assert_eq!(items.iter().map(|item| item.what).collect::<Vec<_>>(), [What::Replaced]);
     let folder = tempfile::tempdir().unwrap();
-    let to = folder.path().join("old");
-    assert_eq!(export(&world.fs, &items[0], &to).unwrap(), items[0].stat.size);
-    assert!(export(&world.fs, &items[0], &to).is_err(), "never overwrites");
+    let to = crate::sys::dir::Root::open(folder.path()).unwrap();
+    assert_eq!(export(&world.fs, &items[0], to.top()).unwrap(), items[0].stat.size);
+    assert!(export(&world.fs, &items[0], to.top()).is_err(), "never overwrites");
 
     world.undo().unwrap();
     let items = inventory(&world.fs, &log).unwrap();

@@ -9,7 +9,9 @@ use crate::engine::execute;
 use crate::engine::runs::{self, RunFolder, RunNote};
 use crate::model::Digest;
 use crate::report::words;
+use crate::store::maildir::target::lawful;
 use crate::sys::clock;
+use crate::sys::dir::Root;
 use crate::sys::fs::Tree;
 use anyhow::Context;
 use serde_json::json;
@@ -90,7 +92,7 @@ fn items(session: &Session, note: &RunNote) -> anyhow::Result<Vec<Item>> {
     let fs = execute::quarantine_fs(note)?;
     let journal = RunFolder::named(&session.settings.state, &note.run)?.journal();
     let log = FileLog::open_existing(&journal).with_context(|| format!("cannot read {}", journal.display()))?;
-    Ok(inventory(&fs, &log).map_err(EngineError::from)?)
+    Ok(inventory(&fs, &log.checked(lawful)).map_err(EngineError::from)?)
 }
 
 fn list(session: &mut Session) -> anyhow::Result<u8> {
@@ -160,10 +162,11 @@ fn copy_out(session: &mut Session, run: &str, into: &Path) -> anyhow::Result<u8>
     if std::fs::read_dir(into).with_context(|| format!("cannot list {}", into.display()))?.next().is_some() {
         return Err(EngineError::Usage(format!("{} is not empty", into.display())).into());
     }
+    let folder = Root::open(into).with_context(|| format!("cannot open {}", into.display()))?;
     let mut bytes = 0;
     for item in &items {
-        let to = into.join(item.slot.as_path());
-        bytes += export(&fs, item, &to).with_context(|| format!("cannot copy {} to {}", item.slot, to.display()))?;
+        bytes += export(&fs, item, folder.top())
+            .with_context(|| format!("cannot copy {} to {}", item.slot, into.display()))?;
     }
     let text = format!(
         "{} ({}) copied to {}\n",

@@ -14,6 +14,7 @@ use crate::model::plan::{Action, Step};
 use crate::model::tally::Tally;
 use crate::plan::guards::{self, Ailing};
 use crate::sys::health;
+use crate::sys::links;
 use crate::sys::lock::Lock;
 use anyhow::Context;
 use std::ffi::OsString;
@@ -106,7 +107,7 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
 /// Checks a plan file and shows its steps.
 fn from_file(session: &mut Session, repair: &Repair, file: &Path) -> anyhow::Result<Planned> {
     let (header, _) = planfile::check(file).map_err(EngineError::from)?;
-    let store = fs::canonicalize(&repair.store.path)
+    let store = links::resolve(&repair.store.path)
         .map_err(|e| EngineError::Usage(format!("cannot open {}: {e}", repair.store.path.display())))?;
     if path::escape(store.as_os_str().as_encoded_bytes()) != header.store {
         let text = format!("the plan {} is for {}, not for {}", file.display(), header.store, store.display());
@@ -203,15 +204,16 @@ fn elsewhere(dir: &Path, planned: &Planned) -> anyhow::Result<PathBuf> {
     others.push(planned.store.clone());
     let absolute = std::path::absolute(dir).with_context(|| format!("cannot open {}", dir.display()))?;
     // As far as it is there already, links resolved; the rest is about to be made.
-    let there = absolute.ancestors().find_map(|a| Some((fs::canonicalize(a).ok()?, absolute.strip_prefix(a).ok()?)));
-    let wanted = there.map_or(absolute.clone(), |(there, rest)| there.join(rest));
+    let there = absolute.ancestors().find(|a| a.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+    let opened = links::resolve(there).with_context(|| format!("cannot open {}", there.display()))?;
+    let wanted = opened.join(absolute.strip_prefix(there).unwrap_or(Path::new("")));
     if let Some(other) = others.iter().find(|other| wanted.starts_with(other) || other.starts_with(&wanted)) {
         let what = if *other == planned.store { "store" } else { "source" };
         let text = format!("--into {} and the {what} {} touch", dir.display(), other.display());
         return Err(EngineError::Usage(text).into());
     }
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    fs::canonicalize(dir).with_context(|| format!("cannot open {}", dir.display()))
+    links::resolve(dir).with_context(|| format!("cannot open {}", dir.display()))
 }
 
 fn apart(dir: &Path, store: &Path) -> Result<(), EngineError> {
@@ -223,9 +225,9 @@ fn apart(dir: &Path, store: &Path) -> Result<(), EngineError> {
 
 /// Refuses a folder of `--into` inside the store before anything is scanned or made.
 fn refuse_inside(dir: &Path, store: &Path) -> anyhow::Result<()> {
-    let Ok(store) = fs::canonicalize(store) else { return Ok(()) };
+    let Ok(store) = links::resolve(store) else { return Ok(()) };
     let there = dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    match fs::canonicalize(there) {
+    match links::resolve(there) {
         Ok(there) if there.starts_with(&store) => Ok(apart(&there, &store)?),
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ use crate::engine::runs::RunFolder;
 use crate::model::event::{ActionSummary, Event, Finding, Observer, Subject};
 use crate::model::journal::{Change, Intent};
 use crate::model::tally::Tally;
+use crate::store::maildir::target::lawful;
 use anyhow::Context;
 
 /// Runs the command; returns the exit status.
@@ -38,6 +39,7 @@ pub fn run(session: &mut Session, undo: &Undo) -> anyhow::Result<u8> {
 fn show(session: &mut Session, folder: &RunFolder, store: &str) -> anyhow::Result<Tally> {
     let path = folder.journal();
     let log = FileLog::open_existing(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let log = log.checked(lawful);
     let mut steps = plan_undo(&log).map_err(crate::engine::account::EngineError::from)?;
     let mut changes = 0;
     for step in steps.by_ref() {

@@ -251,7 +251,7 @@ fn one(
         };
         let label = job.generations[generation].label.clone();
         let attrs: Attrs = settle(&Witnesses {
-            folder: mailbox.and_then(|m| m.folder.as_ref()).map(Owner::from),
+            folder: around_it(job, mailbox, &folder)?,
             catalog: lost.row.as_ref().map(|r| &r.attrs),
             given: job.options.owner,
             source: Some((&facts.stat, Some(facts.stat.mtime))),
@@ -292,6 +292,16 @@ fn one(
     }
     job.finding(finding);
     Ok(())
+}
+
+/// Owner and mode of the folder that a companion goes to, if it is there: a mailbox, the home or its `sieve`.
+fn around_it(job: &mut Job<'_>, mailbox: Option<&Mailbox>, folder: &RelPath) -> Result<Option<Owner>, EngineError> {
+    if let Some(stat) = mailbox.and_then(|m| m.folder.as_ref()) {
+        return Ok(Some(Owner::from(stat)));
+    }
+    let root = job.store.root;
+    let stated = job.store_lane().stat(root, folder)?;
+    Ok(stated.ok().filter(|s| s.kind == EntryKind::Directory).map(|s| Owner::from(&s.stat)))
 }
 
 /// The newest copy of a companion: generation, path below its root, what reading it gave.

@@ -13,8 +13,10 @@ use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, ReadMode};
 use crate::model::{Digest, RelPath};
 use crate::plan::guards;
+use crate::store::maildir::target::{lawful, permitted};
 use crate::sys::dir::Root;
 use crate::sys::fs::{Fs, Tree};
+use crate::sys::links;
 use crate::sys::lock::Lock;
 use crate::sys::osfs::OsFs;
 use std::io;
@@ -136,7 +138,8 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     enough_space(&fs, call.need)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
     let mut log = FileLog::open(&call.folder.journal())
-        .map_err(super::job::state_error("cannot open", &call.folder.journal()))?;
+        .map_err(super::job::state_error("cannot open", &call.folder.journal()))?
+        .checked(lawful);
     let mut options = apply::Options::new(&call.run, &text(&call.base), &text(&quarantine));
     options.interrupt = call.stop;
     let elsewhere = call.elsewhere;
@@ -189,8 +192,11 @@ fn supply(reader: &PlanReader, settings: &Settings) -> Result<LaneSupply, Engine
 }
 
 fn open_fs(base: &Path, quarantine: &Path) -> Result<OsFs, EngineError> {
-    let open = |path: &Path| Root::open(path).map_err(super::job::state_error("cannot open", path));
-    OsFs::new(open(base)?, open(quarantine)?).map_err(super::job::state_error("cannot open", base))
+    let failed = |path| super::job::state_error("cannot open", path);
+    let slots = Root::open(quarantine).map_err(failed(quarantine))?;
+    // Where the folder is said to be, users may have put another: what it holds is neither shown nor removed.
+    links::ours_alone(slots.top()).map_err(failed(quarantine))?;
+    OsFs::new(Root::open(base).map_err(failed(base))?, slots).map_err(failed(base))
 }
 
 /// One writer at a time on one tree.
@@ -213,7 +219,7 @@ fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
 /// A step as it is executed: checked again, and turned to the other place where the store is left alone.
 fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String> {
     let mut step = step.map_err(|e| e.to_string())?;
-    crate::store::maildir::target::permitted(&step)?;
+    permitted(&step)?;
     if elsewhere {
         step.before = Fingerprint::Nothing;
         if let Action::Rename { from, inode, content, length } = &step.action {
@@ -321,7 +327,7 @@ pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
     let fs = open_fs(&note.base, &note.quarantine)?;
     let folder = RunFolder::create(&call.state, &call.run)?;
     let old = RunFolder::named(&call.state, &note.run)?.journal();
-    let mut undone = FileLog::open(&old).map_err(super::job::state_error("cannot open", &old))?;
+    let mut undone = FileLog::open(&old).map_err(super::job::state_error("cannot open", &old))?.checked(lawful);
     folder.write_note(&RunNote {
         run: call.run.clone(),
         command: "undo".to_owned(),

@@ -35,7 +35,7 @@ impl Folders {
         }
         self.settled.insert(mailbox.clone());
         let there = !self.elsewhere && self.exists(job, mailbox)?;
-        let owner = self.owner(job, mailboxes, mailbox)?;
+        let owner = self.owner(job, account, mailboxes, mailbox)?;
         if !there {
             self.above(job, account, mailboxes, mailbox, owner)?;
             self.make(job, account, mailbox, mailbox, owner)?;
@@ -60,7 +60,7 @@ impl Folders {
         if dir.is_root() || self.settled.contains(dir) || (!self.elsewhere && self.exists(job, dir)?) {
             return Ok(());
         }
-        let owner = self.owner(job, mailboxes, dir)?;
+        let owner = self.owner(job, account, mailboxes, dir)?;
         self.above(job, account, mailboxes, dir, owner)?;
         if self.settled.insert(dir.clone()) {
             self.make(job, account, &account.dir, dir, owner)?;
@@ -86,7 +86,7 @@ impl Folders {
             missing.push(path);
         }
         for path in missing.into_iter().rev() {
-            let owner = self.known_owner(job, mailboxes, &path)?.unwrap_or(below);
+            let owner = self.known_owner(job, account, mailboxes, &path)?.unwrap_or(below);
             self.make(job, account, &account.dir, &path, owner)?;
             self.settled.insert(path);
         }
@@ -106,15 +106,17 @@ impl Folders {
         }
     }
 
-    fn owner(&self, job: &mut Job<'_>, mailboxes: &[Mailbox], dir: &RelPath) -> Result<Owner, EngineError> {
-        if let Some(owner) = self.known_owner(job, mailboxes, dir)? {
+    fn owner(
+        &self,
+        job: &mut Job<'_>,
+        account: &Account,
+        mailboxes: &[Mailbox],
+        dir: &RelPath,
+    ) -> Result<Owner, EngineError> {
+        if let Some(owner) = self.known_owner(job, account, mailboxes, dir)? {
             return Ok(owner);
         }
-        // A new mailbox looks like its account's others; in a strange place, like what lies above it.
-        let kin = mailboxes.iter().find_map(|m| m.folder.as_ref().map(Owner::from));
-        if let Some(owner) = kin {
-            return Ok(owner);
-        }
+        // In a strange place it looks like what lies above it.
         let root = job.store.root;
         let mut above = dir.parent();
         while let Some(path) = above {
@@ -126,10 +128,12 @@ impl Folders {
         Ok(Owner { uid: 0, gid: 0, mode: 0o700 })
     }
 
-    /// Owner and mode of a folder: as it stands, as the catalog knows it, as given, as a source has it.
+    /// Owner and mode of a folder: as it stands, as the catalog knows it, like its account's others, as given, as a
+    /// source has it. Where a source kept no owners, its folders are root's, and the account's others know better.
     fn known_owner(
         &self,
         job: &mut Job<'_>,
+        account: &Account,
         mailboxes: &[Mailbox],
         dir: &RelPath,
     ) -> Result<Option<Owner>, EngineError> {
@@ -140,6 +144,22 @@ impl Folders {
         if let Some(known) = mailbox.and_then(|m| m.row.as_ref()?.folder) {
             return Ok(Some(Owner { uid: known.uid, gid: known.gid, mode: known.mode }));
         }
+        let home =
+            account.dir.parent().filter(|home| !home.is_root() && maildir::is_mail_folder_name(account.dir.name()));
+        let inside = dir.strip_prefix(home.as_ref().unwrap_or(&account.dir)).is_some_and(|rel| !rel.is_root());
+        let kin = mailboxes.iter().find_map(|m| m.folder.as_ref().map(Owner::from)).filter(|_| inside);
+        let source = self.source_owner(job, dir)?;
+        Ok(match (kin, source) {
+            // No more rights than the others have, whatever the source says.
+            (Some(kin), Some(source)) => Some(Owner { mode: source.mode & (kin.mode | 0o2000), ..kin }),
+            (Some(kin), None) => Some(kin),
+            (None, source) => source,
+        })
+    }
+
+    /// Owner and mode that the first source which has the folder gives it; none where it is root's and anybody may
+    /// write in it, which nobody meant.
+    fn source_owner(&self, job: &mut Job<'_>, dir: &RelPath) -> Result<Option<Owner>, EngineError> {
         for n in 0..job.generations.len() {
             let generation = job.generations[n].clone();
             if generation.below_account.is_some() {
@@ -147,7 +167,8 @@ impl Folders {
             }
             if let Ok(Stated { stat, .. }) = job.lanes.lanes[generation.lane].stat(generation.root, dir)? {
                 let (uid, gid) = job.options.owner.unwrap_or((stat.uid, stat.gid));
-                return Ok(Some(Owner { uid, gid, mode: stat.mode }));
+                let nonsense = uid == 0 && stat.mode & 0o022 != 0;
+                return Ok((!nonsense).then_some(Owner { uid, gid, mode: stat.mode }));
             }
         }
         Ok(None)

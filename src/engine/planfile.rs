@@ -69,6 +69,8 @@ pub struct PlanReader {
     lines: BufReader<File>,
     pub header: Header,
     line: u64,
+    /// Number of the step that was read last.
+    last: u64,
     path: PathBuf,
 }
 
@@ -88,7 +90,7 @@ impl PlanReader {
         let text = path.display().to_string();
         let file = File::open(path).map_err(|source| PlanError::Io { path: text.clone(), source })?;
         let header = Header { schema: String::new(), run: String::new(), store: String::new(), sources: Vec::new() };
-        let mut reader = PlanReader { lines: BufReader::new(file), header, line: 0, path: path.to_owned() };
+        let mut reader = PlanReader { lines: BufReader::new(file), header, line: 0, last: 0, path: path.to_owned() };
         let header: Header = reader.parse()?.ok_or_else(|| reader.bad("the file is empty"))?;
         if header.schema != SCHEMA {
             return Err(reader.bad(format!("not a plan of this version ({SCHEMA})")));
@@ -125,7 +127,15 @@ impl Iterator for PlanReader {
     type Item = Result<Step, PlanError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.parse().transpose()
+        let step = self.parse::<Step>().transpose()?;
+        Some(step.and_then(|step| {
+            // Journal and quarantine tell steps apart by their numbers; an undo of two of one would go wrong.
+            if step.number <= self.last {
+                return Err(self.bad(format!("step {} does not come after step {}", step.number, self.last)));
+            }
+            self.last = step.number;
+            Ok(step)
+        }))
     }
 }
 

@@ -5,6 +5,10 @@ use super::account::EngineError;
 use super::job::state_error;
 use crate::apply::{FileLog, Log};
 use crate::store::maildir;
+use crate::sys::dir::{Dir, Root};
+use crate::sys::links;
+use rustix::fs::Mode;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -176,26 +180,34 @@ fn places(configured: Option<&Path>, base: &Path, base_is_mailbox: bool) -> Vec<
     places
 }
 
+/// Users may be able to write where the place is: everything is done by descriptors, and what was opened is looked
+/// at, so that nothing that comes to stand there meanwhile is taken for ours.
 fn make(place: &Path, dev: u64, run: &str) -> io::Result<PathBuf> {
-    match DirBuilder::new().mode(0o700).create(place) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(place)?;
-    let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0;
-    if !ours {
-        return Err(io::Error::other("is there already and is not a folder of our own with mode 0700"));
-    }
-    if found.dev() != dev {
+    let (Some(above), Some(name)) = (place.parent(), place.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let above = Root::open(above)?;
+    let here = own_folder(above.top(), name.as_encoded_bytes())?;
+    if here.stat_self()?.dev != dev {
         return Err(io::Error::other("lies on another file system than the mail"));
     }
-    let own = place.join(run);
-    match DirBuilder::new().mode(0o700).create(&own) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+    own_folder(&here, run.as_bytes())?;
+    rustix::fs::fsync(here.reopen()?)?;
+    Ok(above.path().join(name).join(run))
+}
+
+/// Makes a folder that is ours alone, or opens the one that is there.
+fn own_folder(at: &Dir, name: &[u8]) -> io::Result<Dir> {
+    match rustix::fs::mkdirat(at, name, Mode::RWXU) {
+        Err(error) if error != Errno::EXIST => return Err(error.into()),
         _ => {}
     }
-    fs::File::open(place)?.sync_all()?;
-    own.canonicalize()
+    let folder = at.open_dir(name).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NOTDIR | Errno::LOOP) => io::Error::other("is there already and is no folder"),
+        _ => error,
+    })?;
+    links::ours_alone(&folder)?;
+    Ok(folder)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::model::event::{Event, Observer};
 use crate::model::journal::{Outcome, Record};
 use crate::model::plan::Action;
 use crate::model::{Key, Missing, RelPath, Verdict};
-use crate::store::maildir;
+use crate::store::maildir::{self, target::lawful};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -84,7 +84,7 @@ struct Past {
 
 impl Past {
     fn read(path: &Path) -> Result<Past, EngineError> {
-        let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
+        let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?.checked(lawful);
         let mut past = Past::default();
         for line in log.forward().map_err(state_error("cannot read", path))? {
             let Line::Record(record) = line.map_err(state_error("cannot read", path))? else { continue };
@@ -139,7 +139,7 @@ pub fn settle(state: &Path, base: &Path, own: &str, observer: &mut dyn Observer)
 /// Whether the journal's last record says that the run came to its end: one that stopped before, say because the
 /// disk turned read-only, may have been kept from clearing away what it had staged.
 fn ended(path: &Path) -> Result<bool, EngineError> {
-    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?;
+    let log = FileLog::open_existing(path).map_err(state_error("cannot read", path))?.checked(lawful);
     let mut lines = log.backward().map_err(state_error("cannot read", path))?;
     match lines.next().transpose().map_err(state_error("cannot read", path))? {
         Some(Line::Record(record)) => Ok(matches!(*record, Record::Close { complete: true })),
@@ -150,6 +150,6 @@ fn ended(path: &Path) -> Result<bool, EngineError> {
 
 fn one(note: &RunNote, path: &Path) -> Result<crate::apply::Recovered, EngineError> {
     let fs = super::execute::quarantine_fs(note)?;
-    let mut log = FileLog::open(path).map_err(state_error("cannot open", path))?;
+    let mut log = FileLog::open(path).map_err(state_error("cannot open", path))?.checked(lawful);
     Ok(recover(&fs, &mut log)?)
 }

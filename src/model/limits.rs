@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const WHOLE_MESSAGE: u64 = 1 << 20;
 /// Size of one window of a streamed message. Bytes.
 pub const WINDOW: usize = 256 << 10;
+/// A file that is larger is no message, and is not read: no server takes one, and anybody can make a file of
+/// terabytes that takes no room on the disk. Bytes.
+pub const MESSAGE_MAX: u64 = 2 << 30;
 /// A message that decodes to more than this is not decoded further (compression bombs). Bytes.
 pub const DECODED_MAX: u64 = 2 << 30;
 /// A compressed message may grow by at most this factor beyond the first window.
@@ -53,6 +56,7 @@ pub const FREE_RESERVE: u64 = 32 << 20;
 pub const COMPARE_BLOCK: u64 = 4096;
 
 const _: () = assert!(WINDOW as u64 <= WHOLE_MESSAGE);
+const _: () = assert!(DECODED_MAX <= MESSAGE_MAX && COMPANION_MAX <= MESSAGE_MAX);
 const _: () = assert!(LINE_MAX <= FRAME_MAX);
 const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
 const _: () = assert!(BLOCKS_MAX * 16 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);

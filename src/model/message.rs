@@ -60,6 +60,12 @@ impl Stat {
     }
 }
 
+/// Whether an extended attribute is its owner's to set, so that a replacement keeps it. All others are the
+/// system's: they grant privileges or are made anew.
+pub fn is_kept(name: &[u8]) -> bool {
+    name.starts_with(b"user.") || name == b"system.posix_acl_access" || name == b"system.posix_acl_default"
+}
+
 /// What a repaired message gets besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attrs {

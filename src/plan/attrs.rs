@@ -42,8 +42,11 @@ impl From<&Stat> for Owner {
 /// dates, the file itself, the name.
 pub fn settle(w: &Witnesses<'_>) -> Attrs {
     let source = w.source.map(|(stat, _)| stat);
+    // A file of root's in a user's folder is one that its owner cannot read, or an outside file's hard link.
+    let strange = |s: &&Stat| s.uid == 0 && w.folder.is_some_and(|f| f.uid != 0);
     let (uid, gid) = w
         .present
+        .filter(|s| !strange(s))
         .map(|s| (s.uid, s.gid))
         .or(w.folder.map(|f| (f.uid, f.gid)))
         .or(w.catalog.map(|a| (a.uid, a.gid)))
@@ -103,6 +106,17 @@ mod tests {
         let rotten = stat(1, 0o640, 900_000);
         w.present = Some(&rotten);
         assert_eq!(settle(&w).mtime.sec, 80, "written long after its delivery: the damage's own time");
+    }
+
+    #[test]
+    fn what_comes_into_a_users_folder_is_never_roots() {
+        let (roots, catalog) = (stat(0, 0o640, 1), Attrs::default());
+        let folder = Some(Owner { uid: 7, gid: 8, mode: 0o700 });
+        let mut w = Witnesses { present: Some(&roots), folder, catalog: Some(&catalog), ..Witnesses::default() };
+        w.source = Some((&roots, None));
+        assert_eq!((settle(&w).uid, settle(&w).gid), (7, 8));
+        w.folder = Some(Owner { uid: 0, gid: 0, mode: 0o700 });
+        assert_eq!(settle(&w).uid, 0, "root has mail too");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! May not open or change anything: works on descriptors that others opened safely.
 
 use super::fs::Kind;
-use crate::model::message::Xattr;
+use crate::model::message::{Xattr, is_kept};
 use crate::model::{Stamp, Stat};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -91,10 +91,6 @@ pub fn xattrs(fd: impl AsFd) -> io::Result<Vec<Xattr>> {
     }
     found.sort();
     Ok(found)
-}
-
-fn is_kept(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || name == b"system.posix_acl_access" || name == b"system.posix_acl_default"
 }
 
 #[cfg(test)]

@@ -45,18 +45,19 @@ pub struct Root {
 }
 
 impl Root {
-    /// Opens a directory. Links in `path` itself are followed: whoever runs the program chose it.
+    /// Opens a directory. Links in `path` itself are followed, for whoever runs the program chose it; root follows
+    /// its own only ([`super::links`]).
     pub fn open(path: &Path) -> io::Result<Root> {
         Root::open_with(path, false)
     }
 
     /// As [`Root::open`]; `without_openat2` pretends that the kernel has no such call.
     pub fn open_with(path: &Path, without_openat2: bool) -> io::Result<Root> {
-        let path = std::fs::canonicalize(path)?;
+        let path = super::links::resolve(path)?;
         let means = Means { openat2: AtomicBool::new(!without_openat2), noatime: AtomicBool::new(true) };
         let fd = if without_openat2 { Err(Errno::NOSYS) } else { open_unlinked(&path) };
         let fd = match fd {
-            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::open(&path, STEP, Mode::empty())?,
+            Err(Errno::NOSYS | Errno::PERM) => open_unlinked_stepwise(&path)?,
             result => result?,
         };
         Ok(Root { dir: Dir { fd, means: Arc::new(means) }, path })
@@ -244,6 +245,14 @@ fn none_if_refused(result: io::Result<File>) -> io::Result<Option<File>> {
 fn open_unlinked(path: &Path) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(CWD, path, STEP - OFlags::NOFOLLOW, Mode::empty(), resolve)
+}
+
+fn open_unlinked_stepwise(path: &Path) -> Result<OwnedFd, Errno> {
+    let top = rustix::fs::open("/", STEP, Mode::empty())?;
+    match path.as_os_str().as_encoded_bytes().strip_prefix(b"/") {
+        None | Some(b"") => Ok(top),
+        Some(below) => open_stepwise(top.as_fd(), below, STEP),
+    }
 }
 
 /// Opens `path` below `at` without following any link. The empty path is `at` itself.

@@ -9,6 +9,7 @@ pub mod direct;
 pub mod fs;
 pub mod health;
 pub mod holder;
+pub mod links;
 pub mod lock;
 pub mod mounts;
 pub mod osfs;

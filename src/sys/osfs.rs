@@ -8,7 +8,7 @@ use super::attr::{fstat, irregular};
 use super::dir::{Dir, Root};
 use super::direct::read_file;
 use super::fs::{Dress, Fill, Fs, Kind, Tree};
-use crate::model::message::Xattr;
+use crate::model::message::{Xattr, is_kept};
 use crate::model::{RelPath, Stat};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
@@ -115,6 +115,9 @@ impl Fs for OsFs {
     fn dress(&self, tree: Tree, path: &RelPath, dress: &Dress<'_>) -> io::Result<Stat> {
         let file = self.root(tree).open_file(path)?;
         let stat = self.check_ours(tree, path, file.as_fd(), (dress.uid, dress.gid))?;
+        if dress.xattrs.iter().any(|xattr| !is_kept(&xattr.name)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an extended attribute that no mail has"));
+        }
         change_owner(file.as_fd(), &stat, dress.uid, dress.gid)?;
         for xattr in dress.xattrs {
             rustix::fs::fsetxattr(&file, &xattr.name[..], &xattr.value, XattrFlags::empty())?;
@@ -146,8 +149,12 @@ impl Fs for OsFs {
     }
 
     fn dress_dir(&self, tree: Tree, path: &RelPath, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
-        let dir = self.root(tree).open_dir(path)?.reopen()?;
+        let folder = self.root(tree).open_dir(path)?;
+        let dir = folder.reopen()?;
         let stat = self.check_ours(tree, path, dir.as_fd(), (uid, gid))?;
+        // Whoever can write above it can move another folder of ours to its name. What we made is empty as long
+        // as it is ours; only that may be given away.
+        folder.entries(&mut |_, _, _| Err(io::Error::from(io::ErrorKind::DirectoryNotEmpty)))?;
         change_owner(dir.as_fd(), &stat, uid, gid)?;
         Ok(rustix::fs::fchmod(&dir, permissions(mode))?)
     }

@@ -4,7 +4,7 @@
 
 use super::serve::trouble;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
-use crate::model::limits::{BLOCKS_MAX, COMPANION_MAX, WHOLE_MESSAGE, WINDOW};
+use crate::model::limits::{BLOCKS_MAX, COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
 use crate::model::{Digest, RelPath, Span, Stat};
@@ -46,9 +46,8 @@ pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts,
         None => dir.open_file(name).map_err(|e| fail("open", e))?,
     };
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
-    if item.mode == ReadMode::Companion && stat.size > COMPANION_MAX {
-        return Err(fail("read", io::Error::new(io::ErrorKind::FileTooLarge, "larger than a file of its kind can be")));
-    }
+    let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
+    modest(&stat, most).map_err(|e| fail("read", e))?;
     let subject = Subject { item, file, stat, tick };
     let facts =
         BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
@@ -295,11 +294,21 @@ fn decode<'a>(
     }
 }
 
+/// Refuses what is larger than it can be: reading it would take hours, and anybody can make such a file.
+fn modest(stat: &Stat, most: u64) -> io::Result<()> {
+    if stat.size <= most {
+        return Ok(());
+    }
+    let text = format!("larger than a file of its kind can be ({} MiB)", most >> 20);
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, text))
+}
+
 /// Opens a file that is to be decoded as a whole.
 fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encoding), Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let file = root.open_file(path).map_err(|e| fail("open", e))?;
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
+    modest(&stat, MESSAGE_MAX).map_err(|e| fail("read", e))?;
     let mut magic = [0; codec::DETECT];
     let known = Medium::read_at(&file, &mut magic, 0).map_err(|e| fail("read", e))?;
     Ok((file, stat, codec::detect(&magic[..known])))

@@ -29,7 +29,7 @@ pub fn expand(specs: &[RootSpec]) -> (Vec<Expanded>, Vec<Trouble>) {
             }),
             Ok(found) => {
                 for path in found {
-                    match path.canonicalize() {
+                    match crate::sys::links::resolve(&path) {
                         Ok(path) => paths.push((number, path)),
                         Err(error) => {
                             troubles.push(trouble(number, path.as_os_str().as_bytes(), "open", &error));

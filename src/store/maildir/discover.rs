@@ -19,8 +19,8 @@ pub struct Walked {
 /// The operation of a trouble that only says: mail of another format lies here.
 pub const FOREIGN: &str = "read";
 
-/// Names that are never mail: our own folders and the file system's.
-const SKIPPED: [&[u8]; 4] = [b"lost+found", b".snapshot", b".zfs", super::QUARANTINE.as_bytes()];
+/// Names of our own folders and the file system's, which hold no mail. Users can give them to mailboxes too.
+const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", super::QUARANTINE.as_bytes()];
 
 /// What one folder holds, as far as discovery cares.
 #[derive(Default)]
@@ -75,8 +75,11 @@ pub fn discover(
         if let Err(error) = ended {
             fail("list folder", &error, "");
         }
-        walked.symlinks.extend(links.iter().filter_map(|name| path.join(name).ok()));
         let is_mailbox = is_mailbox(&folder);
+        if !is_mailbox && depth > 0 && RESERVED.contains(&path.name()) {
+            continue;
+        }
+        walked.symlinks.extend(links.iter().filter_map(|name| path.join(name).ok()));
         if let Some(format) = folder.foreign.filter(|_| !is_mailbox) {
             let known = format!("mail in the format {format} lies here: known, not supported yet");
             fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), &known);
@@ -132,9 +135,7 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
                 _ => {}
             }
             folder.foreign = folder.foreign.or(foreign(name, kind));
-            if !SKIPPED.contains(&name) && !name.starts_with(b".mailmend") {
-                folder.children.push(name.to_vec());
-            }
+            folder.children.push(name.to_vec());
         }
         Kind::Symlink if super::companion::in_home(name).is_none() && super::companion::in_mailbox(name).is_none() => {
             links.push(name.to_vec());
@@ -244,6 +245,20 @@ mod tests {
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told.iter().any(|(path, detail)| path.ends_with("INBOX") && detail.contains("dbox")), "{told:?}");
         assert!(told.iter().any(|(path, detail)| path == "spool/c" && detail.contains("Cyrus")), "{told:?}");
+    }
+
+    #[test]
+    fn mailboxes_named_like_our_own_folders_are_mailboxes() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [".mailmend", ".mailmend-lists", "mailmend.quarantine", "lost+found"];
+        names.iter().for_each(|name| mailbox(folder.path(), &format!("ann/{name}")));
+        mailbox(folder.path(), "ann");
+        let ours = folder.path().join(".mailmend/20261122T090000Z-ab12");
+        fs::create_dir_all(&ours).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join(".mailmend/link")).unwrap();
+        let (seen, walked) = walk(folder.path());
+        assert_eq!(seen.len(), 5, "{seen:?}");
+        assert!(walked.troubles.is_empty() && walked.symlinks.is_empty(), "{walked:?}");
     }
 
     #[test]

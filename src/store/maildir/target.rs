@@ -1,8 +1,9 @@
 //! Which places in a Maildir tree a step may write to. A plan file can be edited; this is what it may say.
 
 use super::companion;
-use crate::model::RelPath;
+use crate::model::journal::{Change, Intent};
 use crate::model::plan::{Action, Step};
+use crate::model::{Attrs, RelPath};
 
 /// Whether the step's target is a message, a companion file or a folder of a Maildir tree, as its action wants.
 ///
@@ -13,11 +14,10 @@ pub fn permitted(step: &Step) -> Result<(), String> {
     match &step.action {
         Action::Report => Ok(()),
         Action::MakeFolder { .. } if target.is_root() => Err("may not make the store itself".to_owned()),
-        Action::MakeFolder { .. } => Ok(()),
+        // Servers use the group's set-id bit to share mailboxes.
+        Action::MakeFolder { attrs } => plain(target, attrs, 0o2777),
         Action::Restore { attrs, .. } => {
-            if attrs.mode & !0o777 != 0 {
-                return Err(format!("{target}: mode {:o} has more than permission bits", attrs.mode));
-            }
+            plain(target, attrs, 0o777)?;
             if is_message(target) || is_companion(target) {
                 return Ok(());
             }
@@ -28,6 +28,29 @@ pub fn permitted(step: &Step) -> Result<(), String> {
             _ => Err(format!("{target}: a file can only be given the name of a message")),
         },
     }
+}
+
+/// Whether attributes are such as mail has: no mode but `allowed`, and no extended attribute by which the system
+/// grants privileges (`security.capability`) or labels.
+fn plain(target: &RelPath, attrs: &Attrs, allowed: u32) -> Result<(), String> {
+    if attrs.mode & !allowed != 0 {
+        return Err(format!("{target}: mode {:o} has more than permission bits", attrs.mode));
+    }
+    match attrs.xattrs.iter().find(|xattr| !crate::model::message::is_kept(&xattr.name)) {
+        Some(xattr) => Err(format!("{target}: {} is no attribute of mail", crate::model::path::escape(&xattr.name))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a change of a journal, which is a file that can be edited too, is made where mail is.
+pub fn lawful(intent: &Intent) -> bool {
+    let place = |path: &RelPath| is_message(path) || is_companion(path);
+    let placed = match &intent.change {
+        Change::Exchange | Change::Put | Change::Take => place(&intent.at),
+        Change::Carry { from } => place(&intent.at) && place(from),
+        Change::MakeFolder | Change::RemoveFolder => !intent.at.is_root(),
+    };
+    placed && permitted(&intent.step).is_ok()
 }
 
 /// Whether a path is a message in `new` or `cur`.
@@ -77,5 +100,46 @@ mod tests {
             assert!(permitted(&restore(target, 0o600)).is_err(), "{target}");
         }
         assert!(permitted(&restore("ann/cur/1.a", 0o4755)).is_err());
+    }
+
+    #[test]
+    fn no_step_hands_out_privileges() {
+        let folder = |mode| Step {
+            action: Action::MakeFolder { attrs: Attrs { mode, ..Attrs::default() } },
+            ..restore("ann/.New", 0)
+        };
+        assert!(permitted(&folder(0o2770)).is_ok());
+        assert!(permitted(&folder(0o4700)).is_err() && permitted(&folder(0o1777)).is_err());
+        let with = |name: &str| {
+            let mut step = restore("ann/cur/1.a", 0o600);
+            if let Action::Restore { attrs, .. } = &mut step.action {
+                attrs.xattrs = vec![crate::model::message::Xattr { name: name.into(), value: vec![1] }];
+            }
+            step
+        };
+        assert!(permitted(&with("user.comment")).is_ok() && permitted(&with("system.posix_acl_access")).is_ok());
+        for name in ["security.capability", "security.selinux", "trusted.overlay.opaque", "system.nfs4_acl", ""] {
+            assert!(permitted(&with(name)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_journal_too_tells_of_mail_alone() {
+        let step = restore("ann/cur/1.a", 0o600);
+        let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
+        let intent = |change, at: &str| Intent {
+            step: step.clone(),
+            change,
+            at: path(at),
+            slot: Some("1".into()),
+            staged: None,
+            replaced: None,
+        };
+        assert!(lawful(&intent(Change::Put, "ann/cur/1.a:2,S")) && lawful(&intent(Change::Take, "ann/subscriptions")));
+        assert!(lawful(&intent(Change::Carry { from: path("ann/cur/#12") }, "ann/cur/1.a")));
+        assert!(!lawful(&intent(Change::Put, "ann/.ssh/authorized_keys")));
+        assert!(!lawful(&intent(Change::Take, "ann/tmp/1.a")));
+        assert!(!lawful(&intent(Change::Carry { from: path("cron.d/x") }, "ann/cur/1.a")));
+        assert!(!lawful(&intent(Change::RemoveFolder, "")));
     }
 }
