@@ -272,7 +272,10 @@ impl DyingDisk {
 
     /// The disk writes again, after what was not on it is forgotten.
     pub fn recover(&mut self) {
-        drop(Command::new("umount").arg(&self.path).status());
+        // A reader that was just told to end may hold it for a moment more.
+        wait_until("the disk to be let go", || {
+            Command::new("umount").arg(&self.path).output().is_ok_and(|o| o.status.success())
+        });
         fs::remove_file(&self.trigger).expect("the trigger");
         self.mount();
     }
