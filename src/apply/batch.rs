@@ -111,6 +111,8 @@ pub(super) struct Session<'a> {
     /// undo puts back is the only copy of it.
     pub owns_slots: bool,
     locks: Locks<'a>,
+    /// Steps that were not done.
+    undone: BTreeSet<u64>,
     /// Changes of which only the disk knows whether they were made.
     unknown: u64,
     /// Staged bytes that were not placed could not be removed; recovery will, if the journal says that it must.
@@ -143,6 +145,7 @@ impl<'a> Session<'a> {
             earlier: recovered.done,
             owns_slots: matches!(open, Record::Open { undoes: None, .. }),
             locks: Locks::new(Patience { pause: options.pause, interrupt: options.interrupt }),
+            undone: BTreeSet::new(),
             unknown: 0,
             litter: false,
         })
@@ -167,6 +170,7 @@ impl<'a> Session<'a> {
                 Entry::Ready { intent, .. } => Some(self.under_lock(intent)),
                 Entry::Over { .. } => None,
             };
+            self.note_undone(&entry, result.as_ref());
             results.push((entry, result));
         }
         self.locks.release(self.fs);
@@ -179,17 +183,43 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Remembers a step that others may need and that was not done.
+    fn note_undone(&mut self, entry: &Entry, result: Option<&Result<Changed, Refusal>>) {
+        let (step, done) = match entry {
+            Entry::Ready { intent, .. } => (&intent.step, matches!(result, Some(Ok(_) | Err(Refusal::Already(_))))),
+            Entry::Over { step, outcome, .. } => (&**step, matches!(outcome, Outcome::Done | Outcome::Already)),
+        };
+        // No step needs a message.
+        if !done && step.key.is_none() {
+            self.undone.insert(step.number);
+        }
+    }
+
     /// Makes one change, alone in its mailbox where it has to be.
     fn under_lock(&mut self, intent: &Intent) -> Result<Changed, Refusal> {
+        if intent.step.needs.iter().any(|number| self.undone.contains(number)) {
+            return Err(Refusal::Busy("a step that comes first was not done".to_owned()));
+        }
         match self.locks.hold(self.fs, dotlock::lock_of(intent)) {
             Ok(waited) => {
                 if waited {
                     self.boxes.refresh();
                 }
+                self.nobody_in(intent)?;
                 perform(self.fs, &mut self.boxes, intent)
             }
             Err(Unlocked::Busy(text)) => Err(Refusal::Busy(text)),
             Err(Unlocked::Failed(text)) => Err(Refusal::Failed(text)),
+        }
+    }
+
+    /// Whether a change to the indexes of a mailbox meets no session in it.
+    fn nobody_in(&self, intent: &Intent) -> Result<(), Refusal> {
+        let Some(log) = dotlock::session_of(intent) else { return Ok(()) };
+        match self.fs.is_idle(Tree::Base, &log) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Busy(format!("a client or another program has this mailbox open ({log})"))),
+            Err(error) => Err(Refusal::Busy(format!("whether a client has this mailbox open is not known ({error})"))),
         }
     }
 

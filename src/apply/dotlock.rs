@@ -18,6 +18,7 @@ use std::time::Duration;
 /// The lock of everything that a Dovecot mailbox lists, and the files that it guards.
 const MAILBOX_LOCK: &[u8] = b"dovecot-uidlist.lock";
 const GUARDED: [&[u8]; 2] = [b"dovecot-uidlist", b"dovecot-keywords"];
+const INDEX_LOG: &[u8] = b"dovecot.index.log";
 const SUBSCRIPTIONS: &[u8] = b"subscriptions";
 const SUBSCRIPTIONS_LOCK: &[u8] = b"subscriptions.lock";
 
@@ -44,10 +45,19 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
         return if matches!(intent.change, Change::Exchange) { None } else { mailbox.join(MAILBOX_LOCK).ok() };
     }
     match intent.at.name() {
-        name if GUARDED.contains(&name) => dir.join(MAILBOX_LOCK).ok(),
+        name if GUARDED.contains(&name) || is_index(name) => dir.join(MAILBOX_LOCK).ok(),
         SUBSCRIPTIONS => dir.join(SUBSCRIPTIONS_LOCK).ok(),
         _ => None,
     }
+}
+
+/// The log that every session of a mailbox keeps open, for a change to the indexes that no session may see half of.
+pub(super) fn session_of(intent: &Intent) -> Option<RelPath> {
+    if is_index(intent.at.name()) { intent.at.parent()?.join(INDEX_LOG).ok() } else { None }
+}
+
+fn is_index(name: &[u8]) -> bool {
+    name.starts_with(b"dovecot.index")
 }
 
 /// Why a lock was not had.

@@ -157,6 +157,11 @@ impl Work<'_> {
                 };
                 ready(step, Change::Carry { from }, Some(moved))
             }
+            Judged::Take { at, old } => {
+                let slot = Some(step.number.to_string());
+                let intent = Intent { step, change: Change::Take, at, slot, staged: None, replaced: Some(old) };
+                Entry::Ready { intent: Box::new(intent), note: String::new() }
+            }
             Judged::Fresh => {
                 let at = step.target.clone();
                 self.stage(step, at, None)
@@ -166,10 +171,7 @@ impl Work<'_> {
     }
 
     fn stage(&mut self, step: Step, at: RelPath, old: Option<Stat>) -> Entry {
-        let length = match step.action {
-            Action::Restore { length, .. } => length,
-            _ => 0,
-        };
+        let length = step.action.length();
         let fs = self.session.fs;
         let staged = match stage::room(fs, length) {
             Ok(()) => stage::stage(fs, self.supply, step, at, old),

@@ -25,6 +25,11 @@ pub(super) enum Judged {
     Carry {
         moved: Stat,
     },
+    /// Move the file aside.
+    Take {
+        at: RelPath,
+        old: Stat,
+    },
     MakeFolder,
     /// Nothing.
     Over(Outcome, String),
@@ -57,9 +62,11 @@ pub(super) fn judge(fs: &dyn Fs, boxes: &mut Mailboxes, prover: &mut dyn Prover,
         Action::Rename { from, inode, content, length } => {
             rename(fs, boxes, prover, step, (from, inode), &Wanted { content: *content, length: *length })
         }
-        Action::Restore { content, length, .. } => {
-            restore(fs, boxes, prover, step, &Wanted { content: *content, length: *length })
-        }
+        Action::Quarantine => aside(fs, step),
+        Action::Restore { .. } | Action::Write { .. } => match step.action.content() {
+            Some((content, length)) => restore(fs, boxes, prover, step, &Wanted { content, length }),
+            None => Ok(Judged::conflict("the step does not say what it writes")),
+        },
     };
     judged.unwrap_or_else(|error| Judged::Over(Outcome::Failed, words("looking at the target", &error, 0, None)))
 }
@@ -69,6 +76,19 @@ fn folder(fs: &dyn Fs, step: &Step) -> io::Result<Judged> {
         None => Judged::MakeFolder,
         Some((Kind::Directory, _)) => Judged::Over(Outcome::Already, "the folder is there".to_owned()),
         Some(_) => Judged::conflict("something that is no folder stands there"),
+    })
+}
+
+/// A server's file that is moved aside: the server writes to it all the time, so only what it is counts, not whether it
+/// grew since.
+fn aside(fs: &dyn Fs, step: &Step) -> io::Result<Judged> {
+    let Fingerprint::Inode(expected) = &step.before else {
+        return Ok(Judged::conflict("a file is only moved aside if the plan saw it"));
+    };
+    Ok(match fs.stat(Tree::Base, &step.target)? {
+        None => Judged::Over(Outcome::Already, "it is not there".to_owned()),
+        Some((Kind::File, now)) if now.ino == expected.ino => Judged::Take { at: step.target.clone(), old: now },
+        Some(_) => Judged::conflict("another file stands there since the plan"),
     })
 }
 

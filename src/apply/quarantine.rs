@@ -6,7 +6,6 @@ use super::batch::ApplyError;
 use super::log::{Line, Log};
 use super::supply::Prover;
 use crate::model::journal::{Intent, Record};
-use crate::model::plan::Action;
 use crate::model::{Digest, RelPath, Stamp, Stat};
 use crate::sys::dir::Dir;
 use crate::sys::fs::{Fs, Kind, Tree};
@@ -124,12 +123,7 @@ fn explain(items: &mut BTreeMap<RelPath, Item>, intent: &Intent, at: &RelPath, k
         account: intent.step.account.clone(),
         mailbox: intent.step.mailbox.clone(),
         path: at.clone(),
-        content: match &intent.step.action {
-            Action::Restore { content, length, .. } | Action::Rename { content, length, .. } => {
-                Some((*content, *length))
-            }
-            Action::MakeFolder { .. } | Action::Report => None,
-        },
+        content: intent.step.action.content(),
     });
 }
 

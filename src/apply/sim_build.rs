@@ -75,6 +75,9 @@ impl Builder {
             self.message(account, 0);
         }
         if self.dice.bool() {
+            self.indexes("a");
+        }
+        if self.dice.bool() {
             self.lost_mailbox("a/.Sent");
         }
     }
@@ -132,6 +135,7 @@ impl Builder {
             action,
             assurance: Some(Assurance::Corroborated),
             why: String::new(),
+            needs: Vec::new(),
             details: Default::default(),
         });
         self.world.expect.push(expect);
@@ -239,6 +243,29 @@ impl Builder {
             }
             _ => self.whole_and_linked(folder, name, content),
         }
+    }
+
+    /// A server's indexes that are moved aside, one of them for a new beginning, before a message comes back.
+    fn indexes(&mut self, dir: &str) {
+        let (index, log) = (format!("{dir}/dovecot.index"), format!("{dir}/dovecot.index.log"));
+        let mut needs = Vec::new();
+        let before = Fingerprint::Inode(self.write(&index, b"an index"));
+        self.step(&index, before, Action::Quarantine, Expect::Whole);
+        needs.push(self.world.steps.len() as u64);
+        let attrs = Attrs { uid: 7, gid: 8, mode: 0o600, mtime: Stamp { sec: 4001, nsec: 0 }, xattrs: Vec::new() };
+        let before = Fingerprint::Inode(self.write(&log, b"a log"));
+        let bytes = b"the beginning of a log".to_vec();
+        self.learn(&bytes);
+        self.step(&log, before, Action::Write { bytes, attrs }, Expect::Whole);
+        needs.push(self.world.steps.len() as u64);
+        for nth in 0..2 {
+            self.world.steps[needs[nth] as usize - 1].key = None;
+        }
+        let content = self.truth();
+        let (action, name) = (self.restore(&content), format!("{dir}/cur/800{}.M1.mx:2,S", self.serial));
+        self.step(&name, Fingerprint::Nothing, action, Expect::Whole);
+        let last = self.world.steps.len() - 1;
+        self.world.steps[last].needs = needs;
     }
 
     fn stray(&mut self, folder: &str, name: &str, content: &[u8]) {

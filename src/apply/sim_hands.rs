@@ -86,8 +86,5 @@ impl Prover for SimProver<'_> {
 
 /// Digest of the message that a step is about.
 pub(super) fn content_of(step: &Step) -> Option<Digest> {
-    match &step.action {
-        Action::Restore { content, .. } | Action::Rename { content, .. } => Some(*content),
-        _ => None,
-    }
+    step.action.content().map(|(digest, _)| digest)
 }

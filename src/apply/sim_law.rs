@@ -158,6 +158,9 @@ impl World {
                     return Err(format!("step {} is not complete: {}", step.number, step.target));
                 }
             }
+            if step.action == Action::Quarantine && base.contains_key(&step.target) {
+                return Err(format!("step {} is not complete: {} is still there", step.number, step.target));
+            }
             let Some(wanted) = content_of(step) else { continue };
             let found =
                 base.iter().find(|(name, (bytes, _))| same_message(name, &step.target) && Digest::of(bytes) == wanted);

@@ -187,6 +187,9 @@ impl Fs for Mutant<'_> {
     fn unlink_quarantine(&self, path: &RelPath) -> io::Result<()> {
         self.fs.unlink_quarantine(path)
     }
+    fn is_idle(&self, tree: Tree, path: &RelPath) -> io::Result<bool> {
+        self.fs.is_idle(tree, path)
+    }
     fn free(&self) -> io::Result<(u64, u64)> {
         self.fs.free()
     }

@@ -44,7 +44,9 @@ struct Wanted<'a> {
 
 fn wanted(step: &Step) -> Option<Wanted<'_>> {
     match &step.action {
-        Action::Restore { attrs, content, length, .. } => Some(Wanted { attrs, content: *content, length: *length }),
+        Action::Restore { attrs, .. } | Action::Write { attrs, .. } => {
+            step.action.content().map(|(content, length)| Wanted { attrs, content, length })
+        }
         _ => None,
     }
 }
@@ -167,7 +169,7 @@ fn fill_slot(
 /// Bytes that the step may come to when stored: more is not what the plan saw, however long a source goes on.
 fn stored_max(step: &Step, wanted: &Wanted<'_>) -> u64 {
     match &step.action {
-        Action::Restore { stored_as: Encoding::Plain | Encoding::Crypted, .. } => wanted.length,
+        Action::Restore { stored_as: Encoding::Plain | Encoding::Crypted, .. } | Action::Write { .. } => wanted.length,
         // What does not compress grows a little, and every frame has its ends.
         _ => wanted.length.saturating_add(wanted.length / 16).saturating_add(1 << 20),
     }

@@ -133,8 +133,9 @@ fn from_file(session: &mut Session, repair: &Repair, file: &Path) -> anyhow::Res
 fn count(planned: &mut Planned, step: &Step) {
     let (bytes, files, writing) = &mut planned.need;
     *writing += u64::from(step.action.writes());
-    if let Action::Restore { length, .. } = &step.action {
-        *bytes = bytes.saturating_add(length.checked_next_multiple_of(4096).unwrap_or(*length));
+    if step.action.content().is_some() {
+        let length = step.action.length();
+        *bytes = bytes.saturating_add(length.checked_next_multiple_of(4096).unwrap_or(length));
         *files += 1;
     }
     match (&step.key, &step.action) {

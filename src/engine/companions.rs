@@ -281,6 +281,7 @@ fn one(
             },
             assurance: Some(assurance),
             why,
+            needs: Vec::new(),
             details: Details { reason: finding.reason.clone(), source: Some(label), ..Details::default() },
         };
         job.push_step(&mut step)?;

@@ -55,6 +55,11 @@ struct LaneSupply {
 
 impl Supply for LaneSupply {
     fn fetch(&mut self, step: &Step, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Supplied, SupplyError> {
+        if let Action::Write { bytes, .. } = &step.action {
+            sink(bytes).map_err(|e| SupplyError(e.to_string()))?;
+            let (digest, length) = (Digest::of(bytes), bytes.len() as u64);
+            return Ok(Supplied { digest, length, xattrs: Vec::new() });
+        }
         let Action::Restore { from, stored_as, .. } = &step.action else {
             return Err(SupplyError("the step fetches nothing".to_owned()));
         };
@@ -152,9 +157,7 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let executor = Executor::new(&fs, &mut log, &mut supply, &mut prover, options);
     let applied = executor.run(&mut steps, &mut |step, outcome, detail| {
         done += 1;
-        if let Action::Restore { length, .. } = &step.action {
-            bytes += length;
-        }
+        bytes += step.action.length();
         count(&mut tally, step, outcome);
         observer.event(Event::Progress { phase: Phase::Repair, done, total: total.max(done), bytes });
         if let Some(finding) = finding(step, &store, Some((outcome, detail))) {

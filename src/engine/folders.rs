@@ -197,6 +197,7 @@ impl Folders {
             },
             assurance: None,
             why: "needed by what goes into it".to_owned(),
+            needs: Vec::new(),
             details: Details::default(),
         };
         job.push_step(&mut step)

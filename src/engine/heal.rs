@@ -439,6 +439,7 @@ fn plan(
         action: treatment.action,
         assurance: Some(treatment.assurance),
         why: treatment.why,
+        needs: Vec::new(),
         details: details(&finding, harm.facts.as_ref(), treatment.source),
     };
     job.push_step(&mut step)?;

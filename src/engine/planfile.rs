@@ -44,8 +44,8 @@ impl PlanWriter {
         self.steps += 1;
         step.number = self.steps;
         self.writing += u64::from(step.action.writes());
-        if let crate::model::plan::Action::Restore { length, .. } = &step.action {
-            self.need_bytes += length.next_multiple_of(4096);
+        if step.action.content().is_some() {
+            self.need_bytes += step.action.length().next_multiple_of(4096);
             self.need_files += 1;
         }
         self.line(step)

@@ -61,6 +61,14 @@ pub enum Action {
     Restore { from: Location, stored_as: Encoding, attrs: Attrs, content: Digest, length: u64 },
     /// Give a file that belongs to nobody its name back.
     Rename { from: RelPath, inode: Stat, content: Digest, length: u64 },
+    /// Put down a server's small file that the plan made from its witnesses: the plan itself holds its bytes.
+    Write {
+        #[serde(with = "super::path::bytes_text")]
+        bytes: Vec<u8>,
+        attrs: Attrs,
+    },
+    /// Move a server's file aside, which it makes again.
+    Quarantine,
     /// Make a folder (a mailbox and its `cur`, `new`, `tmp`).
     MakeFolder { attrs: Attrs },
     /// Nothing can be done; say so.
@@ -73,6 +81,8 @@ impl Action {
         match self {
             Action::Restore { .. } => "restore",
             Action::Rename { .. } => "rename",
+            Action::Write { .. } => "write",
+            Action::Quarantine => "quarantine",
             Action::MakeFolder { .. } => "make_folder",
             Action::Report => "report",
         }
@@ -81,6 +91,26 @@ impl Action {
     /// Whether executing the step changes the store.
     pub fn writes(&self) -> bool {
         !matches!(self, Action::Report)
+    }
+
+    /// The digest and the length of what the step puts into place, after decompression.
+    pub fn content(&self) -> Option<(Digest, u64)> {
+        match self {
+            Action::Restore { content, length, .. } | Action::Rename { content, length, .. } => {
+                Some((*content, *length))
+            }
+            Action::Write { bytes, .. } => Some((Digest::of(bytes), bytes.len() as u64)),
+            Action::Quarantine | Action::MakeFolder { .. } | Action::Report => None,
+        }
+    }
+
+    /// Bytes that the step needs on the target before anything that it replaces is gone; 0 for one that writes none.
+    pub fn length(&self) -> u64 {
+        match self {
+            Action::Restore { length, .. } => *length,
+            Action::Write { bytes, .. } => bytes.len() as u64,
+            _ => 0,
+        }
     }
 }
 
@@ -104,6 +134,9 @@ pub struct Step {
     pub assurance: Option<Assurance>,
     /// For people: where from, and what proves it.
     pub why: String,
+    /// Numbers of steps of this plan that must have been done before; else this one is held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<u64>,
     /// What else a report says of the message; the executor does not look at it.
     #[serde(default)]
     pub details: Details,

@@ -46,6 +46,8 @@ fn deed(action: &Action, sources: &[PlanSource]) -> String {
             format!("restore {} from {source}", words::bytes(*length))
         }
         Action::Rename { from, .. } => format!("give {from} its name back"),
+        Action::Write { bytes, .. } => format!("write {} that the plan made", words::bytes(bytes.len() as u64)),
+        Action::Quarantine => "move aside; the server makes it again".to_owned(),
         Action::MakeFolder { .. } => "make the folder".to_owned(),
         Action::Report => "nothing can be done".to_owned(),
     }
@@ -80,6 +82,7 @@ mod tests {
             target,
             assurance: Some(Assurance::Consistent),
             why: "the size in its name agrees".into(),
+            needs: Vec::new(),
             details: Default::default(),
         }
     }

@@ -72,6 +72,9 @@ pub trait Fs {
     fn sync_dir(&self, tree: Tree, dir: &RelPath) -> io::Result<()>;
     /// Everything written to the file system so far is on the medium (syncfs).
     fn sync_all(&self) -> io::Result<()>;
+    /// Whether no process has the file open; what is not there, nobody has. `Unsupported` where the file system does not
+    /// tell.
+    fn is_idle(&self, tree: Tree, path: &RelPath) -> io::Result<bool>;
     /// Bytes and inodes that are free to us on the file system.
     fn free(&self) -> io::Result<(u64, u64)>;
 }

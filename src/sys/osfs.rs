@@ -227,6 +227,13 @@ impl Fs for OsFs {
         Ok(())
     }
 
+    fn is_idle(&self, tree: Tree, path: &RelPath) -> io::Result<bool> {
+        match self.root(tree).open_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            file => super::raw::sole_opener(file?.as_fd()),
+        }
+    }
+
     fn free(&self) -> io::Result<(u64, u64)> {
         let room = rustix::fs::fstatvfs(&self.base_sync)?;
         // One that reports no size at all (ramfs, some FUSE mounts) does not know what is free: it will say.

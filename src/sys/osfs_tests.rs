@@ -220,3 +220,15 @@ fn no_link_above_is_followed_by_any_operation() {
     assert!(world.fs.stat(Base, &there).is_err());
     assert!(world.fs.remove_dir(Base, &RelPath::root()).is_err());
 }
+
+#[test]
+fn a_file_that_somebody_has_open_is_not_idle() {
+    let world = world();
+    std::fs::write(world.at("log"), b"x").unwrap();
+    assert!(world.fs.is_idle(Base, &path("log")).unwrap());
+    let reader = std::fs::File::open(world.at("log")).unwrap();
+    assert!(!world.fs.is_idle(Base, &path("log")).unwrap());
+    drop(reader);
+    assert!(world.fs.is_idle(Base, &path("log")).unwrap());
+    assert!(world.fs.is_idle(Base, &path("gone")).unwrap());
+}

@@ -1,8 +1,8 @@
-//! The only file with unsafe code: four system calls that no dependency offers safely.
+//! The only file with unsafe code: five system calls that no dependency offers safely.
 //!
 //! `mount_setattr` (every mount read-only in one step, without walking into any of them), `unshare` (safe
 //! unless descriptors are unshared, which is not offered here), the installation of a system-call filter, and
-//! `close_range` (only ever to mark descriptors, which closes none).
+//! `close_range` (only ever to mark descriptors, which closes none), and `fcntl` for a lease.
 //! Audited: each call passes only integers and pointers to values that outlive the call, of the sizes that
 //! the kernel is told; none hands memory to the kernel for longer. May hold no logic and no policy.
 #![allow(unsafe_code)]
@@ -10,10 +10,12 @@
 use rustix::thread::UnshareFlags;
 use std::ffi::{c_int, c_long, c_ulong};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
     fn prctl(option: c_int, ...) -> c_int;
+    fn fcntl(file: c_int, command: c_int, ...) -> c_int;
 }
 
 /// The same number on every architecture that Rust's Linux targets have, but for MIPS.
@@ -27,6 +29,10 @@ const CLOSE_RANGE: c_long = 436;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 const CLOSE_RANGE: c_long = -1;
 const CLOSE_RANGE_CLOEXEC: c_int = 4;
+
+const F_SETLEASE: c_int = 1024;
+const F_WRLCK: c_int = 1;
+const F_UNLCK: c_int = 2;
 
 const AT_FDCWD: c_int = -100;
 const AT_RECURSIVE: c_int = 0x8000;
@@ -99,6 +105,21 @@ pub fn install_filter(instructions: &[Instruction]) -> io::Result<()> {
     let result =
         unsafe { prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, std::ptr::from_ref(&program), 0 as c_ulong, 0 as c_ulong) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether nobody else has this file open: only then does the kernel grant a write lease, which is given back at once.
+/// `Unsupported` where the file system grants none, or the file is another user's.
+pub fn sole_opener(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: three integers; a lease is a property of the open file, and no memory is involved.
+    let lease = |kind: c_int| unsafe { fcntl(file.as_raw_fd(), F_SETLEASE, kind) };
+    if lease(F_WRLCK) == 0 {
+        lease(F_UNLCK);
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(io::Error::new(io::ErrorKind::Unsupported, error)),
+    }
 }
 
 /// Marks every descriptor but the first three to be closed when another program is executed.

@@ -72,6 +72,21 @@ pub fn in_mailbox(name: &[u8]) -> Option<Companion> {
     })
 }
 
+/// Whether a file is one of Dovecot's indexes of one mailbox: made again from the mail and the lists, except for what
+/// only they know (who expunged what, how often the mailbox changed).
+pub fn is_index(name: &[u8]) -> bool {
+    INDEX.contains(&name)
+}
+
+/// `dovecot.index` is first: without it the logs decide, and they are next.
+pub const INDEX: [&[u8]; 4] = [b"dovecot.index", b"dovecot.index.cache", b"dovecot.index.log.2", INDEX_LOG];
+pub const INDEX_LOG: &[u8] = b"dovecot.index.log";
+
+/// Whether a file is one of the lists that a server keeps of a mailbox.
+pub fn is_list(name: &[u8]) -> bool {
+    matches!(name, b"dovecot-uidlist" | b"dovecot-keywords")
+}
+
 /// What the file `name` in an account's home or its `sieve` folder is.
 pub fn in_home(name: &[u8]) -> Option<Companion> {
     if name == b".dovecot.sieve" || name.ends_with(b".sieve") { Some(sieve(name)) } else { None }

@@ -23,6 +23,15 @@ pub fn permitted(step: &Step) -> Result<(), String> {
             }
             Err(format!("{target} is neither a message in new/ or cur/ nor a file that belongs to a mailbox"))
         }
+        Action::Write { attrs, .. } => {
+            plain(target, attrs, 0o777)?;
+            match companion::is_index(target.name()) || companion::is_list(target.name()) {
+                true => Ok(()),
+                false => Err(format!("{target} is no file that a server makes")),
+            }
+        }
+        Action::Quarantine if companion::is_index(target.name()) => Ok(()),
+        Action::Quarantine => Err(format!("{target} is no index that a server makes again")),
         Action::Rename { from, .. } => match (is_message(target), from.parent()) {
             (true, Some(_)) => Ok(()),
             _ => Err(format!("{target}: a file can only be given the name of a message")),
@@ -44,7 +53,7 @@ fn plain(target: &RelPath, attrs: &Attrs, allowed: u32) -> Result<(), String> {
 
 /// Whether a change of a journal, which is a file that can be edited too, is made where mail is.
 pub fn lawful(intent: &Intent) -> bool {
-    let place = |path: &RelPath| is_message(path) || is_companion(path);
+    let place = |path: &RelPath| is_message(path) || is_companion(path) || companion::is_index(path.name());
     let placed = match &intent.change {
         Change::Exchange | Change::Put | Change::Take => place(&intent.at),
         Change::Carry { from } => place(&intent.at) && place(from),
@@ -87,6 +96,7 @@ mod tests {
             },
             assurance: None,
             why: String::new(),
+            needs: Vec::new(),
             details: Details::default(),
         }
     }
