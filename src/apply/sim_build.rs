@@ -258,8 +258,8 @@ impl Builder {
         self.learn(&bytes);
         self.step(&log, before, Action::Write { bytes, attrs }, Expect::Whole);
         needs.push(self.world.steps.len() as u64);
-        for nth in 0..2 {
-            self.world.steps[needs[nth] as usize - 1].key = None;
+        for number in &needs {
+            self.world.steps[*number as usize - 1].key = None;
         }
         let content = self.truth();
         let (action, name) = (self.restore(&content), format!("{dir}/cur/800{}.M1.mx:2,S", self.serial));

@@ -2,7 +2,7 @@
 
 use super::{Line, Lines, Log, Prover, Supplied, Supply, SupplyError};
 use crate::model::journal::Record;
-use crate::model::plan::{Action, Step};
+use crate::model::plan::Step;
 use crate::model::{Digest, RelPath};
 use crate::sys::fs::{Fs, Tree};
 use crate::sys::simfs::SimFs;
