@@ -8,6 +8,8 @@ const MAJOR: u8 = 7;
 const HEADER_MIN: usize = 120;
 const EXTENSION_MIN: usize = 16;
 const RECORD_MIN: usize = 5;
+/// Dovecot and its plugins have a dozen; a header full of them must not cost the square of its size.
+const EXTENSIONS_MAX: usize = 256;
 /// Bytes of the longest name of an extension.
 const NAME_MAX: usize = 64;
 
@@ -171,6 +173,9 @@ fn extensions(head: &[u8], index: &mut Index) {
     let mut at = u16_at(head, 2).map_or(usize::MAX, |base| align(usize::from(base)));
     while at < head.len() {
         match extension(head, at, index.header.record_size) {
+            Ok(_) if index.extensions.len() == EXTENSIONS_MAX => {
+                return index.faults.add(at as u64, "there are too many extensions");
+            }
             Ok((extension, _)) if index.extensions.iter().any(|known| known.name == extension.name) => {
                 return index.faults.add(at as u64, "an extension comes twice");
             }
@@ -303,6 +308,20 @@ mod tests {
         assert!(header.messages.is_empty() && !header.faults.is_empty());
         assert_eq!(header.header.next_uid, 9);
         assert_eq!(parse(&REAL[..60]).header, Header::default());
+    }
+
+    #[test]
+    fn extensions_without_end_end() {
+        let mut data = REAL[..120].to_vec();
+        for number in 0..3000u32 {
+            let name = format!("{number:08}");
+            data.extend([&[0; 14][..], &[8, 0], name.as_bytes()].concat());
+        }
+        let size = u32::try_from(data.len()).unwrap();
+        data[4..8].copy_from_slice(&size.to_le_bytes());
+        let index = parse(&data);
+        assert_eq!(index.extensions.len(), EXTENSIONS_MAX);
+        assert_eq!(index.faults.first[0].what, "there are too many extensions");
     }
 
     #[test]

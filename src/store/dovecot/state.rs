@@ -169,6 +169,12 @@ impl Replay {
     }
 
     fn keyword(&mut self, name: &[u8], how: KeywordChange, uids: &[Uids], own: u64) {
+        // Looking for the name is work too.
+        self.work += self.state.keywords.len() as u64 / 8;
+        if self.work > CHANGES_MAX {
+            self.state.complete = false;
+            return;
+        }
         let known = self.state.keywords.iter().position(|known| known == name);
         let number = match known {
             Some(number) => number,
