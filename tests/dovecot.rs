@@ -14,3 +14,5 @@ mod server;
 mod live;
 #[path = "dovecot/locks.rs"]
 mod locks;
+#[path = "dovecot/witness.rs"]
+mod witness;

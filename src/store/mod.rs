@@ -4,5 +4,6 @@
 //! May open and list (through `sys`), never write.
 
 pub mod codec;
+pub mod dovecot;
 mod lz4;
 pub mod maildir;
