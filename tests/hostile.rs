@@ -3,8 +3,7 @@
 
 mod common;
 
-// Uses a part of what the other program's tests share.
-#[allow(dead_code)]
+// Shared with the `reality` tests.
 #[path = "reality/kit.rs"]
 mod kit;
 

@@ -220,6 +220,9 @@ fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
 fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String> {
     let mut step = step.map_err(|e| e.to_string())?;
     permitted(&step)?;
+    if matches!(&step.action, Action::Restore { from, .. } if from.source.is_none()) {
+        return Err(format!("step {} would restore from the store itself", step.number));
+    }
     if elsewhere {
         step.before = Fingerprint::Nothing;
         if let Action::Rename { from, inode, content, length } = &step.action {

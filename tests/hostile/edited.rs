@@ -6,7 +6,7 @@ use crate::kit;
 use crate::trap::{CANARY, Trap, tree};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// A store with one damaged and one lost message, and the plan that heals them. Returns the plan's path and lines.
@@ -129,6 +129,49 @@ fn steps_that_do_not_fit_are_left_alone() {
     trap.assert_untouched(&heard.to_string());
     assert_ne!(heard.status & 28, 0, "{heard}");
     assert!(!heard.mentions(CANARY), "{heard}");
+}
+
+/// All accounts are one user's to the system: a plan gives no user another one's mail for all that.
+#[test]
+fn a_step_gives_nobody_the_mail_of_another() {
+    let mut trap = Trap::new();
+    let bob = kit::mailbox(&trap.bench.store.join("bob/Maildir"));
+    let (lost, mail) = (bob.join("cur/#7"), kit::letter(7, 2000));
+    let whole = kit::deliver(&bob, 8, 2000);
+    let (plan, lines) = planned(&mut trap);
+    kit::put(&lost, &mail);
+    let broken = tree(&trap.bench.store);
+    let rename = |file: &Path, folder: bool| {
+        let (found, bytes) = (fs::metadata(file).expect("a file"), fs::read(file).expect("a file"));
+        let mtime = mailmend::drill::disk::mtime_of(&mailmend::drill::disk::stat(file).expect("a file"));
+        let inode = mailmend::model::Stat { ino: found.ino(), size: found.len(), mtime, ..Default::default() };
+        let content = mailmend::model::Digest::of(&bytes);
+        let from = file.strip_prefix(&trap.bench.store).expect("below the store").display().to_string();
+        let mut edited = lines.clone();
+        let made = json!({ "uid": 0, "gid": 0, "mode": 0o700, "mtime": inode.mtime });
+        let united = edited.iter_mut().find(|line| line["action"]["kind"] == "make_folder").expect("such a step");
+        if folder {
+            united["action"]["attrs"] = made;
+            united["target"] = "cur".into();
+        }
+        let last = edited.iter_mut().rfind(|line| line["action"]["kind"] == "restore").expect("such a step");
+        last["target"] = "ann/Maildir/cur/1700000000.M77P1.mx:2,".into();
+        last["before"] = "Nothing".into();
+        last["action"] =
+            json!({ "kind": "rename", "from": from, "inode": inode, "content": content, "length": bytes.len() });
+        edited
+    };
+    for (what, edited) in [
+        ("a file without a name", rename(&lost, false)),
+        ("in accounts that a step unites", rename(&lost, true)),
+        ("a message", rename(&whole, false)),
+    ] {
+        write(&plan, &edited);
+        let heard = trap.run(&["repair", &spec(&trap.bench.store), "--plan", &spec(&plan), "--apply"]);
+        trap.assert_untouched(what);
+        assert_eq!(tree(&trap.bench.store), broken, "{what}: {heard}");
+        assert_eq!(heard.status, 16, "{what}: {heard}");
+    }
 }
 
 /// A repair whose journal and note are then edited: an undo, a purge and an export stay where mail is.
