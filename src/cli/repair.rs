@@ -149,7 +149,7 @@ fn count(planned: &mut Planned, step: &Step) {
 fn copy_plan(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copy = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;
-        std::io::copy(&mut fs::File::open(from)?, &mut file)?;
+        std::io::copy(&mut links::open_named(from)?, &mut file)?;
         file.sync_all()
     };
     copy().with_context(|| format!("cannot write the plan to {}", to.display()))

@@ -7,6 +7,7 @@ use crate::model::plan::{Action, Header, SCHEMA, Step};
 use crate::store::maildir::discover::begins_account;
 use crate::store::maildir::target::{permitted, stays_home};
 use crate::sys::dir::{Root, nothing_there};
+use crate::sys::links::open_named;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -92,7 +93,7 @@ impl PlanReader {
     /// Where the file cannot be read or its first line is no plan header.
     pub fn open(path: &Path) -> Result<PlanReader, PlanError> {
         let text = path.display().to_string();
-        let file = File::open(path).map_err(|source| PlanError::Io { path: text.clone(), source })?;
+        let file = open_named(path).map_err(|source| PlanError::Io { path: text.clone(), source })?;
         let header = Header { schema: String::new(), run: String::new(), store: String::new(), sources: Vec::new() };
         let mut reader = PlanReader { lines: BufReader::new(file), header, line: 0, last: 0, path: path.to_owned() };
         let header: Header = reader.parse()?.ok_or_else(|| reader.bad("the file is empty"))?;
