@@ -15,11 +15,12 @@ use crate::model::{Digest, RelPath};
 use crate::plan::guards;
 use crate::store::maildir::target::{lawful, permitted};
 use crate::sys::dir::Root;
-use crate::sys::fs::{Fs, Tree};
+use crate::sys::fs::Tree;
 use crate::sys::links;
 use crate::sys::lock::Lock;
-use crate::sys::osfs::OsFs;
+use crate::sys::osfs::{self, OsFs};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What carrying out a plan needs.
@@ -117,7 +118,6 @@ impl Prover for LaneProver {
 pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let reader = PlanReader::open(&call.plan)?;
     let mut supply = supply(&reader, &call.lane)?;
-    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
     let _lock = match call.lock {
         Some(held) => held,
         None => {
@@ -126,6 +126,9 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
             taken
         }
     };
+    // What an earlier run left behind is cleared away by now, and the folder of the quarantine needs room itself.
+    enough_space(&call.base, call.need)?;
+    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
     let note = RunNote {
         run: call.run.clone(),
         command: call.command.clone(),
@@ -135,7 +138,6 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     };
     call.folder.write_note(&note)?;
     let fs = open_fs(&call.base, &quarantine)?;
-    enough_space(&fs, call.need)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
     let mut log = FileLog::open(&call.folder.journal())
         .map_err(super::job::state_error("cannot open", &call.folder.journal()))?
@@ -210,10 +212,10 @@ pub fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
     Lock::exclusive(&folder.join(&name[..32])).map_err(|e| EngineError::Refused(format!("{}: {e}", base.display())))
 }
 
-fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
-    let (bytes, files) =
-        fs.free().map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
-    guards::space(need, (bytes, files)).map_or(Ok(()), |text| Err(EngineError::Refused(text)))
+fn enough_space(base: &Path, need: (u64, u64)) -> Result<(), EngineError> {
+    let free = Root::open(base).and_then(|root| osfs::free(root.top().reopen()?.as_fd()));
+    let free = free.map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
+    guards::space(need, free).map_or(Ok(()), |text| Err(EngineError::Refused(text)))
 }
 
 /// A step as it is executed: checked again, and turned to the other place where the store is left alone.
