@@ -329,6 +329,8 @@ pub struct Undoing<'a> {
 pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
     let note = &call.undone;
     let _lock = lock(&call.state, &note.base)?;
+    // An undo that was cut off may have left the lock of a mailbox in which nothing is left to be done.
+    super::unfinished::settle(&call.state, &note.base, &call.run, call.observer)?;
     let fs = open_fs(&note.base, &note.quarantine)?;
     let folder = RunFolder::create(&call.state, &call.run)?;
     let old = RunFolder::named(&call.state, &note.run)?.journal();
