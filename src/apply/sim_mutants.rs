@@ -57,10 +57,7 @@ fn judge(start: &World, nth: usize, mistake: Mistake, hit: Hit) -> Result<(), St
     world.fs.disarm();
     match hit {
         Hit::Nothing => {}
-        Hit::Fault(fault) => {
-            world.fs.arm(Some(fault));
-            world.erred.set(true);
-        }
+        Hit::Fault(fault) => world.fs.arm(Some(fault)),
         Hit::Power { at, .. } => world.fs.arm(Some(Fault::Die { at, after: true })),
         Hit::Other { at, nth, act } => {
             let victims = world.victims();

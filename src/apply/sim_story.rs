@@ -66,7 +66,6 @@ impl Story {
         for (attempt, hit) in self.hits.iter().enumerate() {
             world.fs.disarm();
             world.fs.arm(hit.fault);
-            world.erred.set(world.erred.get() || matches!(hit.fault, Some(Fault::Fail { .. })));
             if let Some((at, victim, act)) = self.act.as_ref().filter(|_| attempt == 0) {
                 world.interfere(victim, *at, *act);
             }

@@ -10,7 +10,7 @@ use crate::model::plan::{Action, Step};
 use crate::model::{Digest, RelPath, Stat};
 use crate::sys::fs::{Fs, Tree};
 use crate::sys::simfs::{SimFs, Standing};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -46,8 +46,6 @@ pub(super) struct World {
     pub shelf: BTreeMap<u64, Vec<u8>>,
     /// The message that somebody else did something to.
     pub meddled: RefCell<Option<RelPath>>,
-    /// An operation failed: attributes that could not be read may be left out, which is told.
-    pub erred: Cell<bool>,
     /// What runs reported.
     pub told: RefCell<Vec<String>>,
 }
@@ -83,7 +81,6 @@ impl World {
             tree: Rc::default(),
             shelf: BTreeMap::new(),
             meddled: RefCell::default(),
-            erred: Cell::default(),
             told: RefCell::default(),
         }
     }
@@ -100,7 +97,6 @@ impl World {
             tree: Rc::clone(&self.tree),
             shelf: self.shelf.clone(),
             meddled: self.meddled.clone(),
-            erred: self.erred.clone(),
             told: RefCell::default(),
         }
     }

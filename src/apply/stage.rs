@@ -194,14 +194,9 @@ fn dress(
     supplied: &Supplied,
 ) -> Result<(Stat, String), Unstaged> {
     let mut note = String::new();
-    let kept = match old.map(|old| fs.xattrs(Tree::Base, old)) {
+    let kept = match old {
+        Some(old) => kept(fs, old)?,
         None => Vec::new(),
-        Some(Ok(xattrs)) => xattrs,
-        Some(Err(error)) if unsupported(&error) => Vec::new(),
-        Some(Err(error)) => {
-            note = format!("its extended attributes could not be read ({error})");
-            Vec::new()
-        }
     };
     let xattrs = merge(&wanted.attrs.xattrs, kept, &supplied.xattrs, old.is_some());
     let Attrs { uid, gid, mode, mtime, .. } = *wanted.attrs;
@@ -216,6 +211,20 @@ fn dress(
     match dressed {
         Ok(stat) => Ok((stat, note)),
         Err(error) => Err(Unstaged::system(fs, "setting owner, mode and date", &error, 0)),
+    }
+}
+
+/// The attributes of the file that is to be replaced. Where they cannot be read, it stays: nobody would notice that its
+/// access list went, and the next run tries again.
+fn kept(fs: &dyn Fs, old: &RelPath) -> Result<Vec<Xattr>, Unstaged> {
+    match fs.xattrs(Tree::Base, old) {
+        Ok(xattrs) => Ok(xattrs),
+        // Gone meanwhile: what cannot be exchanged any more is a conflict, and that is found out there.
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::NotFound) => Ok(Vec::new()),
+        Err(error) => {
+            let text = words("reading the damaged file's extended attributes", &error, 0, None);
+            Err(Unstaged { text: format!("{text}; run again, or move that file away"), reach: reach(&error) })
+        }
     }
 }
 

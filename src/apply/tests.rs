@@ -93,6 +93,25 @@ fn an_exhausted_quota_ends_the_account_and_not_the_run() {
 }
 
 #[test]
+fn a_file_whose_attributes_cannot_be_read_stays_until_they_can() {
+    for errno in [Errno::IO, Errno::MFILE] {
+        let struck = (0..40).find_map(|at| {
+            let (world, replaced, _) = world_with_both();
+            world.fs.arm(Some(Fault::Fail { at, errno, forever: false, after: false }));
+            let (applied, told) = run(&world, vec![world.steps[replaced].clone()], options("repair"));
+            let these = told.iter().any(|(_, _, detail)| detail.contains("extended attributes"));
+            these.then_some((world, applied, told))
+        });
+        let (world, applied, told) = struck.expect("some operation reads them");
+        assert_eq!((applied.unwrap().failed, told[0].1), (1, Outcome::Failed), "{told:?}");
+        assert!(world.fs.tree() == *world.tree, "the old file stands there with all that it has");
+        world.fs.disarm();
+        world.repair().unwrap();
+        assert_eq!(world.finished(0), Ok(()));
+    }
+}
+
+#[test]
 fn an_interrupted_run_finishes_the_batch_in_hand_and_goes_on_later() {
     let (world, ..) = world_with_both();
     let polled = Cell::new(0);

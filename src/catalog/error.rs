@@ -154,6 +154,8 @@ fn kind_of_sql(error: &rusqlite::Error) -> Kind {
         ErrorCode::DiskFull => Kind::Full,
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Kind::Busy,
         ErrorCode::ReadOnly => Kind::ReadOnly,
+        // No row of ours meets the limits that every connection has.
+        ErrorCode::TooBig | ErrorCode::OutOfMemory => Kind::BadRow,
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::ApiMisuse => Kind::Misuse,
         // Our statements are fixed and tested; one that fails to compile meets a schema that is not ours.
         ErrorCode::Unknown => Kind::Corrupt,

@@ -5,7 +5,9 @@
 use super::Catalog;
 use super::error::{Fail, Inner, Kind};
 use super::schema;
+use crate::sys::links::open_named;
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,6 +17,19 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Nothing of ours is larger than the attributes of one file, of which there are 64 of at most 64 KiB, as text. An
+/// edited row or schema could ask for a gigabyte. Attached is what a copy is made into, and that alone.
+const LIMITS: [(Limit, i32); 6] = [
+    (Limit::SQLITE_LIMIT_LENGTH, 16 << 20),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 64 << 10),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (Limit::SQLITE_LIMIT_ATTACHED, 1),
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
+    (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+];
+/// Of all that SQLite holds at once, for to find a row it reads whole ones, however long an edit made them. Twice the
+/// pages held, what a copy sorts by, and a row or two. Bytes.
+const HEAP_MAX: i64 = 128 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that stay compiled; there are fewer.
 const STATEMENTS: usize = 64;
@@ -106,11 +121,19 @@ fn settle(path: &Path, create: bool) -> Inner<PathBuf> {
     Ok(parent.join(name))
 }
 
+/// Whether the catalog is there. It and what SQLite keeps beside it must be files: at a FIFO SQLite would wait.
 fn is_there(path: &Path) -> Inner<bool> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        is_file(&beside(path, suffix))?;
+    }
+    is_file(path)
+}
+
+fn is_file(path: &Path) -> Inner<bool> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() => Ok(true),
-        Ok(meta) if meta.is_symlink() => Err(Fail::Other(Kind::Io, "this is a symbolic link".into())),
-        Ok(_) => Err(Fail::Other(Kind::NotOurs, "this is no regular file".into())),
+        Ok(meta) if meta.is_symlink() => Err(Fail::Other(Kind::Io, format!("{} is a symbolic link", name(path)))),
+        Ok(_) => Err(Fail::Other(Kind::NotOurs, format!("{} is no regular file", name(path)))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Fail::Os { what: "cannot look at it", error }),
     }
@@ -119,7 +142,7 @@ fn is_there(path: &Path) -> Inner<bool> {
 /// Tells a file that never was a catalog from one that was and is damaged, as far as its start shows.
 fn sniff(path: &Path) -> Inner<()> {
     let mut magic = Vec::new();
-    let file = File::open(path).map_err(Fail::os("cannot open it"))?;
+    let file = open_named(path).map_err(Fail::os("cannot open it"))?;
     file.take(16).read_to_end(&mut magic).map_err(Fail::os("cannot read it"))?;
     match &magic[..] {
         b"SQLite format 3\0" => Ok(()),
@@ -133,6 +156,10 @@ fn sniff(path: &Path) -> Inner<()> {
 /// Settings of the connection, then the proof that the file is ours.
 fn prepare(conn: &Connection) -> Inner<()> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
+    for (limit, most) in LIMITS {
+        conn.set_limit(limit, most)?;
+    }
+    conn.pragma_update(None, "hard_heap_limit", HEAP_MAX)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     // The schema inside the file is not trusted: no trigger or view of it runs, and no statement of
     // ours can damage the file's structure.
@@ -294,6 +321,10 @@ pub(super) fn size(path: &Path) -> Inner<u64> {
 
 pub(super) fn wal_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -7,6 +7,8 @@ use super::args::{Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
 use super::values::{Owner, Spec, Undecided};
 use crate::engine::selection::Selection;
+use crate::model::limits::SETTINGS_MAX;
+use crate::sys::links::read_named;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -204,7 +206,7 @@ pub fn parse_accounts(text: &str) -> Result<BTreeSet<String>, String> {
 }
 
 fn read_accounts(path: &Path) -> Result<BTreeSet<String>, Exit> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let text = read_named(path, SETTINGS_MAX).map_err(|error| error.to_string());
     let wrong = |what| Exit::usage(format!("the list of accounts {}: {what}", path.display()));
     text.and_then(|text| parse_accounts(&text)).map_err(wrong)
 }
@@ -213,7 +215,7 @@ fn read_accounts(path: &Path) -> Result<BTreeSet<String>, Exit> {
 fn read_config(given: Option<&Path>) -> Result<(Option<PathBuf>, File), Exit> {
     let path = given.unwrap_or(Path::new(DEFAULT_CONFIG));
     let wrong = |what: String| Exit::usage(format!("the settings in {}: {what}", path.display()));
-    match std::fs::read_to_string(path) {
+    match read_named(path, SETTINGS_MAX) {
         Ok(text) => Ok((Some(path.to_owned()), File::parse(&text).map_err(wrong)?)),
         Err(error) if given.is_none() && error.kind() == ErrorKind::NotFound => Ok((None, File::default())),
         Err(error) => Err(wrong(error.to_string())),

@@ -16,6 +16,7 @@ use crate::plan;
 use crate::sys::clock;
 use anyhow::Context;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Runs the command; returns the exit status.
@@ -54,7 +55,13 @@ fn folder(args: &Drill) -> anyhow::Result<PathBuf> {
     use crate::engine::account::EngineError;
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
-        None => std::env::temp_dir().join(format!("mailmend-drill-{}", clock::run_id(clock::now())?)),
+        // Others can guess its name: it is new, or it is not ours.
+        None => {
+            let run = clock::run_id(clock::now(), |_| false)?;
+            let dir = std::env::temp_dir().join(format!("mailmend-drill-{run}"));
+            fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            dir
+        }
     };
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let dir = fs::canonicalize(&dir)?;
@@ -75,13 +82,18 @@ struct Engine {
 }
 
 impl Engine {
+    fn run_id(&self) -> std::io::Result<String> {
+        let taken = |run: &str| RunFolder::named(&self.state, run).is_ok_and(|folder| folder.path.exists());
+        clock::run_id(clock::now(), taken)
+    }
+
     fn scan(
         &self,
         mode: Mode,
         store: &Path,
         repair: Option<&drill::Repair>,
     ) -> anyhow::Result<(String, Tally, Vec<Event>, Option<RunFolder>)> {
-        let run = clock::run_id(clock::now())?;
+        let run = self.run_id()?;
         let mut catalog = Catalog::open(&self.state.join("catalog.db"))?;
         let mut events: Vec<Event> = Vec::new();
         let sources = match repair {
@@ -176,7 +188,7 @@ impl Tool for Engine {
     fn undo(&mut self, run: &str) -> drill::Result<Heard> {
         let go = || -> anyhow::Result<Heard> {
             let undone = RunFolder::named(&self.state, run)?.read_note()?;
-            let own = clock::run_id(clock::now())?;
+            let own = self.run_id()?;
             let mut events: Vec<Event> = Vec::new();
             let state = self.state.clone();
             let (tally, _) =

@@ -106,13 +106,14 @@ fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::R
 
 /// Checks a plan file and shows its steps.
 fn from_file(session: &mut Session, repair: &Repair, file: &Path) -> anyhow::Result<Planned> {
-    let (header, _) = planfile::check(file).map_err(EngineError::from)?;
+    let header = PlanReader::open(file).map_err(EngineError::from)?.header;
     let store = links::resolve(&repair.store.path)
         .map_err(|e| EngineError::Usage(format!("cannot open {}: {e}", repair.store.path.display())))?;
     if path::escape(store.as_os_str().as_encoded_bytes()) != header.store {
         let text = format!("the plan {} is for {}, not for {}", file.display(), header.store, store.display());
         return Err(EngineError::Usage(text).into());
     }
+    planfile::check(file, &store).map_err(EngineError::from)?;
     let (command, text) = ("repair".to_owned(), header.store.clone());
     let sources = header.sources.iter().map(|s| (s.name.clone(), s.time)).collect();
     session.screen.event(Event::Start { command, store: text, sources });
@@ -149,7 +150,7 @@ fn count(planned: &mut Planned, step: &Step) {
 fn copy_plan(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copy = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;
-        std::io::copy(&mut fs::File::open(from)?, &mut file)?;
+        std::io::copy(&mut links::open_named(from)?, &mut file)?;
         file.sync_all()
     };
     copy().with_context(|| format!("cannot write the plan to {}", to.display()))

@@ -9,6 +9,7 @@ use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
 use crate::engine::lane;
 use crate::engine::run::{self, Invocation, Scanned};
+use crate::engine::runs::RunFolder;
 use crate::model::event::{Event, Finding, Observer};
 use crate::model::tally::Tally;
 use crate::report::{json, sanitise};
@@ -38,7 +39,8 @@ impl Session {
     pub fn open(cli: &Cli) -> Result<Session, Exit> {
         let settings = Settings::load(cli)?;
         let fail = |error: std::io::Error| Exit { status: 8, text: format!("error: {error}\n") };
-        let run = clock::run_id(clock::now()).map_err(fail)?;
+        let taken = |run: &str| RunFolder::named(&settings.state, run).is_ok_and(|folder| folder.path.exists());
+        let run = clock::run_id(clock::now(), taken).map_err(fail)?;
         let screen = Screen::standard(&settings, screen::origin(cli, &settings, &run));
         let signals = Signals::install().map_err(fail)?;
         Ok(Session { settings, screen, signals, run, began: Instant::now() })

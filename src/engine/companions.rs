@@ -3,7 +3,7 @@
 
 use super::account::{Account, EngineError, Mailbox};
 use super::find::Sources;
-use super::folders::Folders;
+use super::folders::{self, Folders};
 use super::job::{Job, Mode};
 use super::lane::HomeFiles;
 use crate::catalog::CompanionRow;
@@ -251,7 +251,7 @@ fn one(
         };
         let label = job.generations[generation].label.clone();
         let attrs: Attrs = settle(&Witnesses {
-            folder: around_it(job, mailbox, &folder)?,
+            folder: around_it(job, mailboxes, mailbox, &folder)?,
             catalog: lost.row.as_ref().map(|r| &r.attrs),
             given: job.options.owner,
             source: Some((&facts.stat, Some(facts.stat.mtime))),
@@ -296,13 +296,18 @@ fn one(
 }
 
 /// Owner and mode of the folder that a companion goes to, if it is there: a mailbox, the home or its `sieve`.
-fn around_it(job: &mut Job<'_>, mailbox: Option<&Mailbox>, folder: &RelPath) -> Result<Option<Owner>, EngineError> {
-    if let Some(stat) = mailbox.and_then(|m| m.folder.as_ref()) {
-        return Ok(Some(Owner::from(stat)));
+fn around_it(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    mailbox: Option<&Mailbox>,
+    folder: &RelPath,
+) -> Result<Option<Owner>, EngineError> {
+    if let Some(mailbox) = mailbox.filter(|m| m.folder.is_some()) {
+        return Ok(folders::standing(mailboxes, mailbox));
     }
     let root = job.store.root;
-    let stated = job.store_lane().stat(root, folder)?;
-    Ok(stated.ok().filter(|s| s.kind == EntryKind::Directory).map(|s| Owner::from(&s.stat)))
+    let there = job.store_lane().stat(root, folder)?.ok().filter(|s| s.kind == EntryKind::Directory);
+    Ok(there.and_then(|s| folders::standing_plain(mailboxes, Owner::from(&s.stat))))
 }
 
 /// The newest copy of a companion: generation, path below its root, what reading it gave.

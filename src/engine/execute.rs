@@ -15,11 +15,12 @@ use crate::model::{Digest, RelPath};
 use crate::plan::guards;
 use crate::store::maildir::target::{lawful, permitted};
 use crate::sys::dir::Root;
-use crate::sys::fs::{Fs, Tree};
+use crate::sys::fs::Tree;
 use crate::sys::links;
 use crate::sys::lock::Lock;
-use crate::sys::osfs::OsFs;
+use crate::sys::osfs::{self, OsFs};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What carrying out a plan needs.
@@ -122,7 +123,6 @@ impl Prover for LaneProver {
 pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let reader = PlanReader::open(&call.plan)?;
     let mut supply = supply(&reader, &call.lane)?;
-    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
     let _lock = match call.lock {
         Some(held) => held,
         None => {
@@ -131,6 +131,9 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
             taken
         }
     };
+    // What an earlier run left behind is cleared away by now, and the folder of the quarantine needs room itself.
+    enough_space(&call.base, call.need)?;
+    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
     let note = RunNote {
         run: call.run.clone(),
         command: call.command.clone(),
@@ -140,7 +143,6 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     };
     call.folder.write_note(&note)?;
     let fs = open_fs(&call.base, &quarantine)?;
-    enough_space(&fs, call.need)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
     let mut log = FileLog::open(&call.folder.journal())
         .map_err(super::job::state_error("cannot open", &call.folder.journal()))?
@@ -213,16 +215,19 @@ pub fn lock(state: &Path, base: &Path) -> Result<Lock, EngineError> {
     Lock::exclusive(&folder.join(&name[..32])).map_err(|e| EngineError::Refused(format!("{}: {e}", base.display())))
 }
 
-fn enough_space(fs: &dyn Fs, need: (u64, u64)) -> Result<(), EngineError> {
-    let (bytes, files) =
-        fs.free().map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
-    guards::space(need, (bytes, files)).map_or(Ok(()), |text| Err(EngineError::Refused(text)))
+fn enough_space(base: &Path, need: (u64, u64)) -> Result<(), EngineError> {
+    let free = Root::open(base).and_then(|root| osfs::free(root.top().reopen()?.as_fd()));
+    let free = free.map_err(|e| EngineError::Refused(format!("cannot tell how much space is free: {e}")))?;
+    guards::space(need, free).map_or(Ok(()), |text| Err(EngineError::Refused(text)))
 }
 
 /// A step as it is executed: checked again, and turned to the other place where the store is left alone.
 fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String> {
     let mut step = step.map_err(|e| e.to_string())?;
     permitted(&step)?;
+    if matches!(&step.action, Action::Restore { from, .. } if from.source.is_none()) {
+        return Err(format!("step {} would restore from the store itself", step.number));
+    }
     if elsewhere {
         step.before = Fingerprint::Nothing;
         if let Action::Rename { from, inode, content, length } = &step.action {
@@ -327,7 +332,7 @@ pub struct Undoing<'a> {
 pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
     let note = &call.undone;
     let _lock = lock(&call.state, &note.base)?;
-    // An undo that was cut off, too, may have left a mailbox locked.
+    // An undo that was cut off may have left the lock of a mailbox in which nothing is left to be done.
     super::unfinished::settle(&call.state, &note.base, &call.run, call.observer)?;
     let fs = open_fs(&note.base, &note.quarantine)?;
     let folder = RunFolder::create(&call.state, &call.run)?;

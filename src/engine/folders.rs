@@ -5,7 +5,7 @@ use super::job::Job;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::wire::Stated;
 use crate::model::{Attrs, Missing, RelPath, Verdict};
-use crate::plan::attrs::Owner;
+use crate::plan::attrs::{Owner, believed};
 use crate::store::maildir::{self, SUBFOLDERS};
 use std::collections::HashSet;
 
@@ -14,6 +14,31 @@ pub struct Folders {
     settled: HashSet<RelPath>,
     /// The result goes to another, empty place: every folder has to be made.
     elsewhere: bool,
+}
+
+/// Owner and mode of a mailbox's folder as it stands, where that can be believed.
+pub fn standing(mailboxes: &[Mailbox], mailbox: &Mailbox) -> Option<Owner> {
+    let there = mailbox.folder.as_ref().map(Owner::from)?;
+    believed(there, recorded(mailbox), kin(mailboxes), blank(mailboxes))
+}
+
+/// The same for a folder of the account that is no mailbox.
+pub fn standing_plain(mailboxes: &[Mailbox], there: Owner) -> Option<Owner> {
+    believed(there, None, kin(mailboxes), blank(mailboxes))
+}
+
+fn recorded(mailbox: &Mailbox) -> Option<Owner> {
+    let known = mailbox.row.as_ref()?.folder?;
+    Some(Owner { uid: known.uid, gid: known.gid, mode: known.mode })
+}
+
+/// A folder of the account that is not root's.
+fn kin(mailboxes: &[Mailbox]) -> Option<Owner> {
+    mailboxes.iter().filter_map(|m| m.folder.as_ref().map(Owner::from)).find(|owner| owner.uid != 0)
+}
+
+fn blank(mailboxes: &[Mailbox]) -> bool {
+    mailboxes.iter().all(|m| m.messages().next().is_none())
 }
 
 impl Folders {
@@ -128,7 +153,7 @@ impl Folders {
         Ok(Owner { uid: 0, gid: 0, mode: 0o700 })
     }
 
-    /// Owner and mode of a folder: as it stands, as the catalog knows it, like its account's others, as given, as a
+    /// Owner and mode of a folder: as it stands where that can be believed, as the catalog knows it, like its account's others, as given, as a
     /// source has it. Where a source kept no owners, its folders are root's, and the account's others know better.
     fn known_owner(
         &self,
@@ -138,16 +163,19 @@ impl Folders {
         dir: &RelPath,
     ) -> Result<Option<Owner>, EngineError> {
         let mailbox = mailboxes.iter().find(|m| m.dir == *dir);
-        if let Some(stat) = mailbox.and_then(|m| m.folder.as_ref()) {
-            return Ok(Some(Owner::from(stat)));
+        if let Some(owner) = mailbox.and_then(|m| standing(mailboxes, m)) {
+            return Ok(Some(owner));
         }
-        if let Some(known) = mailbox.and_then(|m| m.row.as_ref()?.folder) {
-            return Ok(Some(Owner { uid: known.uid, gid: known.gid, mode: known.mode }));
+        let others = kin(mailboxes);
+        if let Some(known) = mailbox.and_then(recorded).filter(|known| known.uid != 0 || others.is_none()) {
+            return Ok(Some(known));
         }
         let home =
             account.dir.parent().filter(|home| !home.is_root() && maildir::is_mail_folder_name(account.dir.name()));
         let inside = dir.strip_prefix(home.as_ref().unwrap_or(&account.dir)).is_some_and(|rel| !rel.is_root());
-        let kin = mailboxes.iter().find_map(|m| m.folder.as_ref().map(Owner::from)).filter(|_| inside);
+        // All of the account's folders are root's: it is root's mail, if there is any.
+        let roots = mailboxes.iter().find_map(|m| m.folder.as_ref().map(Owner::from)).filter(|_| !blank(mailboxes));
+        let kin = others.or(roots).filter(|_| inside);
         let source = self.source_owner(job, dir)?;
         Ok(match (kin, source) {
             // No more rights than the others have, whatever the source says.

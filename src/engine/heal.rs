@@ -3,7 +3,7 @@
 use super::absent::Shape;
 use super::account::{Account, EngineError, Mailbox};
 use super::find::{self, Found, Sources};
-use super::folders::Folders;
+use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, is_harm};
 use crate::model::event::{ActionSummary, Finding, Subject};
@@ -12,7 +12,7 @@ use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::wire::Place;
 use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Stat, Verdict};
-use crate::plan::attrs::{Owner, Witnesses, settle};
+use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
 use crate::plan::{Candidate, Case, Choice, Identity, Undecided, decide};
@@ -337,7 +337,7 @@ fn restore(
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0).map(|f| f.stat);
     let attrs: Attrs = settle(&Witnesses {
         present: present.as_ref(),
-        folder: mailbox.folder.as_ref().map(Owner::from),
+        folder: folders::standing(mailboxes, mailbox),
         catalog: harm.row.as_ref().map(|r| &r.attrs),
         given: job.options.owner,
         source: Some((&facts.stat, kept.then_some(facts.stat.mtime))),

@@ -1,8 +1,13 @@
 //! Plan files: JSON lines, a header and then one step a line. Written once, never over an existing file,
 //! read step by step, and not trusted.
 
+use crate::model::RelPath;
 use crate::model::limits::LINE_MAX;
-use crate::model::plan::{Header, SCHEMA, Step};
+use crate::model::plan::{Action, Header, SCHEMA, Step};
+use crate::store::maildir::discover::begins_account;
+use crate::store::maildir::target::{permitted, stays_home};
+use crate::sys::dir::{Root, nothing_there};
+use crate::sys::links::open_named;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -88,7 +93,7 @@ impl PlanReader {
     /// Where the file cannot be read or its first line is no plan header.
     pub fn open(path: &Path) -> Result<PlanReader, PlanError> {
         let text = path.display().to_string();
-        let file = File::open(path).map_err(|source| PlanError::Io { path: text.clone(), source })?;
+        let file = open_named(path).map_err(|source| PlanError::Io { path: text.clone(), source })?;
         let header = Header { schema: String::new(), run: String::new(), store: String::new(), sources: Vec::new() };
         let mut reader = PlanReader { lines: BufReader::new(file), header, line: 0, last: 0, path: path.to_owned() };
         let header: Header = reader.parse()?.ok_or_else(|| reader.bad("the file is empty"))?;
@@ -139,23 +144,28 @@ impl Iterator for PlanReader {
     }
 }
 
-/// Whether every step of the plan names places that a plan may name. What lies there is checked again when the
-/// step is executed.
+/// Whether every step of the plan names places that a plan for `store` may name. What lies there is checked again
+/// when the step is executed.
 ///
 /// # Errors
 /// The first step that does not, with its line.
-pub fn check(path: &Path) -> Result<(Header, u64), PlanError> {
+pub fn check(path: &Path, store: &Path) -> Result<(), PlanError> {
     let mut reader = PlanReader::open(path)?;
-    let mut steps = 0;
+    let store = Root::open(store).map_err(|source| PlanError::Io { path: store.display().to_string(), source })?;
     while let Some(step) = reader.next() {
         let step = step?;
-        crate::store::maildir::target::permitted(&step).map_err(|detail| reader.bad(detail))?;
-        if let crate::model::plan::Action::Restore { from, .. } = &step.action
+        permitted(&step).map_err(|detail| reader.bad(detail))?;
+        let mut begins = |dir: &RelPath| match store.open_dir(dir) {
+            Err(error) if nothing_there(&error) => Ok(false),
+            dir => begins_account(&dir?),
+        };
+        // Before anything is done: a step could make the folder that unites two accounts.
+        stays_home(&step, &mut begins).map_err(|detail| reader.bad(detail))?;
+        if let Action::Restore { from, .. } = &step.action
             && from.source.is_none_or(|n| n as usize >= reader.header.sources.len())
         {
             return Err(reader.bad("names a source that the plan's first line does not list"));
         }
-        steps += 1;
     }
-    Ok((reader.header, steps))
+    Ok(())
 }

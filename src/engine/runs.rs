@@ -47,10 +47,11 @@ impl RunFolder {
     /// Makes the folder, readable by its owner only.
     ///
     /// # Errors
-    /// The state folder's.
+    /// The state folder's, and where another run has the name.
     pub fn create(state: &Path, run: &str) -> Result<RunFolder, EngineError> {
         let folder = RunFolder::named(state, run)?;
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder.path);
+        let above = DirBuilder::new().recursive(true).mode(0o700).create(state.join("runs"));
+        let made = above.and_then(|()| DirBuilder::new().mode(0o700).create(&folder.path));
         made.map_err(state_error("cannot make the run's folder", &folder.path))?;
         Ok(folder)
     }
@@ -221,6 +222,16 @@ mod tests {
         for bad in ["", "../x", "a/b", ".", "a b"] {
             assert!(RunFolder::named(state, bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn two_runs_have_two_folders() {
+        let state = tempfile::tempdir().unwrap();
+        let run = "20261122T090000Z-ab12";
+        let folder = RunFolder::create(state.path(), run).unwrap();
+        assert_eq!(fs::metadata(&folder.path).unwrap().mode() & 0o777, 0o700);
+        assert!(RunFolder::create(state.path(), run).is_err());
+        assert!(RunFolder::create(state.path(), "20261122T090000Z-ab13").is_ok());
     }
 
     #[test]

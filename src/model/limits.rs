@@ -23,6 +23,8 @@ pub const ENVELOPE_FIELD: usize = 512;
 pub const COMPANION_MAX: u64 = 64 << 20;
 /// One line of a plan, a journal or a configuration list. Bytes.
 pub const LINE_MAX: usize = 1 << 20;
+/// A file of settings or a list of accounts. Bytes.
+pub const SETTINGS_MAX: u64 = 64 << 20;
 /// Levels below the store's root that discovery walks.
 pub const DEPTH_MAX: usize = 64;
 /// One frame between parent and lane. Bytes.

@@ -153,9 +153,12 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// Line separators and the bidirectional and zero-width controls that can rearrange a terminal line.
+/// Line separators, the bidirectional and zero-width controls that can rearrange a terminal line, tag characters, and
+/// fillers that look empty.
 pub fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}'
+        | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn push_escaped(text: &mut String, byte: u8) {
@@ -254,6 +257,12 @@ mod tests {
         assert_eq!(path.strip_prefix(&base).unwrap().as_bytes(), b"ann/Maildir");
         assert_eq!(RelPath::new(&b"example.orgx"[..]).unwrap().strip_prefix(&base), None);
         assert_eq!(path.strip_prefix(&path), Some(RelPath::root()));
+    }
+
+    #[test]
+    fn names_show_what_is_in_them() {
+        assert_eq!(escape("a\u{ad}b\u{e0041}".as_bytes()), "a%C2%ADb%F3%A0%81%81");
+        assert_eq!(escape("grüße".as_bytes()), "grüße");
     }
 
     proptest! {

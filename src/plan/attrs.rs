@@ -35,6 +35,15 @@ impl From<&Stat> for Owner {
     }
 }
 
+/// Whose a mailbox's folder is, as far as that can be believed. Root's name on it says little where others in the
+/// account are somebody else's, and where the account holds no mail that could be root's: a repair that was cut off has
+/// made the folder and not given it away. `kin` is another folder of the account, `blank` an account without messages.
+pub fn believed(standing: Owner, recorded: Option<Owner>, kin: Option<Owner>, blank: bool) -> Option<Owner> {
+    let somebodys = |owner: &Owner| owner.uid != 0;
+    let doubted = || recorded.filter(somebodys).or(kin.filter(somebodys)).or((!blank).then_some(standing));
+    if somebodys(&standing) { Some(standing) } else { doubted() }
+}
+
 /// Settles the attributes.
 ///
 /// Owner: the file itself, the mailbox folder, the catalog, `--owner`, the source. Mode: the file itself, the
@@ -117,6 +126,18 @@ mod tests {
         assert_eq!((settle(&w).uid, settle(&w).gid), (7, 8));
         w.folder = Some(Owner { uid: 0, gid: 0, mode: 0o700 });
         assert_eq!(settle(&w).uid, 0, "root has mail too");
+    }
+
+    #[test]
+    fn a_half_made_folder_of_roots_is_not_believed() {
+        let owner = |uid, mode| Owner { uid, gid: uid, mode };
+        let (root, ann, bob) = (owner(0, 0o700), owner(7, 0o750), owner(8, 0o700));
+        assert_eq!(believed(ann, Some(bob), Some(bob), false), Some(ann));
+        assert_eq!(believed(root, Some(ann), Some(bob), false), Some(ann));
+        assert_eq!(believed(root, Some(root), Some(ann), false), Some(ann), "recorded while it was half made");
+        assert_eq!(believed(root, None, Some(ann), true), Some(ann));
+        assert_eq!(believed(root, None, None, true), None, "the source may know");
+        assert_eq!(believed(root, Some(root), Some(root), false), Some(root), "root has mail too");
     }
 
     #[test]

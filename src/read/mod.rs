@@ -3,6 +3,8 @@
 //! Never writes, never decides what a hole means, never reads a failing place twice.
 
 use crate::model::Span;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -11,6 +13,10 @@ use std::os::unix::fs::FileExt;
 const PAGE: usize = 4096;
 /// Failed reads of one file before its rest is given up unread: each may cost the disk 30 seconds.
 const FAILURES_MAX: u32 = 64;
+/// Shorter gaps of a file are read like its other bytes. Bytes.
+const GAP_MIN: u64 = 64 << 10;
+/// What lies behind so many gaps is read.
+const GAPS_MAX: usize = 16 << 10;
 
 /// Bytes at offsets: a file, or a file of a simulated sick disk.
 pub trait Medium {
@@ -22,6 +28,34 @@ impl Medium for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, buffer, offset)
     }
+}
+
+/// What lies behind `offset`.
+pub struct Behind<'a>(pub &'a dyn Medium, pub u64);
+
+impl Medium for Behind<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, self.1 + offset)
+    }
+}
+
+/// Long ranges within the first `size` bytes that no block of the disk stands for, in order: they read as zeros. None
+/// where the file system does not tell.
+pub fn gaps(file: &File, size: u64) -> Vec<Span> {
+    let (mut gaps, mut at) = (Vec::new(), 0);
+    while at < size && gaps.len() < GAPS_MAX {
+        let Ok(start) = rustix::fs::seek(file, SeekFrom::Hole(at)) else { break };
+        let end = match rustix::fs::seek(file, SeekFrom::Data(start)) {
+            Ok(end) => end.min(size),
+            Err(Errno::NXIO) => size,
+            Err(_) => break,
+        };
+        if end.saturating_sub(start) >= GAP_MIN {
+            gaps.push(Span::new(start, end - start));
+        }
+        at = end.max(at + 1);
+    }
+    gaps
 }
 
 /// What reading gave, in order of offset.
@@ -238,6 +272,31 @@ mod tests {
     fn a_file_that_shrank_ends_the_reading() {
         let sick = Sick { bytes: vec![b'x'; 5000], bad: vec![] };
         assert_eq!(collect(&sick, 9000, 4096).2, Done { length: 5000, holes: 0 });
+    }
+
+    #[test]
+    fn gaps_are_found_without_reading() {
+        let file = tempfile::tempfile().unwrap();
+        let size = 3 << 20;
+        file.set_len(size).unwrap();
+        file.write_at(b"From: x", 0).unwrap();
+        file.write_at(&[b'y'; 4096], 1 << 20).unwrap();
+        file.write_at(&[b'z'; 4096], (1 << 20) + (32 << 10)).unwrap();
+        file.sync_all().unwrap();
+        let found = gaps(&file, size);
+        if found.is_empty() {
+            return eprintln!("NOT TESTED: this file system does not tell where its files have gaps");
+        }
+        let mut bytes = vec![1; size as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(found.iter().all(|gap| bytes[gap.offset as usize..gap.end() as usize].iter().all(|&b| b == 0)));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().map(|gap| gap.length).sum::<u64>() > size - (256 << 10), "{found:?}");
+        assert_eq!(found.last().unwrap().end(), size);
+        assert!(gaps(&file, 4096).is_empty());
+        let mut tail = [0; 4];
+        Behind(&file, 5).read_at(&mut tail, 1).unwrap();
+        assert_eq!(&tail, b"x\0\0\0");
     }
 
     proptest! {

@@ -55,12 +55,9 @@ pub fn json(text: String) -> String {
     safe
 }
 
-/// Controls, line separators, bidirectional and zero-width marks, tag characters, fillers that look empty.
+/// Controls, and what is there and cannot be seen.
 pub fn is_dangerous(c: char) -> bool {
-    c.is_control()
-        || is_invisible(c)
-        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    c.is_control() || is_invisible(c)
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 use crate::model::Stamp;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
 use std::io;
+
+/// Into so many parts the names of runs divide a second.
+const TICKS: i64 = 1 << 16;
+const NAMES_TRIED: usize = 1000;
 
 /// The time now. The clock may jump: durations come from `std::time::Instant`.
 pub fn now() -> Stamp {
@@ -42,14 +45,21 @@ pub fn parse_rfc3339(text: &str) -> Option<Stamp> {
     Some(Stamp { sec, nsec: u32::try_from(nanoseconds.rem_euclid(1_000_000_000)).ok()? })
 }
 
-/// A name for a run that starts at `start`: `YYYYMMDDThhmmssZ-xxxx`, which sorts by time.
-pub fn run_id(start: Stamp) -> io::Result<String> {
-    let mut random = [0u8; 2];
-    let got = rustix::rand::getrandom(&mut random[..], GetRandomFlags::empty())?;
-    let time = timestamp(start).filter(|_| got == random.len());
-    let time = time.ok_or_else(|| io::Error::other("no usable clock or no randomness for the name of a run"))?;
-    let text = time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
-    Ok(format!("{text}-{:04x}", u16::from_be_bytes(random)))
+/// A name for a run that starts at `start`: `YYYYMMDDThhmmssZ-xxxx`, the last four digits 65,536ths of the second, so
+/// that names sort by time. Where one is taken, it is the next that is not.
+pub fn run_id(start: Stamp, taken: impl Fn(&str) -> bool) -> io::Result<String> {
+    let unusable = || io::Error::other("no usable clock for the name of a run");
+    let ticks = i64::from(start.nsec) * TICKS / 1_000_000_000;
+    let first = start.sec.checked_mul(TICKS).and_then(|t| t.checked_add(ticks)).ok_or_else(unusable)?;
+    for tick in (first..).take(NAMES_TRIED) {
+        let time = timestamp(Stamp { sec: tick.div_euclid(TICKS), nsec: 0 }).ok_or_else(unusable)?;
+        let text = time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
+        let name = format!("{text}-{:04x}", tick.rem_euclid(TICKS));
+        if !taken(&name) {
+            return Ok(name);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many runs began within this second"))
 }
 
 /// Jiff counts nanoseconds of a negative time downwards, the file system always upwards.
@@ -77,10 +87,21 @@ mod tests {
 
     #[test]
     fn run_names_sort_and_are_valid_file_names() {
-        let id = run_id(Stamp { sec: 1_770_091_506, nsec: 9 }).unwrap();
-        assert!(id.starts_with("20260203T040506Z-") && id.len() == 21, "{id}");
-        assert!(run_id(Stamp { sec: i64::MAX, nsec: 0 }).is_err());
+        let id = |nsec| run_id(Stamp { sec: 1_770_091_506, nsec }, |_| false).unwrap();
+        assert_eq!(id(0), "20260203T040506Z-0000");
+        assert_eq!(id(999_999_999), "20260203T040506Z-ffff");
+        let names: Vec<String> = (0..1000).map(|n| id(n * 1_000_000)).collect();
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "a millisecond later is another name, and a later one");
+        assert!(run_id(Stamp { sec: i64::MAX, nsec: 0 }, |_| false).is_err());
         assert!(now().sec > 1_700_000_000);
+    }
+
+    #[test]
+    fn a_taken_name_is_followed_by_the_next() {
+        let stamp = Stamp { sec: 1_770_091_506, nsec: 999_999_999 };
+        let taken = ["20260203T040506Z-ffff", "20260203T040507Z-0000"];
+        assert_eq!(run_id(stamp, |name| taken.contains(&name)).unwrap(), "20260203T040507Z-0001");
+        assert!(run_id(stamp, |_| true).is_err());
     }
 
     proptest! {

@@ -184,3 +184,43 @@ fn direct_is_the_file_or_none() {
         assert!(root.open_direct(&path("a/b/fifo")).is_err() || root.open_direct(&path("a/b/fifo")).unwrap().is_none());
     });
 }
+
+#[test]
+fn a_root_is_reached_through_our_own_links_alone() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("NOT TESTED: whose links root follows (needs root)");
+    }
+    for without_openat2 in [false, true] {
+        let dir = traps();
+        let top = dir.path();
+        for folder in ["mine", "theirs"] {
+            std::fs::create_dir(top.join(folder)).unwrap();
+            symlink("../a", top.join(folder).join("own")).unwrap();
+        }
+        symlink("../a", top.join("mine/strange")).unwrap();
+        for stranger in ["mine/strange", "theirs"] {
+            std::os::unix::fs::lchown(top.join(stranger), Some(4242), Some(4242)).unwrap();
+        }
+        let open = |name: &str| Root::open_with(&top.join(name), without_openat2);
+        let own = open("mine/own/b").unwrap();
+        assert_eq!(own.path(), top.canonicalize().unwrap().join("a/b"));
+        assert_eq!(own.top().stat_self().unwrap(), open("a/b").unwrap().top().stat_self().unwrap());
+        assert!(open("theirs").is_ok(), "a folder is no link");
+        for name in ["mine/strange", "mine/strange/b", "theirs/own", "theirs/own/b"] {
+            assert_eq!(open(name).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_comes_into_a_resolved_path_is_refused() {
+    let dir = traps();
+    let top = dir.path().canonicalize().unwrap();
+    for open in [open_unlinked, open_unlinked_stepwise] {
+        assert!(open(&top.join("a/b")).is_ok());
+        for link in ["link_a", "link_a/b", "a/link_b"] {
+            assert_eq!(open(&top.join(link)).unwrap_err(), Errno::LOOP, "{link}");
+        }
+        assert_eq!(open(&top.join("a/b/msg")).unwrap_err(), Errno::NOTDIR);
+    }
+}

@@ -3,11 +3,12 @@
 //! Root that follows a link which a mail user made works wherever that user likes. So root follows only links
 //! of root in folders of root; anybody else follows what the system lets them. May only look, never change.
 
-use super::attr::fstat;
+use super::attr::{fstat, irregular};
+use rustix::fs::{FileType, Mode, OFlags};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -80,6 +81,37 @@ fn refusal(link: &Path, uid: u32) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, text)
 }
 
+/// Opens a file for reading that whoever runs the program names: a plan, a list. A FIFO would keep us waiting, and a
+/// device never ends.
+///
+/// # Errors
+/// The system's, and words where it is no regular file.
+pub fn open_named(path: &Path) -> io::Result<File> {
+    // Looked at first, for opening some devices does something; the open file is what counts.
+    let irregular_kind = |file_type| match file_type {
+        FileType::RegularFile => Ok(()),
+        other => Err(irregular(other)),
+    };
+    irregular_kind(FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode))?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    irregular_kind(fstat(&file)?.0)?;
+    Ok(file)
+}
+
+/// The text of a file that [`open_named`] opens, if it has no more than `max` bytes.
+///
+/// # Errors
+/// Those of opening and reading it, and words where it is longer or no UTF-8.
+pub fn read_named(path: &Path, max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let read = open_named(path)?.take(max + 1).read_to_string(&mut text)?;
+    if read as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {} MiB", max >> 20)));
+    }
+    Ok(text)
+}
+
 /// Insists that an open folder is ours alone: our own, and closed to everybody else.
 ///
 /// # Errors
@@ -118,6 +150,28 @@ mod tests {
             let found = resolve_for(&path, None).unwrap_err();
             assert!(found.raw_os_error().is_none() || found.raw_os_error() == wanted, "{found}");
         }
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_nothing_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("list"), "ann\n").unwrap();
+        symlink("list", at("link")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
+        fs::write(at("bytes"), [0xff]).unwrap();
+        File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read_named(&at("list"), 4).unwrap(), "ann\n");
+        assert_eq!(read_named(&at("link"), 100).unwrap(), "ann\n");
+        for (path, words) in
+            [("fifo", "FIFO"), ("folder", "directory"), ("/dev/zero", "device"), ("nothing", "No such")]
+        {
+            let error = read_named(&at(path), 100).unwrap_err().to_string();
+            assert!(error.contains(words), "{path}: {error}");
+        }
+        assert!(read_named(&at("list"), 3).is_err() && read_named(&at("bytes"), 100).is_err());
+        assert!(read_named(&at("huge"), 1 << 20).unwrap_err().to_string().contains("1 MiB"));
     }
 
     #[test]

@@ -235,13 +235,18 @@ impl Fs for OsFs {
     }
 
     fn free(&self) -> io::Result<(u64, u64)> {
-        let room = rustix::fs::fstatvfs(&self.base_sync)?;
-        // One that reports no size at all (ramfs, some FUSE mounts) does not know what is free: it will say.
-        let bytes = if room.f_blocks == 0 { u64::MAX } else { room.f_bavail.saturating_mul(room.f_frsize) };
-        // File systems that allot inodes as they go (btrfs, many network ones) report none at all.
-        let inodes = if room.f_files == 0 { u64::MAX } else { room.f_favail };
-        Ok((bytes, inodes))
+        free(self.base_sync.as_fd())
     }
+}
+
+/// Bytes and inodes that are free on the file system of an open file or folder.
+pub fn free(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let room = rustix::fs::fstatvfs(fd)?;
+    // One that reports no size at all (ramfs, some FUSE mounts) does not know what is free: it will say.
+    let bytes = if room.f_blocks == 0 { u64::MAX } else { room.f_bavail.saturating_mul(room.f_frsize) };
+    // File systems that allot inodes as they go (btrfs, many network ones) report none at all.
+    let inodes = if room.f_files == 0 { u64::MAX } else { room.f_favail };
+    Ok((bytes, inodes))
 }
 
 /// Changes what differs, before the mode: a change of owner clears the set-id bits.

@@ -232,3 +232,29 @@ fn a_file_that_somebody_has_open_is_not_idle() {
     assert!(world.fs.is_idle(Base, &path("log")).unwrap());
     assert!(world.fs.is_idle(Base, &path("gone")).unwrap());
 }
+
+#[test]
+fn a_folder_of_ours_moved_to_the_name_is_not_given_away() {
+    let world = world();
+    let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let owner = if me.0 == 0 { (4242, 4243) } else { me };
+    std::fs::create_dir(world.at("private")).unwrap();
+    std::fs::write(world.at("private/secret"), b"secret").unwrap();
+    std::fs::set_permissions(world.at("private"), PermissionsExt::from_mode(0o700)).unwrap();
+    world.fs.make_dir(Base, &path("cur/d"), 0o700).unwrap();
+    std::fs::rename(world.at("cur/d"), world.at("cur/e")).unwrap();
+    std::fs::rename(world.at("private"), world.at("cur/d")).unwrap();
+    let kept = |fs: &OsFs| {
+        let error = fs.dress_dir(Base, &path("cur/d"), owner.0, owner.1, 0o777).unwrap_err();
+        assert_eq!((mode(&world.at("cur/d")), world.at("cur/d").metadata().unwrap().uid()), (0o700, me.0), "{error}");
+        error.kind()
+    };
+    assert_eq!(kept(&world.fs), io::ErrorKind::PermissionDenied, "another inode");
+    // A later run remembers nothing: what holds something is not what was made.
+    let root = |name| Root::open(&world.dir.path().join(name)).unwrap();
+    let later = OsFs::new(root("base"), root("quarantine")).unwrap();
+    assert_eq!(kept(&later), io::ErrorKind::DirectoryNotEmpty);
+    std::fs::remove_file(world.at("cur/d/secret")).unwrap();
+    later.dress_dir(Base, &path("cur/d"), owner.0, owner.1, 0o777).unwrap();
+    assert_eq!(mode(&world.at("cur/d")), 0o777, "it was the content that kept it");
+}

@@ -85,6 +85,17 @@ impl Checks {
         }
     }
 
+    /// `span`, which continues where the last bytes ended, is known to be zeros without having been read: mail holds
+    /// no such run. False, and nothing is judged, where bytes may be anything by declaration.
+    pub fn zeros(&mut self, span: Span) -> bool {
+        let Some(content) = self.content.as_mut().filter(|content| !content.binary) else { return false };
+        content.pattern.interrupt(&mut content.patterns);
+        content.patterns.blame(Fault { check: Check::Pattern, kind: FaultKind::NulRun, span, errno: None });
+        content.mime.hole(span.end());
+        (self.offset, self.holed, self.after_cr) = (span.end(), true, false);
+        true
+    }
+
     /// No more bytes come.
     pub fn finish(mut self) -> (Evidence, Option<Envelope>) {
         self.evidence.set(Check::Read, Outcome::Pass);

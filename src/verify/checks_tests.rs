@@ -279,3 +279,25 @@ proptest! {
         evidence(&bytes);
     }
 }
+
+#[test]
+fn zeros_that_nobody_read_are_damage_unless_declared() {
+    let judge = |head: &str, gap: Span, tail: &str| {
+        let mut checks = Checks::new(Claims::default());
+        checks.feed(head.as_bytes());
+        let judged = checks.zeros(gap);
+        checks.feed(tail.as_bytes());
+        (judged, checks.finish().0)
+    };
+    let header = "From: a\nSubject: b\n\ntext\n";
+    let gap = Span::new(header.len() as u64, 1 << 20);
+    let (judged, evidence) = judge(header, gap, "more\n");
+    assert!(judged && evidence.verdict() == crate::model::Verdict::Damaged, "{evidence:?}");
+    assert!(evidence.faults().iter().any(|f| f.kind == FaultKind::NulRun && f.span == gap), "{evidence:?}");
+    let (judged, evidence) = judge("", Span::new(0, 1 << 20), "");
+    assert!(judged && evidence.verdict() == crate::model::Verdict::Damaged, "{evidence:?}");
+    let binary = "From: a\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: binary\n\nx";
+    assert!(!judge(binary, Span::new(binary.len() as u64, 1 << 20), "").0);
+    let mut opaque = Checks::opaque(Claims::default());
+    assert!(!opaque.zeros(Span::new(0, 1 << 20)));
+}

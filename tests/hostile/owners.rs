@@ -176,3 +176,42 @@ fn the_other_name_of_a_hard_link_is_never_written() {
     same();
     assert_eq!(fs::metadata(&message).expect("a stat").ino(), was.ino(), "the very file is back");
 }
+
+/// A repair that was cut off has made a folder and not given it away: no plan makes its mail root's.
+#[test]
+fn a_half_made_folder_makes_nothing_roots() {
+    if !is_root() {
+        return skip("half-made folders", "needs root");
+    }
+    for (lost, recorded) in [(".Sent", true), (".Sent", false), ("", true), ("", false)] {
+        let mut trap = Trap::new();
+        store(&mut trap);
+        if recorded {
+            trap.bench.tool.verify(&trap.bench.store).expect(0);
+        }
+        // Only where others tell may the source know nothing.
+        if lost.is_empty() && !recorded {
+            trap.bench.replicate();
+            give_away(&trap.bench.replica);
+        } else {
+            hostile_replica(&trap);
+        }
+        let folder = trap.bench.store.join("example.org/eve/Maildir").join(lost);
+        fs::remove_dir_all(&folder).expect("a loss");
+        fs::create_dir(&folder).expect("a half-made folder");
+        mode(&folder, 0o700);
+        let plan = trap.bench.dir.path().join("attic");
+        let (store, replica) = (spec(&trap.bench.store), spec(&trap.bench.replica));
+        let args = ["audit", &store, "--from", &replica, "--undecided", "restore", "--save-plan", &spec(&plan)];
+        let answer = trap.bench.tool.run(args);
+        let text = fs::read_to_string(&plan).unwrap_or_else(|e| panic!("{e}: {answer}"));
+        let steps: Vec<serde_json::Value> =
+            text.lines().skip(1).map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert!(steps.len() >= 5, "'{lost}', recorded: {recorded}: {answer}");
+        for step in steps.iter().filter(|step| !step["action"]["attrs"].is_null()) {
+            let owner = (step["action"]["attrs"]["uid"].as_u64(), step["action"]["attrs"]["gid"].as_u64());
+            let wanted = (Some(u64::from(USER)), Some(u64::from(GROUP)));
+            assert_eq!(owner, wanted, "'{lost}', recorded: {recorded}: {step}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::trap::{Heard, PEAK_MAX, Trap, longer};
 use mailmend::model::Encoding;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -47,11 +48,27 @@ fn files_of_terabytes_that_take_no_room_are_not_read() {
     assert_modest(&heard, 20);
     assert_eq!(heard.status & 8, 8, "{heard}");
     assert!(heard.mentions("larger than a file of its kind can be"), "{heard}");
-    // As large as is still read: a hole is no mail, and costs what reading zeros costs.
-    let largest = account.join("cur/1700000000.M99P1.mx");
-    sparse(&largest, longer(256 << 20, 2 << 30));
+    // As large as is still read: a hole is no mail, and is not read. What is written around it is.
+    for number in 90..94 {
+        let largest = account.join(format!("cur/1700000000.M{number}P1.mx"));
+        sparse(&largest, 2 << 30);
+        let file = fs::OpenOptions::new().write(true).open(&largest).expect("the file");
+        file.write_all_at(&kit::letter(number, 100_000), 0).expect("its beginning");
+        file.write_all_at(b"its end\n", 1 << 30).expect("its middle");
+    }
+    // One whose digest is on record is no other.
+    sparse(&account.join("cur").join(kit::name(2, kit::letter(2, 3000).len())), 2 << 30);
     let heard = trap.run(&["verify", &spec(&trap.bench.store)]);
-    assert_modest(&heard, 60);
+    assert_modest(&heard, 8);
+    let holes = heard.lines.iter().filter(|l| l["type"] == "finding" && l["verdict"] == "damaged");
+    let holes: Vec<_> =
+        holes.filter(|l| l["path"].as_str().is_some_and(|p| p.contains("M9") || p.contains("M2P"))).collect();
+    assert_eq!(holes.len(), 5, "{heard}");
+    for hole in holes {
+        let faults = hole["faults"].as_array().expect("ranges");
+        let blamed: u64 = faults.iter().filter_map(|f| f["length"].as_u64()).sum();
+        assert!(blamed > (2 << 30) - (1 << 20), "what is blamed is the holes: {hole}");
+    }
     eprintln!("a file of holes: {:?}, {} KiB", heard.took, heard.peak);
     assert_eq!(heard.status & 12, 12, "{heard}");
 }

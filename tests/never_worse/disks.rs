@@ -27,16 +27,19 @@ fn a_disk_with_too_little_room_is_told_in_numbers_before_the_first_write() {
         return;
     }
     let ground = Ground::on("ext4", 96, &["-b", "4096"], true);
-    // What is left is little, and more than the run needs before it looks.
-    fs::write(ground.disk.path.join("room"), vec![b'x'; 512 << 10]).expect("room");
-    fill(&ground.disk.path.join("filler"));
-    fs::remove_file(ground.disk.path.join("room")).expect("room");
-    let before = ground.tree();
-    let answer = ground.tool.run(ground.typed());
-    assert!(answer.status & 8 != 0 && answer.status & 1 == 0, "{}", brief(&answer));
-    assert!(answer.mentions("too little space") && answer.mentions("MiB"), "{}", brief(&answer));
-    assert_eq!(before, ground.tree(), "nothing was written");
-    fs::remove_file(ground.disk.path.join("filler")).expect("room");
+    let (room, filler) = (ground.disk.path.join("room"), ground.disk.path.join("filler"));
+    // A little, and nothing at all: not even a folder could be made.
+    for left in [512 << 10, 0] {
+        fs::write(&room, vec![b'x'; left]).expect("room");
+        fill(&filler);
+        fs::remove_file(&room).expect("room");
+        let before = ground.tree();
+        let answer = ground.tool.run(ground.typed());
+        assert!(answer.status & 8 != 0 && answer.status & 1 == 0, "{left} left: {}", brief(&answer));
+        assert!(answer.mentions("too little space") && answer.mentions("MiB"), "{left} left: {}", brief(&answer));
+        assert_eq!(before, ground.tree(), "{left} left: nothing was written");
+        fs::remove_file(&filler).expect("room");
+    }
     ground.finish("with room again");
 }
 

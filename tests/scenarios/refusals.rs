@@ -244,6 +244,29 @@ fn a_saved_plan_is_never_overwritten() {
     assert_eq!(fs::read(&plan).expect("the plan"), before);
 }
 
+/// A file that never ends, or never begins, is refused at once.
+#[test]
+fn what_is_no_regular_file_is_no_plan_list_or_settings() {
+    let bench = Bench::small();
+    let at = |name: &str| bench.dir.path().join(name);
+    crate::common::must("mkfifo", &[&spec(&at("fifo"))]);
+    fs::create_dir(at("folder")).expect("a folder");
+    fs::File::create(at("holes")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
+    let (store, before) = (spec(&bench.store), bench.tree());
+    for path in [at("fifo"), at("folder"), at("holes"), "/dev/zero".into()] {
+        let path = spec(&path);
+        for args in [
+            &["repair", &store, "--plan", &path][..],
+            &["repair", &store, "--plan", &path, "--apply"],
+            &["audit", &store, "--accounts-file", &path],
+            &["audit", &store, "--config", &path],
+        ] {
+            bench.tool.run(args).expect_refusal(&path);
+        }
+    }
+    assert_same(&before, &bench.tree(), "the store is left alone");
+}
+
 /// What is executed is what was saved.
 #[test]
 fn a_saved_plan_repairs_as_printed() {

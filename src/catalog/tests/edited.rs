@@ -56,6 +56,55 @@ fn a_bad_key_is_named() {
     assert!(bad[0].detail.contains("a message of mailbox 1: key is no key"), "{}", bad[0]);
 }
 
+/// SQLite's own limit is a gigabyte a row.
+#[test]
+fn a_huge_value_is_an_error_and_not_read() {
+    let (home, catalog, _, _) = three();
+    let path = catalog.path.clone();
+    drop(catalog);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("UPDATE message SET xattrs = hex(zeroblob(9 << 20)) WHERE key = x'62'").unwrap();
+    drop(other);
+    let catalog = Catalog::open(&path).unwrap();
+    let mailbox = catalog.mailboxes(StoreId(1), &dir("example.org/ann")).unwrap()[0].id;
+    let read = catalog.messages(mailbox, Which::All, &mut |_| ());
+    assert_eq!(read.unwrap_err().kind, Kind::BadRow);
+    drop(home);
+}
+
+#[test]
+fn a_catalog_runs_nothing_that_an_edit_put_into_it() {
+    let (_home, catalog, ..) = three();
+    let setting = |config| catalog.conn.db_config(config).unwrap();
+    use rusqlite::config::DbConfig;
+    assert!(setting(DbConfig::SQLITE_DBCONFIG_DEFENSIVE));
+    assert!(!setting(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA));
+    assert!(!setting(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER) && !setting(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW));
+    let checked: bool = catalog.conn.pragma_query_value(None, "cell_size_check", |row| row.get(0)).unwrap();
+    assert!(checked);
+    let defined = catalog.conn.execute_batch("PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = ''");
+    assert!(defined.is_err(), "defensive");
+}
+
+#[test]
+fn what_lies_beside_the_catalog_must_be_files() {
+    let (home, catalog, ..) = three();
+    let path = catalog.path.clone();
+    drop(catalog);
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let beside = path.with_file_name(format!("{}{suffix}", path.file_name().unwrap().display()));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &beside, rustix::fs::Mode::RUSR).unwrap();
+        assert_eq!(Catalog::open(&path).unwrap_err().kind, Kind::NotOurs, "{suffix}");
+        assert!(Catalog::open_existing_read_only(&path).is_err(), "{suffix}");
+        std::fs::remove_file(&beside).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &beside).unwrap();
+        assert_eq!(Catalog::open(&path).unwrap_err().kind, Kind::Io, "{suffix}");
+        std::fs::remove_file(&beside).unwrap();
+    }
+    assert!(Catalog::open(&path).is_ok());
+    drop(home);
+}
+
 #[test]
 fn bad_rows_of_the_other_tables_are_named() {
     let edits = [

@@ -84,8 +84,7 @@ pub fn discover(
             let known = format!("mail in the format {format} lies here: known, not supported yet");
             fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), &known);
         }
-        let account =
-            account.or_else(|| (is_mailbox || folder.inbox_child || folder.server_files).then(|| path.clone()));
+        let account = account.or_else(|| begins(&folder).then(|| path.clone()));
         if is_mailbox && let Some(account) = &account {
             match dir.stat_self() {
                 Ok(stat) => found(FoundMailbox { dir: path.clone(), account: account.clone(), stat }),
@@ -103,6 +102,19 @@ pub fn discover(
         }
     }
     walked
+}
+
+/// Whether the walk would see an account in this folder, were it not inside one already.
+///
+/// # Errors
+/// Where the folder cannot be listed to its end.
+pub fn begins_account(dir: &Dir) -> io::Result<bool> {
+    let (folder, ended) = look(dir, false, &mut Vec::new());
+    ended.map(|()| begins(&folder))
+}
+
+fn begins(folder: &Folder) -> bool {
+    is_mailbox(folder) || folder.inbox_child || folder.server_files
 }
 
 fn is_mailbox(folder: &Folder) -> bool {

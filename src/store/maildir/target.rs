@@ -4,6 +4,7 @@ use super::companion;
 use crate::model::journal::{Change, Intent};
 use crate::model::plan::{Action, Step};
 use crate::model::{Attrs, RelPath};
+use std::io;
 
 /// Whether the step's target is a message, a companion file or a folder of a Maildir tree, as its action wants.
 ///
@@ -32,11 +33,47 @@ pub fn permitted(step: &Step) -> Result<(), String> {
         }
         Action::Quarantine if companion::is_index(target.name()) => Ok(()),
         Action::Quarantine => Err(format!("{target} is no index that a server makes again")),
-        Action::Rename { from, .. } => match (is_message(target), from.parent()) {
-            (true, Some(_)) => Ok(()),
-            _ => Err(format!("{target}: a file can only be given the name of a message")),
-        },
+        Action::Rename { .. } if !is_message(target) => {
+            Err(format!("{target}: a file can only be given the name of a message"))
+        }
+        Action::Rename { from, .. } if is_message(from) && super::name::is_orphan(from.name()) => Ok(()),
+        Action::Rename { from, .. } => Err(format!("{from} did not lose its name, so it can be given no other")),
     }
+}
+
+/// Whether the file that a step renames lies in the account of its target: all accounts may be one user's to the
+/// system, so nothing else would keep an edited plan from giving one user's mail to another. `begins` says of a
+/// folder whether discovery would see an account in it.
+///
+/// # Errors
+/// Words for the user, also where a folder cannot be looked at.
+pub fn stays_home(step: &Step, begins: &mut dyn FnMut(&RelPath) -> io::Result<bool>) -> Result<(), String> {
+    let Action::Rename { from, .. } = &step.action else { return Ok(()) };
+    let mailbox = |path| super::split_message_path(path).map(|(mailbox, _)| mailbox);
+    let (Some(there), Some(here)) = (mailbox(from), mailbox(&step.target)) else {
+        return Err(format!("{from} is no message"));
+    };
+    let mut common = here.clone();
+    while there.strip_prefix(&common).is_none() {
+        common = common.parent().unwrap_or_default();
+    }
+    // The folders of a Maildir++ say by their names whose they are, also where the one above them is lost.
+    let dotted = |dir: &RelPath| {
+        let below = dir.strip_prefix(&common).unwrap_or_default();
+        below.is_root() || (below.as_bytes().starts_with(b".") && !below.as_bytes().contains(&b'/'))
+    };
+    if there == here || (dotted(&there) && dotted(&here) && !common.is_root()) {
+        return Ok(());
+    }
+    let mut above = Some(common);
+    while let Some(dir) = above {
+        match begins(&dir) {
+            Ok(true) => return Ok(()),
+            Ok(false) => above = dir.parent(),
+            Err(error) => return Err(format!("cannot tell whose {from} is: {dir}: {error}")),
+        }
+    }
+    Err(format!("{from} lies in another account than {}", step.target))
 }
 
 /// Whether attributes are such as mail has: no mode but `allowed`, and no extended attribute by which the system
@@ -131,6 +168,47 @@ mod tests {
         for name in ["security.capability", "security.selinux", "trusted.overlay.opaque", "system.nfs4_acl", ""] {
             assert!(permitted(&with(name)).is_err(), "{name}");
         }
+    }
+
+    fn rename(from: &str, target: &str) -> Step {
+        let from = RelPath::new(from.as_bytes()).unwrap();
+        let action = Action::Rename { from, inode: Default::default(), content: Digest([0; 32]), length: 1 };
+        Step { action, ..restore(target, 0) }
+    }
+
+    #[test]
+    fn only_what_lost_its_name_gets_one() {
+        assert!(permitted(&rename("ann/cur/#12", "ann/cur/1.a:2,")).is_ok());
+        for from in ["ann/cur/1.b:2,S", "ann/tmp/#12", "ann/#12", "#12", "ann/cur/#1x", "ann/.ssh/id"] {
+            assert!(permitted(&rename(from, "ann/cur/1.a:2,")).is_err(), "{from}");
+        }
+        assert!(permitted(&rename("ann/cur/#12", "ann/authorized_keys")).is_err());
+    }
+
+    #[test]
+    fn no_file_goes_from_one_account_to_another() {
+        let check = |accounts: &[&str], from, target| {
+            let mut begins = |dir: &RelPath| Ok(accounts.contains(&&dir.to_string()[..]));
+            stays_home(&rename(from, target), &mut begins).is_ok()
+        };
+        let nobody: &[&str] = &[];
+        assert!(check(nobody, "x/ann/cur/#1", "x/ann/new/1.a"), "one mailbox");
+        assert!(check(nobody, "x/ann/.Sent/cur/#1", "x/ann/.Junk/cur/1.a"), "of one Maildir++, its inbox lost");
+        assert!(check(nobody, "x/ann/cur/#1", "x/ann/.Junk/cur/1.a"));
+        assert!(check(&["x/ann"], "x/ann/Sent/cur/#1", "x/ann/Work/2024/cur/1.a"), "nested");
+        assert!(check(&[""], "Sent/cur/#1", "cur/1.a"), "the store is the account");
+        for (from, target) in [
+            ("x/bob/cur/#1", "x/ann/cur/1.a"),
+            ("x/bob/Maildir/cur/#1", "x/ann/Maildir/cur/1.a"),
+            ("x/bob/.maildir/cur/#1", "x/ann/.maildir/cur/1.a"),
+            ("x/bob/.Sent/cur/#1", "x/ann/.Sent/cur/1.a"),
+            ("x/annabel/cur/#1", "x/ann/cur/1.a"),
+            (".bob/cur/#1", ".ann/cur/1.a"),
+        ] {
+            assert!(!check(&["x/ann", "x/bob", "x/ann/Maildir"], from, target), "{from} {target}");
+        }
+        let mut unread = |_: &RelPath| Err(io::Error::other("cannot be read"));
+        assert!(stays_home(&rename("x/bob/cur/#1", "x/ann/cur/1.a"), &mut unread).is_err());
     }
 
     #[test]
