@@ -3,8 +3,6 @@
 
 mod common;
 
-// Uses a part of what the other program's tests share.
-#[allow(dead_code)]
 #[path = "reality/kit.rs"]
 mod kit;
 

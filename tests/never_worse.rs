@@ -3,7 +3,6 @@
 
 mod common;
 
-#[allow(dead_code)]
 #[path = "reality/kit.rs"]
 mod kit;
 
