@@ -8,6 +8,8 @@ mod kit;
 
 #[path = "reality/attributes.rs"]
 mod attributes;
+#[path = "reality/bare.rs"]
+mod bare;
 #[path = "reality/binary.rs"]
 mod binary;
 #[path = "reality/compressed.rs"]
@@ -18,6 +20,8 @@ mod confined;
 mod guarded;
 #[path = "reality/large.rs"]
 mod large;
+#[path = "reality/mounted.rs"]
+mod mounted;
 #[path = "reality/odd.rs"]
 mod odd;
 #[path = "reality/sick.rs"]

@@ -158,8 +158,10 @@ const SPEC: Section = (
         "A SPEC is [NAME[@TIME]=]LOCATION. LOCATION is a path to a store in any supported format, or a quoted pattern of \
          snapshot folders ('/backup/daily.*'); {account} in it is replaced by the account. Paths below LOCATION match \
          paths below STORE. The order of --from is the order of trust among otherwise equal copies.",
-        "TIME is when the content was taken. Without it the ISO date in the folder's name counts, else rsnapshot's \
-         number, else the folder's own time; it is printed with the plan.",
+        "TIME is when the content was taken. Without it the ISO date in the folder's name or in one above it counts, \
+         else rsnapshot's number, else the time of the folder that the pattern matched; it is printed with the plan.",
+        "A FUSE mount (restic, borg, SSHFS) is closed to everybody, even to root, but the user who mounted it, unless it \
+         was mounted with -o allow_other.",
         "NAME is letters, digits, '_', '.' and '-'. Write ./a=b for a folder of that name.",
         "A STORE that is, contains or lies inside a source is refused.",
     ],

@@ -21,7 +21,9 @@ use crate::source::{self, Generation, Spec};
 use crate::store::maildir;
 use crate::sys::clock;
 use crate::sys::lock::Lock;
+use crate::sys::mounts::Mounts;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -309,11 +311,22 @@ fn unusable(spec: usize, trouble: &Trouble, sources: &[Spec]) -> EngineError {
         Some(source) => format!("source {}: cannot open {path}: {}", source.label(), trouble.detail),
         None => format!("cannot open {path}: {}", trouble.detail),
     };
+    let what = if closed_mount(trouble) { format!("{what}; {CLOSED_MOUNT}") } else { what };
     match trouble.errno.is_some_and(|e| scan::MEDIUM_ERRORS.contains(&e)) {
         // The path is right and the disk is not: nothing could be checked.
         true => EngineError::Refused(what),
         false => EngineError::Usage(what),
     }
+}
+
+const CLOSED_MOUNT: &str = "a FUSE mount is closed to everybody, even to root, but the user who mounted it: \
+                            mount it with -o allow_other, or run this as that user";
+
+/// Whether somebody else's FUSE mount is what denied it: modes and owners look right there.
+fn closed_mount(trouble: &Trouble) -> bool {
+    let path = absolute(Path::new(OsStr::from_bytes(&trouble.path)));
+    let fuse = |table: Mounts| table.of(&path).is_some_and(|mount| mount.fs_type.starts_with("fuse"));
+    trouble.errno == Some(13) && Mounts::read().is_ok_and(fuse)
 }
 
 /// Refuses a store that is, contains or lies inside a source.
@@ -356,7 +369,7 @@ fn sandbox_notes(lanes: &Lanes) -> Vec<String> {
 
 /// The generations that one `--from` led to, with the time of each and where that comes from.
 fn of_source(spec: &Spec, below: Option<RelPath>, places: &[Place], notes: &mut Vec<String>) -> Vec<Generation> {
-    let newest = places.iter().map(|p| p.info.stat.mtime).max().unwrap_or_default();
+    let newest = places.iter().map(|p| p.info.changed).max().unwrap_or_default();
     let several = spec.pattern;
     let fixed = absolute(&spec.location).components().count();
     let mut generations = Vec::new();
@@ -364,11 +377,11 @@ fn of_source(spec: &Spec, below: Option<RelPath>, places: &[Place], notes: &mut 
         let own = place.path();
         let names: Vec<&[u8]> = match several {
             true => own.components().map(|c| c.as_os_str().as_bytes()).collect(),
-            false => own.file_name().map(|n| n.as_bytes()).into_iter().collect(),
+            false => time::telling(own),
         };
         let (time, origin) = match spec.time {
             Some(time) => (time, Origin::Given),
-            None => time::of_generation(&names, place.info.stat.mtime, newest),
+            None => time::of_generation(&names, place.info.changed, newest),
         };
         let label = match (several, varying(spec, own, fixed)) {
             (true, Some(which)) => match &spec.name {

@@ -36,6 +36,9 @@ pub struct RootInfo {
     /// Canonical path.
     #[serde(with = "bytes_text")]
     pub path: Vec<u8>,
+    /// When the folder that a pattern matched was changed (the snapshot's own, which may lie above this root); without
+    /// a pattern the root's mtime.
+    pub changed: Stamp,
     pub stat: Stat,
     pub is_dir: bool,
     /// Type of the file system, as in /proc/mounts (`ext4`, `fuse.sshfs`).

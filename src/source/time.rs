@@ -1,6 +1,8 @@
 //! When a generation was taken: the date in its name, else rsnapshot's number, else its folder's mtime.
 
 use crate::model::Stamp;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Where a generation's time comes from, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,14 @@ pub fn of_generation(names: &[&[u8]], mtime: Stamp, newest: Stamp) -> (Stamp, Or
     (mtime, Origin::Mtime)
 }
 
+/// The names in an exact path that can tell a time: its own, and a date above it, for restic and borg keep whole paths
+/// below their snapshots (`snapshots/2026-11-21T03:00:00Z/var/vmail`).
+pub fn telling(path: &Path) -> Vec<&[u8]> {
+    let names = || path.components().rev().map(|c| c.as_os_str().as_bytes());
+    let dated = names().find(|name| in_name(name).is_some());
+    dated.into_iter().chain(names().next()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,5 +144,17 @@ mod tests {
         assert!(time(b"daily.0") > time(b"daily.1") && time(b"daily.6") > time(b"weekly.0"));
         assert_eq!(of_generation(&[b"replica"], mtime, newest), (mtime, Origin::Mtime));
         assert_eq!(of_generation(&[b"daily.1", b"mail"], mtime, newest).0.sec, 1_000_000 - 86_400);
+    }
+    #[test]
+    fn an_exact_path_tells_by_a_date_above_it_but_by_no_number() {
+        let time = |path: &str| {
+            of_generation(&telling(Path::new(path)), Stamp { sec: 7, nsec: 0 }, Stamp { sec: 1_000_000, nsec: 0 })
+        };
+        let night = Stamp { sec: 1_795_230_000, nsec: 0 };
+        assert_eq!(iso("2026-11-21T03:00:00Z").unwrap(), "2026-11-21T03:00:00Z");
+        assert_eq!(time("/mnt/snapshots/2026-11-21T03:00:00Z/var/vmail"), (night, Origin::Name));
+        assert_eq!(time("/mnt/2020-01-01/2026-11-21T03:00:00Z/vmail").0, night, "the nearest");
+        assert_eq!(time("/backup/daily.1/vmail"), (Stamp { sec: 7, nsec: 0 }, Origin::Mtime));
+        assert_eq!(time("/backup/daily.1").1, Origin::Name);
     }
 }

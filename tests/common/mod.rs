@@ -24,11 +24,13 @@ pub struct Mailmend {
     pub state: PathBuf,
     /// Run as this user (needs root).
     pub user: Option<u32>,
+    /// A program and its arguments that run the binary: strace, for a kernel that has less.
+    pub wrapper: Vec<OsString>,
 }
 
 impl Mailmend {
     pub fn with_state(state: PathBuf) -> Mailmend {
-        Mailmend { binary: PathBuf::from(env!("CARGO_BIN_EXE_mailmend")), state, user: None }
+        Mailmend { binary: PathBuf::from(env!("CARGO_BIN_EXE_mailmend")), state, user: None, wrapper: Vec::new() }
     }
 
     /// Runs `mailmend --json --state DIR ARGS`.
@@ -49,15 +51,14 @@ impl Mailmend {
 
     /// The binary without arguments, in a clean environment.
     pub fn command(&self) -> Command {
-        let mut command = match self.user {
-            None => Command::new(&self.binary),
-            Some(user) => {
-                let mut command = Command::new("setpriv");
-                command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
-                command.arg("--").arg(&self.binary);
-                command
-            }
-        };
+        let mut line: Vec<OsString> = Vec::new();
+        if let Some(user) = self.user {
+            line.extend(words(&["setpriv", &format!("--reuid={user}"), &format!("--regid={user}")]));
+            line.extend(words(&["--clear-groups", "--"]));
+        }
+        line.extend(self.wrapper.iter().cloned().chain([self.binary.clone().into()]));
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]);
         // Nothing of the administrator's own may leak into a test.
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"MAILMEND_")) {
             command.env_remove(name);

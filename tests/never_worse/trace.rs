@@ -45,7 +45,12 @@ impl Tracer {
     /// The tool with these words for strace; they may hold no spaces.
     pub fn set(&self, tool: &Mailmend, options: &[String]) -> Mailmend {
         fs::write(&self.options, options.join(" ")).expect("options");
-        Mailmend { binary: self.binary.clone(), state: tool.state.clone(), user: tool.user }
+        Mailmend {
+            binary: self.binary.clone(),
+            state: tool.state.clone(),
+            user: tool.user,
+            wrapper: tool.wrapper.clone(),
+        }
     }
 
     /// The tool whose calls are written down.
