@@ -14,5 +14,7 @@ mod server;
 mod live;
 #[path = "dovecot/locks.rs"]
 mod locks;
+#[path = "dovecot/returning.rs"]
+mod returning;
 #[path = "dovecot/witness.rs"]
 mod witness;

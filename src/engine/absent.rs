@@ -45,7 +45,7 @@ pub fn absent(
     let witnesses = known_witnesses(job, account)?;
     for m in 0..mailboxes.len() {
         if mailboxes[m].selected && mailboxes[m].complete() {
-            by_catalog(job, mailboxes, m, &shape, &witnesses, haul);
+            by_catalog(job, mailboxes, sources, m, &shape, &witnesses, haul)?;
         }
     }
     by_sources(job, account, mailboxes, sources, &shape, haul)?;
@@ -70,11 +70,12 @@ fn known_witnesses(job: &Job<'_>, account: &Account) -> Result<HashSet<RelPath>,
 fn by_catalog(
     job: &mut Job<'_>,
     mailboxes: &[Mailbox],
+    sources: &Sources,
     m: usize,
     shape: &Shape,
     witnesses: &HashSet<RelPath>,
     haul: &mut Haul,
-) {
+) -> Result<(), EngineError> {
     let mailbox = &mailboxes[m];
     let expected = |r: &MessageRow| r.state.on_disk() || r.state.is_harm();
     let known = mailbox.rows.values().filter(|r| r.state.on_disk()).count() as u64;
@@ -87,8 +88,12 @@ fn by_catalog(
         && mailbox.messages().next().is_none()
         && !mailbox.has_witness()
         && witnesses.contains(&mailbox.dir);
-    for row in &gone {
+    let names: Vec<Vec<u8>> = gone.iter().map(|row| row.name.clone()).collect();
+    let asked = haul.servers.ask(job, sources, mailbox, m, &names)?;
+    for (nth, row) in gone.iter().enumerate() {
+        let witnessed = asked.of(nth);
         let absence = Absence {
+            server: witnessed.says,
             elsewhere: elsewhere(mailboxes, m, row, haul),
             orphan: orphan(mailboxes, row, haul),
             resumed: job.resumed.of(&mailbox.dir, &row.key),
@@ -126,8 +131,10 @@ fn by_catalog(
             present: false,
             facts: None,
             row: Some((*row).clone()),
+            witnessed,
         });
     }
+    Ok(())
 }
 
 /// Where else in the account the message stands: the same content under a name that is new, or the same key in
@@ -267,11 +274,15 @@ fn one_shelf(
         return Ok(total);
     }
     let gone = held.len() as u64;
-    for (key, place, file) in held {
+    let names: Vec<Vec<u8>> = held.iter().map(|(_, _, file)| file.clone()).collect();
+    let asked = haul.servers.ask(job, sources, mailbox, m, &names)?;
+    for (nth, (key, place, file)) in held.into_iter().enumerate() {
+        let witnessed = asked.of(nth);
         if name::is_orphan(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {
             continue;
         }
         let absence = Absence {
+            server: witnessed.says,
             elsewhere: keys.get(&key).filter(|&&other| other != m).map(|&other| mailboxes[other].name.clone()),
             orphan: None,
             resumed: job.resumed.of(&mailbox.dir, &key),
@@ -307,6 +318,7 @@ fn one_shelf(
             present: false,
             facts: None,
             row: None,
+            witnessed,
         });
     }
     Ok(total)

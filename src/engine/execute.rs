@@ -250,9 +250,10 @@ fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String>
 }
 
 fn count(tally: &mut Tally, step: &Step, outcome: Outcome) {
-    let folder = matches!(step.action, Action::MakeFolder { .. });
+    // What is done so that a message can come back is no healing of its own.
+    let means = matches!(step.action, Action::MakeFolder { .. } | Action::Write { .. } | Action::Quarantine);
     match outcome {
-        Outcome::Done | Outcome::Already if folder => {}
+        Outcome::Done | Outcome::Already if means => {}
         // What was not counted as harm is no healing: it must not make up for harm that remains.
         Outcome::Done | Outcome::Already if step.key.is_some() && !super::job::is_harm(step.verdict) => {}
         Outcome::Done | Outcome::Already if step.key.is_some() => tally.repaired += 1,

@@ -2,9 +2,11 @@
 
 use super::account::Mailbox;
 use super::job::Job;
+use super::server::Servers;
 use crate::catalog::{MessageChange, MessageRow, State};
 use crate::model::event::{Finding, Subject};
 use crate::model::message::CopyFacts;
+use crate::model::server::Witnessed;
 use crate::model::wire::{Entry, Place};
 use crate::model::{Attrs, Check, Digest, Evidence, FaultKind, Key, RelPath, Stamp, Verdict};
 use crate::sys::mounts;
@@ -26,6 +28,8 @@ pub struct Harm {
     pub present: bool,
     pub facts: Option<CopyFacts>,
     pub row: Option<MessageRow>,
+    /// What the server knows of it, where it is missing.
+    pub witnessed: Witnessed,
 }
 
 impl Harm {
@@ -78,6 +82,7 @@ impl Stray {
 #[derive(Default)]
 pub struct Haul {
     pub harms: Vec<Harm>,
+    pub servers: Servers,
     pub strays: Vec<Stray>,
     /// Files that vanished or changed between listing and reading.
     pub unsteady: Vec<super::account::At>,

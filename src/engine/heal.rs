@@ -10,6 +10,7 @@ use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::COMPARE_BLOCK;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
+use crate::model::server::Witnessed;
 use crate::model::wire::Place;
 use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
@@ -35,6 +36,8 @@ struct Treatment {
     source: String,
     /// Where it goes, below the store.
     target: RelPath,
+    /// Steps that must come before.
+    needs: Vec<u64>,
 }
 
 /// Plans for every harm of an account, reports the rest.
@@ -52,6 +55,13 @@ pub fn heal(
     patients.sort_by(|a, b| (a.harm.mailbox, &a.harm.key).cmp(&(b.harm.mailbox, &b.harm.key)));
     let gathered = gather(job, mailboxes, sources, &mut patients);
     let held = held(job, mailboxes, &patients);
+    for patient in &patients {
+        if let (true, Witnessed { uid: Some(uid), unlisted: true, .. }) =
+            (curable(&patient.harm), patient.harm.witnessed)
+        {
+            haul.servers.expect(patient.harm.mailbox, uid, &patient.harm.name);
+        }
+    }
     let mut patients = patients.into_iter();
     let done = gathered.and_then(|()| {
         while !job.stopped()
@@ -257,7 +267,10 @@ fn treat(
             });
             count_and_report(job, finding);
         }
-        (Some(treatment), None) => plan(job, account, mailboxes, folders, patient, finding, treatment)?,
+        (Some(mut treatment), None) => {
+            treatment.needs = needs(job, account, mailboxes, haul, &patient.harm, &treatment)?;
+            plan(job, account, mailboxes, folders, patient, finding, treatment)?;
+        }
         (None, _) => {
             if !refused.is_empty() && !job.generations.is_empty() {
                 finding.action =
@@ -267,6 +280,25 @@ fn treat(
         }
     }
     Ok(())
+}
+
+/// What must be done so that a message which the server counts as gone comes back under its old UID.
+fn needs(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    haul: &mut Haul,
+    harm: &Harm,
+    treatment: &Treatment,
+) -> Result<Vec<u64>, EngineError> {
+    let mailbox = &mailboxes[harm.mailbox];
+    let returns = maildir::split_message_path(&treatment.target).is_some_and(|(dir, _)| dir == mailbox.dir);
+    match harm.witnessed {
+        Witnessed { uid: Some(_), expunged, unlisted, .. } if returns && (expunged || unlisted) => {
+            haul.servers.renew(job, &account.name, mailbox, harm.mailbox)
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.
@@ -316,6 +348,7 @@ fn home_again(job: &Job<'_>, mailboxes: &[Mailbox], haul: &mut Haul, harm: &Harm
         assurance: Assurance::Identical,
         source: job.store.text.clone(),
         target: harm.path(mailboxes),
+        needs: Vec::new(),
     })
 }
 
@@ -355,6 +388,7 @@ fn restore(
         why,
         source: generation.label,
         target,
+        needs: Vec::new(),
     })
 }
 
@@ -439,7 +473,7 @@ fn plan(
         action: treatment.action,
         assurance: Some(treatment.assurance),
         why: treatment.why,
-        needs: Vec::new(),
+        needs: treatment.needs,
         details: details(&finding, harm.facts.as_ref(), treatment.source),
     };
     job.push_step(&mut step)?;
@@ -528,6 +562,7 @@ pub fn deep(
                 present: true,
                 facts: Some(facts),
                 row: None,
+                witnessed: Witnessed::default(),
             });
         }
     }
@@ -605,6 +640,7 @@ fn strays(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Ha
             present: true,
             facts: Some(stray.facts.clone()),
             row: None,
+            witnessed: Witnessed::default(),
         };
         let mut finding = harm::finding(job, &account.name, mailboxes, &as_harm);
         finding.subject = Subject::Stray;

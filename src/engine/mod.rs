@@ -20,4 +20,5 @@ pub mod run;
 pub mod runs;
 pub mod scan;
 pub mod selection;
+mod server;
 pub mod unfinished;

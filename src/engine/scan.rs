@@ -193,6 +193,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
                 present: true,
                 facts: Some(facts),
                 row: row.cloned(),
+                witnessed: crate::model::server::Witnessed::default(),
             };
             record_harm(haul, &harm, job.options.mode);
             haul.harms.push(harm);

@@ -22,7 +22,9 @@ pub const ENVELOPE_FIELD: usize = 512;
 /// Companion files above this size are not read (a user may have written anything there). Bytes.
 pub const COMPANION_MAX: u64 = 64 << 20;
 /// One line of a plan, a journal or a configuration list. Bytes.
-pub const LINE_MAX: usize = 1 << 20;
+pub const LINE_MAX: usize = 8 << 20;
+/// A list of UIDs that a plan can hold; escaped it is up to three times as long. Bytes.
+pub const LIST_MAX: u64 = 2 << 20;
 /// A file of settings or a list of accounts. Bytes.
 pub const SETTINGS_MAX: u64 = 64 << 20;
 /// Levels below the store's root that discovery walks.
@@ -59,7 +61,7 @@ pub const COMPARE_BLOCK: u64 = 4096;
 
 const _: () = assert!(WINDOW as u64 <= WHOLE_MESSAGE);
 const _: () = assert!(DECODED_MAX <= MESSAGE_MAX && COMPANION_MAX <= MESSAGE_MAX);
-const _: () = assert!(LINE_MAX <= FRAME_MAX);
+const _: () = assert!(LINE_MAX <= FRAME_MAX && LIST_MAX * 3 + (1 << 20) < LINE_MAX as u64);
 const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
 const _: () = assert!(BLOCKS_MAX * 16 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);
 const _: () = assert!(HEADER_MAX <= WINDOW);

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod message;
 pub mod path;
 pub mod plan;
+pub mod server;
 pub mod span;
 pub mod tally;
 pub mod wire;

@@ -5,6 +5,7 @@
 use super::digest::Digest;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
+use super::server::Witness;
 use serde::{Deserialize, Serialize};
 
 /// A directory that a lane opens before it enters its sandbox; the only places it can read afterwards.
@@ -184,6 +185,21 @@ pub enum Request {
     Read {
         items: Vec<ReadItem>,
     },
+    /// What do the server's own files of the mailbox `dir` say of the messages whose files had these names? Each with the
+    /// UID that another list gives it, for one that the server's own has forgotten.
+    Witness {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+        names: Vec<(Vec<u8>, Option<u32>)>,
+    },
+    /// The list of UIDs of the mailbox `dir` with these lines besides its own.
+    Relist {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+        lines: Vec<(u32, Vec<u8>)>,
+    },
     /// Digests of each block of the decoded content.
     Blocks {
         id: u64,
@@ -245,6 +261,15 @@ pub enum Answer {
     /// One item of a `Read`.
     Copies {
         copies: Vec<(u64, Reading)>,
+    },
+    Witness {
+        id: u64,
+        witness: Result<Witness, Trouble>,
+    },
+    /// The list as it stands, and as it would be.
+    Relisted {
+        id: u64,
+        list: Result<(Stat, Vec<u8>), Trouble>,
     },
     Blocks {
         id: u64,

@@ -1,6 +1,7 @@
 //! Lost or deleted: what the traces around an absent message say.
 
 use crate::model::Missing;
+use crate::model::server::Says;
 
 /// Everything known about one message that was expected and is not there. The listing that did not show it
 /// was complete; without that there is no absence to judge.
@@ -8,6 +9,8 @@ use crate::model::Missing;
 pub struct Absence {
     /// Where else in the account the same message stands, for people.
     pub elsewhere: Option<String>,
+    /// What the server's own list and logs say.
+    pub server: Says,
     /// A file without a name of its own that holds exactly this message.
     pub orphan: Option<String>,
     /// As what the last repair had planned to put it back, and did not come to it or failed.
@@ -48,6 +51,20 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
     }
     if let Some(orphan) = &absence.orphan {
         return (Missing::Lost, format!("only its name was lost: the file stands as {orphan}"));
+    }
+    match absence.server {
+        Says::DeletedByUser => return (Missing::Deleted, "its owner deleted it, says the server's log".to_owned()),
+        Says::LossNoticed => {
+            return (Missing::Lost, "the server found its file gone, and nobody had deleted it".to_owned());
+        }
+        Says::Listed if !absence.vanished => {
+            return (Missing::Lost, "the server still lists it, so nobody deleted it".to_owned());
+        }
+        Says::DeletedBySync => {
+            let reason = "a partner of the server's sync deleted it: whether its owner did so there, its log knows";
+            return (Missing::Undecided, reason.to_owned());
+        }
+        Says::Listed | Says::Nothing => {}
     }
     if absence.vanished {
         return (Missing::PresumedDeleted, "taken away while this run was looking".to_owned());
@@ -159,11 +176,34 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_own_word_counts_more_than_numbers_and_places() {
+        let circumstances = [
+            one_of(100),
+            Absence { gone: 90, ..one_of(100) },
+            Absence { mailbox_blank: true, ..one_of(100) },
+            Absence { account_harmed: true, folder_unmoved: true, ..one_of(100) },
+            Absence { newer_lacks_it: true, ..one_of(100) },
+            Absence { before: Some(Missing::Undecided), resumed: Some(Missing::Lost), ..one_of(100) },
+        ];
+        for around in circumstances {
+            let said = |server| classify(&Absence { server, ..around.clone() }).0;
+            assert_eq!(said(Says::DeletedByUser), Missing::Deleted);
+            assert_eq!(said(Says::LossNoticed), Missing::Lost);
+            assert_eq!(said(Says::Listed), Missing::Lost);
+            assert_eq!(said(Says::DeletedBySync), Missing::Undecided);
+        }
+        // A moment ago it was there: the server does not know yet.
+        let vanished = Absence { vanished: true, server: Says::Listed, ..one_of(100) };
+        assert_eq!(classify(&vanished).0, Missing::PresumedDeleted);
+    }
+
+    #[test]
     fn what_stands_elsewhere_is_never_lost() {
         for bits in 0..64u32 {
             let on = |bit: u32| bits & (1 << bit) != 0;
             let absence = Absence {
                 elsewhere: Some("Archive".into()),
+                server: [Says::Nothing, Says::LossNoticed, Says::Listed, Says::DeletedByUser][bits as usize % 4],
                 orphan: None,
                 resumed: on(1).then_some(Missing::Lost),
                 account_blank: on(0),

@@ -7,12 +7,14 @@ pub mod examine;
 pub mod frame;
 pub mod roots;
 pub mod serve;
+mod witness;
 
 #[cfg(test)]
 mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::Encoding;
+use crate::model::server::Witness;
 use crate::model::wire::{
     Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Stated, Trouble,
@@ -342,6 +344,42 @@ impl Lane {
                 Ok(Answer::Stated { id: got, stat }) if got == id => return Ok(stat),
                 Ok(_) => {}
                 Err(fall) => return Ok(Err(self.fallen(fall, root, path, "stat"))),
+            }
+        }
+    }
+
+    /// What a server's own files say of messages that are gone from the mailbox `dir`.
+    pub fn witness(
+        &mut self,
+        root: u32,
+        dir: &RelPath,
+        names: Vec<(Vec<u8>, Option<u32>)>,
+    ) -> Result<Result<Witness, Trouble>, LaneError> {
+        let id = self.id();
+        self.send(&Request::Witness { id, root, dir: dir.clone(), names })?;
+        loop {
+            match self.answer() {
+                Ok(Answer::Witness { id: got, witness }) if got == id => return Ok(witness),
+                Ok(_) => {}
+                Err(fall) => return Ok(Err(self.fallen(fall, root, dir, "read the server's files"))),
+            }
+        }
+    }
+
+    /// The mailbox's list of UIDs as it stands, and with these lines besides its own.
+    pub fn relist(
+        &mut self,
+        root: u32,
+        dir: &RelPath,
+        lines: Vec<(u32, Vec<u8>)>,
+    ) -> Result<Result<(Stat, Vec<u8>), Trouble>, LaneError> {
+        let id = self.id();
+        self.send(&Request::Relist { id, root, dir: dir.clone(), lines })?;
+        loop {
+            match self.answer() {
+                Ok(Answer::Relisted { id: got, list }) if got == id => return Ok(list),
+                Ok(_) => {}
+                Err(fall) => return Ok(Err(self.fallen(fall, root, dir, "read the server's files"))),
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Runs in a process of its own, sandboxed before its first thread; under test on a thread. Knows no
 //! catalog, no plan, no terminal. Everything that strangers wrote is parsed here and nowhere else.
 
-use super::{examine, frame, roots};
+use super::{examine, frame, roots, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
@@ -113,6 +113,16 @@ impl Shop {
                 self.send(&Answer::Stated { id: *id, stat })
             }
             Request::Read { items } => self.read(items),
+            Request::Witness { id, root, dir, names } => {
+                self.name(*id, 0);
+                let witness = self.root(*root, dir.as_bytes()).and_then(|r| witness::witness(r, *root, dir, names));
+                self.send(&Answer::Witness { id: *id, witness })
+            }
+            Request::Relist { id, root, dir, lines } => {
+                self.name(*id, 0);
+                let list = self.root(*root, dir.as_bytes()).and_then(|r| witness::relist(r, *root, dir, lines));
+                self.send(&Answer::Relisted { id: *id, list })
+            }
             Request::Blocks { id, root, path, block } => {
                 self.name(*id, 0);
                 let digests = self

@@ -40,6 +40,11 @@ pub fn key(name: &[u8]) -> Key {
     Key(parse(name).key.to_vec())
 }
 
+/// The name without its flags, as servers list it.
+pub fn base(name: &[u8]) -> &[u8] {
+    name.split(|&b| b == b':').next().unwrap_or(name)
+}
+
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

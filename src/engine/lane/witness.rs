@@ -1,0 +1,159 @@
+//! Asks a mail server's own files about messages that are gone. Runs in the lane: strangers may have written them.
+//!
+//! Reads whole files up to a limit; what is damaged says what is left of it, and what cannot be read is a trouble.
+
+use super::serve::trouble;
+use crate::model::limits::{COMPANION_MAX, LIST_MAX};
+use crate::model::server::{Says, Witness, Witnessed};
+use crate::model::wire::Trouble;
+use crate::model::{RelPath, Stat};
+use crate::store::dovecot::{Fate, Guid, fate, index, log, message_guid, state, uidlist};
+use crate::store::maildir::{companion, name};
+use crate::sys::dir::{Dir, Root};
+use crate::sys::direct::read_file;
+use crate::sys::fs::Kind;
+use std::collections::HashMap;
+use std::io;
+
+/// What the server's files of the mailbox `dir` say of the messages whose files had these names.
+pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Option<u32>)]) -> Result<Witness, Trouble> {
+    let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
+    let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
+    let read = |file: &[u8]| contents(&open, file).map_err(|e| fail("read the server's files", &e));
+    let list = read(LIST)?.map(|text| uidlist::parse(&text).list);
+    let index = read(b"dovecot.index")?.map(|data| index::parse(&data));
+    let logs: Vec<log::Log> = [b"dovecot.index.log.2".as_slice(), companion::INDEX_LOG]
+        .into_iter()
+        .filter_map(|file| read(file).transpose())
+        .map(|data| data.map(|data| log::parse(&data)))
+        .collect::<Result<_, _>>()?;
+    let known = Known { state: state::replay(index.as_ref(), &logs.iter().collect::<Vec<_>>()), list, logs };
+    let listed = known.listed();
+    let messages = names.iter().map(|(file, uid)| known.say(listed.get(&name::key(file).0).copied(), file, *uid));
+    Ok(Witness {
+        messages: messages.collect(),
+        uid_validity: known.list.as_ref().map(|list| list.uidvalidity).filter(|&number| number != 0),
+        highest_modseq: known.state.highest_modseq,
+        log_seq: known.logs.last().and_then(|log| log.header.as_ref()).map_or(0, |header| header.file_seq),
+        indexes: indexes(&open).map_err(|e| fail("stat", &e))?,
+    })
+}
+
+const LIST: &[u8] = b"dovecot-uidlist";
+
+/// Everything that the server's files say, put together.
+struct Known {
+    list: Option<uidlist::Uidlist>,
+    logs: Vec<log::Log>,
+    state: state::State,
+}
+
+impl Known {
+    /// The lines of the list by the keys of their messages.
+    fn listed(&self) -> HashMap<Vec<u8>, &uidlist::Record> {
+        let records = self.list.iter().flat_map(|list| &list.records);
+        records.map(|record| (name::key(&record.name).0, record)).collect()
+    }
+
+    /// What is said of one message: by its UID, or, where no list has it, by its GUID, which a client's request names.
+    fn say(&self, record: Option<&uidlist::Record>, file: &[u8], given: Option<u32>) -> Witnessed {
+        let logs: Vec<&log::Log> = self.logs.iter().collect();
+        let guid = message_guid(record.map_or(name::base(file), uidlist::Record::guid));
+        let given = given.filter(|&uid| self.is_free(uid));
+        let Some(uid) = record.map(|record| record.uid).or(given).or_else(|| asked_for(&logs, &guid)) else {
+            return Witnessed::default();
+        };
+        let there = self.state.messages.contains_key(&uid);
+        let says = match fate(&logs, uid, Some(guid)) {
+            Some(Fate::ByUser) => Says::DeletedByUser,
+            Some(Fate::NoticedLoss) => Says::LossNoticed,
+            Some(Fate::BySync) => Says::DeletedBySync,
+            // Asked for, and not done yet, is as good as done.
+            None if requests(&logs).any(|asked| asked.uids.contains(&uid)) => Says::DeletedByUser,
+            None if there && record.is_some() => Says::Listed,
+            None => Says::Nothing,
+        };
+        Witnessed {
+            uid: record.map(|record| record.uid).or(given),
+            unlisted: record.is_none(),
+            says,
+            expunged: uid < self.state.next_uid && !there,
+        }
+    }
+
+    /// Whether a UID was given away and is nobody's now.
+    fn is_free(&self, uid: u32) -> bool {
+        self.list.as_ref().is_some_and(|list| uid < list.next_uid() && list.get(uid).is_none())
+    }
+}
+
+/// The list of UIDs as it stands, and with these lines besides its own. A list that is not whole is left alone.
+pub fn relist(root: &Root, number: u32, dir: &RelPath, lines: &[(u32, Vec<u8>)]) -> Result<(Stat, Vec<u8>), Trouble> {
+    let fail = |error: &io::Error| trouble(number, dir.as_bytes(), "read the server's files", error);
+    let open = root.open_dir(dir).map_err(|e| fail(&e))?;
+    let stat = match open.stat(LIST).map_err(|e| fail(&e))? {
+        Some((Kind::File, stat)) => stat,
+        _ => return Err(fail(&io::ErrorKind::NotFound.into())),
+    };
+    let text = contents(&open, LIST).map_err(|e| fail(&e))?.unwrap_or_default();
+    let parsed = uidlist::parse(&text);
+    if !parsed.sound() || !parsed.complete() {
+        return Err(fail(&io::Error::new(io::ErrorKind::InvalidData, "the list of UIDs is damaged")));
+    }
+    let mut list = parsed.list;
+    for (uid, file) in lines {
+        let Err(place) = list.records.binary_search_by_key(uid, |record| record.uid) else { continue };
+        list.records.insert(place, uidlist::Record { uid: *uid, fields: Vec::new(), name: file.clone() });
+    }
+    let written = uidlist::write(&list).map_err(|e| fail(&io::Error::other(e.to_string())))?;
+    if written.len() as u64 > LIST_MAX {
+        return Err(fail(&io::Error::new(io::ErrorKind::FileTooLarge, "the list of UIDs is too long for a plan")));
+    }
+    Ok((stat, written))
+}
+
+/// Messages that somebody asked to have deleted.
+fn requests<'l>(logs: &'l [&log::Log]) -> impl Iterator<Item = &'l log::Expunged> {
+    let asked = logs.iter().flat_map(|log| log.committed_events()).filter(|event| !event.origin.is_done());
+    asked.flat_map(|event| match &event.change {
+        log::Change::Expunge(entries) => entries.as_slice(),
+        _ => &[],
+    })
+}
+
+/// The UID of the message with this GUID, if somebody asked to have it deleted.
+fn asked_for(logs: &[&log::Log], guid: &Guid) -> Option<u32> {
+    requests(logs).find(|asked| asked.guid.as_ref() == Some(guid)).map(|asked| *asked.uids.start())
+}
+
+/// A file's bytes; `None` where there is none.
+fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    match dir.stat(file)? {
+        None => return Ok(None),
+        Some((Kind::File, stat)) if stat.size <= COMPANION_MAX => {}
+        Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file that a server writes")),
+    }
+    let mut bytes = Vec::new();
+    // One that grows meanwhile is cut where it became too long.
+    let read = read_file(dir, file, &mut |window| {
+        if bytes.len() as u64 <= COMPANION_MAX {
+            bytes.extend_from_slice(window);
+        }
+    });
+    match read {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The indexes that are there.
+fn indexes(dir: &Dir) -> io::Result<Vec<(Vec<u8>, Stat)>> {
+    let mut there = Vec::new();
+    for file in companion::INDEX {
+        if let Some((Kind::File, stat)) = dir.stat(file)? {
+            there.push((file.to_vec(), stat));
+        }
+    }
+    Ok(there)
+}
