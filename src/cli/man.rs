@@ -69,6 +69,10 @@ const MISSING: Section = (
         "For a message that is not there, the first of these that holds decides:",
         "moved\tThe same message stands elsewhere in the account.",
         "lost\tOnly its name was lost: a file that belongs to nobody holds exactly this message.",
+        "deleted\tDovecot's own log says that a client deleted it, or asked for that.",
+        "lost\tDovecot's log says that the server found the file gone and nobody had deleted it; or the server lists it \
+         still.",
+        "undecided\tDovecot's log says that a partner of its sync deleted it: that one's log would know why.",
         "deleted\tA newer generation of the sources does not hold it any more. undecided instead, if the whole account or \
          mailbox is blank: only an older generation holds it then.",
         "undecided\tThe whole account is blank, and the catalog knows other accounts of this store, but not this one.",
@@ -117,6 +121,14 @@ const SAFETY: Section = (
          writing then. Where Landlock alone is in force, its gaps remain.",
         "Mail, file names, plans and catalogs count as written by strangers: symbolic links below STORE are never \
          followed (STORE and LOCATION themselves may be links), paths in plans are validated again beneath STORE, and nothing that acts on a terminal is printed.",
+        "Beside a running server\tNames that a server lists change only under its own lock (dovecot-uidlist.lock); a \
+         mailbox whose lock a living process holds is waited for 10 seconds, 60 in all, then held and counted, and a \
+         lock of a dead one is removed. A message that changed since the plan is a conflict and left alone. Indexes \
+         are touched only while no process has the mailbox open.",
+        "Guards\tA store that was a mount point and is none, too little space, and --apply to a device that returned \
+         read errors in this run or whose file system has errors on record, stop the run. A mailbox most of which is \
+         gone, and that the sources do not know either, is held. Sources and state on the store's own device, and \
+         clocks that cannot be right, are told.",
         "A repair takes one STORE. Quote patterns after --from, or the shell expands them.",
     ],
 );

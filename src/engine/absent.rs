@@ -66,6 +66,24 @@ fn known_witnesses(job: &Job<'_>, account: &Account) -> Result<HashSet<RelPath>,
     Ok(rows.iter().filter(|r| witness(&r.path)).filter_map(|r| r.path.parent()).collect())
 }
 
+/// Drops what stands in the store under a name that dsync gave it.
+fn forget_renamed(
+    job: &mut Job<'_>,
+    mailbox: &Mailbox,
+    held: &mut Vec<(Key, Place, Vec<u8>)>,
+) -> Result<(), EngineError> {
+    let kept = mailbox.companions().any(companion::is_list);
+    if held.is_empty() || mailbox.folder.is_none() || !kept {
+        return Ok(());
+    }
+    let root = job.store.root;
+    let guids = job.store_lane().guids(root, &mailbox.dir)?;
+    let there = |(name, _): &&(Vec<u8>, Vec<u8>)| mailbox.files.contains_key(&name::key(name));
+    let called: HashSet<Key> = guids.iter().filter(there).map(|(_, guid)| name::key(guid)).collect();
+    held.retain(|(key, _, _)| !called.contains(key));
+    Ok(())
+}
+
 /// Messages of one mailbox that the catalog knows and the listing does not show.
 fn by_catalog(
     job: &mut Job<'_>,
@@ -266,10 +284,11 @@ fn one_shelf(
     let shelf = sources.shelf(job, generation, &mailbox.rel)?;
     let had_witness = shelf.top().any(|e| companion::in_mailbox(&e.name).is_some_and(companion::Companion::is_witness));
     let mut held: Vec<(Key, Place, Vec<u8>)> =
-        shelf.messages().map(|(key, e)| (key.clone(), e.place, e.name.clone())).collect();
+        shelf.messages().map(|(key, e)| (key.clone(), e.place, shelf.name_of(e))).collect();
     held.sort();
     let total = held.len() as u64;
     held.retain(|(key, _, _)| !mailbox.files.contains_key(key) && !mailbox.rows.contains_key(key));
+    forget_renamed(job, mailbox, &mut held)?;
     if !mailbox.complete() {
         return Ok(total);
     }

@@ -166,7 +166,11 @@ fn by_sources(
         for rel in boxes {
             let dir = account.dir.join_path(&rel);
             let top = sources.shelf(job, generation, &rel)?.top().filter(|e| e.kind == EntryKind::File);
-            let restored = top.filter(|e| companion::in_mailbox(&e.name).is_some_and(companion::Companion::restored));
+            // dsync marks its whole copy as a subfolder; the account's own folder is none.
+            let fits = |kind: companion::Companion| {
+                kind.restored() && !(rel.is_root() && kind == companion::Companion::Marker)
+            };
+            let restored = top.filter(|e| companion::in_mailbox(&e.name).is_some_and(fits));
             held.extend(restored.filter_map(|e| dir.join(&e.name).ok()));
         }
         held.extend(in_source_home(job, account, sources, generation)?);

@@ -23,6 +23,8 @@ type Waiting = HashMap<(RelPath, Option<Digest>), Vec<(usize, Found)>>;
 pub struct Shelf {
     pub listing: Listing,
     by_key: HashMap<Key, Vec<usize>>,
+    /// By the names of files without flags: what their messages go by, where that is another name.
+    called: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Shelf {
@@ -33,6 +35,16 @@ impl Shelf {
 
     pub fn get(&self, key: &Key) -> impl Iterator<Item = &Entry> {
         self.by_key.get(key).into_iter().flatten().filter_map(|&at| self.listing.entries.get(at))
+    }
+
+    /// The name that a file has where the message came from, with its flags as they are here: dsync gives files new
+    /// names, and notes the old ones.
+    pub fn name_of(&self, entry: &Entry) -> Vec<u8> {
+        let base = name::base(&entry.name);
+        match self.called.get(base) {
+            Some(guid) => [guid, &entry.name[base.len()..]].concat(),
+            None => entry.name.clone(),
+        }
     }
 
     pub fn top(&self) -> impl Iterator<Item = &Entry> {
@@ -126,13 +138,30 @@ impl Sources {
             for trouble in &listing.troubles {
                 job.not_checked(trouble);
             }
+            let called = self.guids(job, generation, rel, &listing)?;
             let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
             for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
-                by_key.entry(name::key(&entry.name)).or_default().push(at);
+                let guid = called.get(name::base(&entry.name));
+                by_key.entry(name::key(guid.unwrap_or(&entry.name))).or_default().push(at);
             }
-            self.views[generation].shelves.insert(rel.clone(), Shelf { listing, by_key });
+            self.views[generation].shelves.insert(rel.clone(), Shelf { listing, by_key, called });
         }
         Ok(&self.views[generation].shelves[rel])
+    }
+
+    /// What a generation's server calls the files of one mailbox, if it says so.
+    fn guids(
+        &self,
+        job: &mut Job<'_>,
+        generation: usize,
+        rel: &RelPath,
+        listing: &Listing,
+    ) -> Result<HashMap<Vec<u8>, Vec<u8>>, EngineError> {
+        let kept = listing.entries.iter().any(|e| e.place == Place::Top && e.name == b"dovecot-uidlist");
+        let Some(dir) = self.views[generation].dir.as_ref().filter(|_| kept) else { return Ok(HashMap::new()) };
+        let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+        let guids = job.lanes.lanes[lane].guids(root, &dir.join_path(rel))?;
+        Ok(guids.into_iter().filter(|(_, guid)| is_name(guid)).collect())
     }
 
     /// Lists every mailbox of the account in one generation; the mailboxes that hold each key.
@@ -215,6 +244,12 @@ impl Sources {
         };
         entries.iter().filter_map(found).collect()
     }
+}
+
+/// Whether a GUID can be the name of a message's file: servers that were always Dovecot use that.
+fn is_name(guid: &[u8]) -> bool {
+    let plain = guid.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':'));
+    plain && name::delivered(guid).is_some()
 }
 
 /// Reads candidates of one generation, several in flight. The index is the caller's.

@@ -247,6 +247,13 @@ fn treat(
     let held_back =
         patient.harm.verdict == Verdict::Missing(Missing::Undecided) && job.options.undecided == Undecided::Report;
     let held = held.get(&patient.harm.mailbox).filter(|_| matches!(patient.harm.verdict, Verdict::Missing(_)));
+    let undone = patient.harm.witnessed.deleted_at_partner && job.options.undecided == Undecided::Report;
+    let partner = undone.then(|| {
+        "held: the loss was noticed and synced, so that a source has deleted the message too, and the next sync would \
+         delete it here again; end the sync between both, then insist with --undecided restore"
+            .to_owned()
+    });
+    let held = held.or(partner.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;
@@ -416,7 +423,13 @@ fn target(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], patient: &Pat
             .max_by_key(|(_, g)| g.time)
             .and_then(|(n, _)| patient.found.iter().find(|f| f.generation == n && f.identity == Identity::Key));
         if let Some(newer) = newer {
-            (place, file) = (newer.place, newer.name.clone());
+            place = newer.place;
+            file = if name::key(&newer.name) == harm.key {
+                newer.name.clone()
+            } else {
+                // dsync named the copy: only its flags are news.
+                [name::base(&harm.name), &newer.name[name::base(&newer.name).len()..]].concat()
+            };
         }
     }
     let undecided = harm.verdict == Verdict::Missing(Missing::Undecided);

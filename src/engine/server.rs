@@ -9,7 +9,7 @@ use super::find::Sources;
 use super::job::Job;
 use super::lane::{LaneError, serve};
 use crate::model::plan::{Action, Details, Fingerprint, Step};
-use crate::model::server::{Witness, Witnessed};
+use crate::model::server::{Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{Attrs, Missing, RelPath, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
@@ -80,6 +80,7 @@ impl Servers {
                 own = again;
             }
         }
+        partners(job, sources, mailbox, &asked, &mut own);
         let messages = std::mem::take(&mut own.messages);
         self.known.insert(m, own);
         Ok(Asked(messages))
@@ -117,6 +118,28 @@ impl Servers {
         }
         self.renewed.insert(m, numbers.clone());
         Ok(numbers)
+    }
+}
+
+/// Notes which messages that the server noticed as lost a partner of its sync has deleted since: a source that is such
+/// a partner says so in its own log.
+fn partners(
+    job: &mut Job<'_>,
+    sources: &Sources,
+    mailbox: &Mailbox,
+    asked: &[(Vec<u8>, Option<u32>)],
+    own: &mut Witness,
+) {
+    for generation in 0..job.generations.len() {
+        if !own.messages.iter().any(|message| message.says == Says::LossNoticed) {
+            return;
+        }
+        let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(&mailbox.rel)) else { continue };
+        let at = (job.generations[generation].lane, job.generations[generation].root);
+        let Ok(Some(theirs)) = put_quietly(job, at, &dir, asked) else { continue };
+        for (mine, their) in own.messages.iter_mut().zip(&theirs.messages) {
+            mine.deleted_at_partner |= mine.says == Says::LossNoticed && their.says == Says::DeletedBySync;
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Witnessed {
     pub says: Says,
     /// Its indexes count the message as gone for good: put back as things are, it would get a new UID.
     pub expunged: bool,
+    /// A partner of the server's sync, which is a source, has deleted it: the next sync deletes it here too.
+    pub deleted_at_partner: bool,
 }
 
 /// What the server says of a message that is gone.
@@ -46,3 +48,6 @@ pub enum Says {
     /// It still lists the message: whoever took the file did not ask the server.
     Listed,
 }
+
+/// Names of files without flags, with the names that their messages go by, where those differ.
+pub type Guids = Vec<(Vec<u8>, Vec<u8>)>;

@@ -5,7 +5,7 @@
 use super::digest::Digest;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
-use super::server::Witness;
+use super::server::{Guids, Witness};
 use serde::{Deserialize, Serialize};
 
 /// A directory that a lane opens before it enters its sandbox; the only places it can read afterwards.
@@ -193,6 +193,12 @@ pub enum Request {
         dir: RelPath,
         names: Vec<(Vec<u8>, Option<u32>)>,
     },
+    /// Which files of the mailbox `dir` does the server know by another name than their own?
+    Guids {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+    },
     /// The list of UIDs of the mailbox `dir` with these lines besides its own.
     Relist {
         id: u64,
@@ -265,6 +271,14 @@ pub enum Answer {
     Witness {
         id: u64,
         witness: Result<Witness, Trouble>,
+    },
+    /// Names of files without flags, with the names that the messages go by.
+    Guids {
+        id: u64,
+        guids: Guids,
+    },
+    GuidsEnd {
+        id: u64,
     },
     /// The list as it stands, and as it would be.
     Relisted {

@@ -164,3 +164,74 @@ fn an_open_mailbox_is_held() {
     world.assert_golden("after the client left");
     assert_eq!(world.server.complaints(), Vec::<String>::new());
 }
+
+/// A loss that was noticed and synced is a deletion at the partner: the next sync would delete the message again.
+#[test]
+fn what_a_sync_partner_has_deleted_is_held() {
+    if !kit::can("a loss that was synced", true, &["dovecot", "doveadm"]) {
+        return;
+    }
+    let world = world();
+    let partner = world.bench.dir.path().join("partner");
+    fs::create_dir_all(partner.join("ann/Maildir")).expect("a partner");
+    give(&partner);
+    let location = format!("maildir:{}", spec(&partner.join("ann/Maildir")));
+    let sync = || assert!(world.server.doveadm(&["sync", "-u", "ann", &location]).status.success());
+    sync();
+    fs::remove_file(&world.files[9]).expect("a loss");
+    world.seen();
+    let sources = vec![spec(&world.bench.replica), spec(&partner)];
+    let repair = Repair { sources: sources.clone(), ..world.repair() };
+    // Noticed, and not yet told to the partner: nothing is in the way.
+    let dry = world.bench.tool.repair(&world.bench.store, &Repair { apply: false, ..repair }).expect(4);
+    assert_eq!((dry.count("repairable"), dry.count("held")), (1, 0), "{dry}");
+    sync();
+    let repair = Repair { sources, ..world.repair() };
+    let answer = world.bench.tool.repair(&world.bench.store, &repair).expect(4);
+    assert_eq!((answer.count("held"), answer.count("repaired")), (1, 0), "{answer}");
+    assert!(answer.mentions("the next sync would delete it here again"), "{answer}");
+    let insisted = Repair { undecided: Undecided::Restore, ..repair };
+    let answer = world.bench.tool.repair(&world.bench.store, &insisted).expect(1);
+    assert_eq!((answer.count("held"), answer.count("repaired")), (0, 1), "{answer}");
+    world.assert_golden("who insists gets it");
+}
+
+/// dsync gives the files of a replica other names, and notes the old ones: messages are found by those, come back under
+/// them, and nothing is there twice, with a catalog and without.
+#[test]
+fn a_replica_that_dsync_made_heals_under_the_old_names() {
+    if !kit::can("a replica made by dsync", true, &["dovecot", "doveadm"]) {
+        return;
+    }
+    for catalog in [true, false] {
+        let mut world = world();
+        let partner = world.bench.dir.path().join("partner");
+        fs::create_dir_all(partner.join("ann/Maildir")).expect("a partner");
+        give(&partner);
+        let location = format!("maildir:{}", spec(&partner.join("ann/Maildir")));
+        assert!(world.server.doveadm(&["backup", "-u", "ann", &location]).status.success());
+        world.server.stop();
+        if !catalog {
+            world.bench.forget();
+        }
+        let truth = world.bench.tree();
+        fs::remove_file(&world.files[9]).expect("a loss");
+        let half = fs::read(&world.files[3]).expect("a message");
+        // dsync makes hard links where it can: the copy would share what is done in place.
+        fs::remove_file(&world.files[3]).expect("a message");
+        kit::put(&world.files[3], &half[..half.len() / 2]);
+        give(&world.files[3]);
+        for undecided in [Undecided::Report, Undecided::Restore] {
+            let repair = Repair { sources: vec![spec(&partner)], apply: true, undecided };
+            let answer = world.bench.tool.repair(&world.bench.store, &repair);
+            let first = undecided == Undecided::Report;
+            assert_eq!(answer.count("repaired"), if first { 2 } else { 0 }, "catalog {catalog}: {answer}");
+            assert_eq!(answer.count("missing.undecided"), 0, "catalog {catalog}: {answer}");
+            answer.expect(i32::from(first));
+        }
+        assert_same(&truth, &world.bench.tree(), &format!("catalog {catalog}"));
+        world.server.go();
+        world.assert_golden(&format!("catalog {catalog}"));
+        assert_eq!(world.server.complaints(), Vec::<String>::new());
+    }
+}

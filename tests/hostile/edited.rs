@@ -69,7 +69,7 @@ fn steps_that_grant_or_confuse_are_refused_before_anything_is_done() {
         ("no such source", Box::new(|l| step(l, "restore")["action"]["from"]["source"] = json!(99))),
         ("a length beyond all", Box::new(|l| step(l, "restore")["action"]["length"] = json!(1e300))),
         ("NUL in a path", Box::new(|l| step(l, "restore")["target"] = "ann/cur/1%00".into())),
-        ("a long line", Box::new(|l| l[1]["why"] = "x".repeat(3 << 20).into())),
+        ("a long line", Box::new(|l| l[1]["why"] = "x".repeat(mailmend::model::limits::LINE_MAX + 1).into())),
         ("depth", Box::new(|l| l[1]["details"] = nested(200))),
     ];
     for (what, edit) in edits {

@@ -14,7 +14,7 @@ mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::Encoding;
-use crate::model::server::Witness;
+use crate::model::server::{Guids, Witness};
 use crate::model::wire::{
     Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Stated, Trouble,
@@ -362,6 +362,25 @@ impl Lane {
                 Ok(Answer::Witness { id: got, witness }) if got == id => return Ok(witness),
                 Ok(_) => {}
                 Err(fall) => return Ok(Err(self.fallen(fall, root, dir, "read the server's files"))),
+            }
+        }
+    }
+
+    /// Files that the server knows by another name than their own: names without flags, and the names that the messages
+    /// go by. Empty where no list says so, or it cannot be read: then files are what they are called.
+    pub fn guids(&mut self, root: u32, dir: &RelPath) -> Result<Guids, LaneError> {
+        let id = self.id();
+        self.send(&Request::Guids { id, root, dir: dir.clone() })?;
+        let mut all = Vec::new();
+        loop {
+            match self.answer() {
+                Ok(Answer::Guids { id: got, guids }) if got == id => all.extend(guids),
+                Ok(Answer::GuidsEnd { id: got }) if got == id => return Ok(all),
+                Ok(_) => {}
+                Err(fall) => {
+                    self.fallen(fall, root, dir, "read the server's files");
+                    return Ok(Vec::new());
+                }
             }
         }
     }

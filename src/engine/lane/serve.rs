@@ -118,6 +118,14 @@ impl Shop {
                 let witness = self.root(*root, dir.as_bytes()).and_then(|r| witness::witness(r, *root, dir, names));
                 self.send(&Answer::Witness { id: *id, witness })
             }
+            Request::Guids { id, root, dir } => {
+                self.name(*id, 0);
+                let guids = self.root(*root, dir.as_bytes()).map(|r| witness::guids(r, dir)).unwrap_or_default();
+                let sent = guids
+                    .chunks(LIST_BATCH)
+                    .try_for_each(|part| self.send(&Answer::Guids { id: *id, guids: part.to_vec() }));
+                sent.and_then(|()| self.send(&Answer::GuidsEnd { id: *id }))
+            }
             Request::Relist { id, root, dir, lines } => {
                 self.name(*id, 0);
                 let list = self.root(*root, dir.as_bytes()).and_then(|r| witness::relist(r, *root, dir, lines));

@@ -4,7 +4,7 @@
 
 use super::serve::trouble;
 use crate::model::limits::{COMPANION_MAX, LIST_MAX};
-use crate::model::server::{Says, Witness, Witnessed};
+use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
 use crate::store::dovecot::{Fate, Guid, fate, index, log, message_guid, state, uidlist};
@@ -78,6 +78,7 @@ impl Known {
             unlisted: record.is_none(),
             says,
             expunged: uid < self.state.next_uid && !there,
+            deleted_at_partner: false,
         }
     }
 
@@ -86,6 +87,19 @@ impl Known {
         self.list.as_ref().is_some_and(|list| uid < list.next_uid() && list.get(uid).is_none())
     }
 }
+
+/// Files that the server knows by another name than their own, as dsync leaves them (`G` in the list of UIDs).
+pub fn guids(root: &Root, dir: &RelPath) -> Guids {
+    let text = root.open_dir(dir).and_then(|open| contents(&open, LIST)).ok().flatten().unwrap_or_default();
+    let named = |record: uidlist::Record| {
+        let guid = record.field(b'G').filter(|guid| guid.len() <= NAME_MAX)?.to_vec();
+        (guid != record.name && record.name.len() <= NAME_MAX).then_some((record.name, guid))
+    };
+    uidlist::parse(&text).list.records.into_iter().filter_map(named).collect()
+}
+
+/// Longest name of a file. Bytes.
+const NAME_MAX: usize = 255;
 
 /// The list of UIDs as it stands, and with these lines besides its own. A list that is not whole is left alone.
 pub fn relist(root: &Root, number: u32, dir: &RelPath, lines: &[(u32, Vec<u8>)]) -> Result<(Stat, Vec<u8>), Trouble> {
