@@ -72,6 +72,8 @@ const MISSING: Section = (
         "deleted\tDovecot's own log says that a client deleted it, or asked for that.",
         "lost\tDovecot's log says that the server found the file gone and nobody had deleted it; or the server lists it \
          still.",
+        "undecided\tThe same, but all that is gone from the mailbox is older than all that is left, as a script leaves it that \
+         clears old mail away. Other programs that delete files behind the server's back cannot be told from a loss.",
         "undecided\tDovecot's log says that a partner of its sync deleted it: that one's log would know why.",
         "deleted\tA newer generation of the sources does not hold it any more. undecided instead, if the whole account or \
          mailbox is blank: only an older generation holds it then.",
@@ -120,7 +122,7 @@ const SAFETY: Section = (
          none of them the report says that the readers are not confined; only mailmend's own code keeps them from \
          writing then. Where Landlock alone is in force, its gaps remain.",
         "Mail, file names, plans and catalogs count as written by strangers: symbolic links below STORE are never \
-         followed (STORE and LOCATION themselves may be links), paths in plans are validated again beneath STORE, and nothing that acts on a terminal is printed.",
+         followed, and on the way to STORE and LOCATION root follows only root's links in root's folders; paths in plans are validated again beneath STORE, and nothing that acts on a terminal is printed.",
         "Beside a running server\tNames that a server lists change only under its own lock (dovecot-uidlist.lock); a \
          mailbox whose lock a living process holds is waited for 10 seconds, 60 in all, then held and counted, and a \
          lock of a dead one is removed. A message that changed since the plan is a conflict and left alone. Indexes \

@@ -66,6 +66,15 @@ fn known_witnesses(job: &Job<'_>, account: &Account) -> Result<HashSet<RelPath>,
     Ok(rows.iter().filter(|r| witness(&r.path)).filter_map(|r| r.path.parent()).collect())
 }
 
+/// Whether all that is gone was received before all that is left.
+fn expired(mailbox: &Mailbox, gone: &[&MessageRow]) -> bool {
+    let left = mailbox.rows.values().filter(|row| mailbox.files.contains_key(&row.key));
+    match (gone.iter().map(|row| row.attrs.mtime).max(), left.map(|row| row.attrs.mtime).min()) {
+        (Some(newest_gone), Some(oldest_left)) => newest_gone < oldest_left,
+        _ => false,
+    }
+}
+
 /// Drops what stands in the store under a name that dsync gave it.
 fn forget_renamed(
     job: &mut Job<'_>,
@@ -108,10 +117,12 @@ fn by_catalog(
         && witnesses.contains(&mailbox.dir);
     let names: Vec<Vec<u8>> = gone.iter().map(|row| row.name.clone()).collect();
     let asked = haul.servers.ask(job, sources, mailbox, m, &names)?;
+    let expired = expired(mailbox, &gone);
     for (nth, row) in gone.iter().enumerate() {
         let witnessed = asked.of(nth);
         let absence = Absence {
             server: witnessed.says,
+            expired,
             elsewhere: elsewhere(mailboxes, m, row, haul),
             orphan: orphan(mailboxes, row, haul),
             resumed: job.resumed.of(&mailbox.dir, &row.key),
@@ -302,6 +313,7 @@ fn one_shelf(
         }
         let absence = Absence {
             server: witnessed.says,
+            expired: false,
             elsewhere: keys.get(&key).filter(|&&other| other != m).map(|&other| mailboxes[other].name.clone()),
             orphan: None,
             resumed: job.resumed.of(&mailbox.dir, &key),

@@ -21,6 +21,8 @@ pub const HEADER_MAX: usize = 256 << 10;
 pub const ENVELOPE_FIELD: usize = 512;
 /// Companion files above this size are not read (a user may have written anything there). Bytes.
 pub const COMPANION_MAX: u64 = 64 << 20;
+/// A server's own lists, indexes and logs above this size are not read: some 400,000 messages in one mailbox. Bytes.
+pub const SERVER_FILE_MAX: u64 = 32 << 20;
 /// One line of a plan, a journal or a configuration list. Bytes.
 pub const LINE_MAX: usize = 8 << 20;
 /// A list of UIDs that a plan can hold; escaped it is up to three times as long. Bytes.

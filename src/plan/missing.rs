@@ -11,6 +11,8 @@ pub struct Absence {
     pub elsewhere: Option<String>,
     /// What the server's own list and logs say.
     pub server: Says,
+    /// All that is gone is older than all that is left, as a script leaves a mailbox that clears old mail away.
+    pub expired: bool,
     /// A file without a name of its own that holds exactly this message.
     pub orphan: Option<String>,
     /// As what the last repair had planned to put it back, and did not come to it or failed.
@@ -54,6 +56,10 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
     }
     match absence.server {
         Says::DeletedByUser => return (Missing::Deleted, "its owner deleted it, says the server's log".to_owned()),
+        Says::LossNoticed | Says::Listed if absence.expired && !absence.vanished => {
+            let reason = "the server did not delete it, but just the oldest mail is gone, as a script clears it away";
+            return (Missing::Undecided, reason.to_owned());
+        }
         Says::LossNoticed => {
             return (Missing::Lost, "the server found its file gone, and nobody had deleted it".to_owned());
         }
@@ -192,6 +198,9 @@ mod tests {
             assert_eq!(said(Says::Listed), Missing::Lost);
             assert_eq!(said(Says::DeletedBySync), Missing::Undecided);
         }
+        for server in [Says::LossNoticed, Says::Listed] {
+            assert_eq!(classify(&Absence { server, expired: true, ..one_of(100) }).0, Missing::Undecided);
+        }
         // A moment ago it was there: the server does not know yet.
         let vanished = Absence { vanished: true, server: Says::Listed, ..one_of(100) };
         assert_eq!(classify(&vanished).0, Missing::PresumedDeleted);
@@ -203,6 +212,7 @@ mod tests {
             let on = |bit: u32| bits & (1 << bit) != 0;
             let absence = Absence {
                 elsewhere: Some("Archive".into()),
+                expired: on(0),
                 server: [Says::Nothing, Says::LossNoticed, Says::Listed, Says::DeletedByUser][bits as usize % 4],
                 orphan: None,
                 resumed: on(1).then_some(Missing::Lost),

@@ -6,7 +6,8 @@ use crate::common::spec;
 use crate::imap::{Golden, Imap};
 use crate::kit;
 use crate::server::{Dovecot, give};
-use mailmend::drill::{Repair, Undecided, copy};
+use mailmend::drill::{Repair, Undecided, copy, disk};
+use mailmend::model::Stamp;
 use std::fs;
 use std::path::PathBuf;
 
@@ -234,4 +235,26 @@ fn a_replica_that_dsync_made_heals_under_the_old_names() {
         world.assert_golden(&format!("catalog {catalog}"));
         assert_eq!(world.server.complaints(), Vec::<String>::new());
     }
+}
+
+/// A script that clears old mail away asks no server: what it took is not brought back unasked.
+#[test]
+fn what_a_script_cleared_away_is_undecided() {
+    if !kit::can("a script that clears old mail", true, &["dovecot", "doveadm"]) {
+        return;
+    }
+    let world = world();
+    let old = Stamp { sec: kit::RECEIVED.sec - 90 * 86_400, nsec: 0 };
+    for file in &world.files[..5] {
+        disk::set_mtime(file, old).expect("an older date");
+    }
+    world.bench.tool.verify(&world.bench.store).expect(0);
+    world.files[..5].iter().for_each(|file| fs::remove_file(file).expect("a script"));
+    let undecided = |answer: &crate::common::Answer| (answer.count("missing.undecided"), answer.count("repairable"));
+    let answer = world.bench.tool.repair(&world.bench.store, &world.repair()).expect(4);
+    assert_eq!(undecided(&answer), (5, 0), "the server lists them still: {answer}");
+    world.seen();
+    let answer = world.bench.tool.repair(&world.bench.store, &world.repair()).expect(4);
+    assert_eq!(undecided(&answer), (5, 0), "the server noticed: {answer}");
+    assert!(answer.mentions("as a script clears it away"), "{answer}");
 }

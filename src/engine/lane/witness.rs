@@ -3,7 +3,7 @@
 //! Reads whole files up to a limit; what is damaged says what is left of it, and what cannot be read is a trouble.
 
 use super::serve::trouble;
-use crate::model::limits::{COMPANION_MAX, LIST_MAX};
+use crate::model::limits::{LIST_MAX, SERVER_FILE_MAX};
 use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
@@ -91,6 +91,11 @@ impl Known {
 /// Files that the server knows by another name than their own, as dsync leaves them (`G` in the list of UIDs).
 pub fn guids(root: &Root, dir: &RelPath) -> Guids {
     let text = root.open_dir(dir).and_then(|open| contents(&open, LIST)).ok().flatten().unwrap_or_default();
+    // The first line always has one, of the mailbox. Most lists have no other, and need not be parsed.
+    let lines = memchr::memchr(b'\n', &text).map_or(&text[..0], |end| &text[end..]);
+    if memchr::memmem::find(lines, b" G").is_none() {
+        return Guids::new();
+    }
     let named = |record: uidlist::Record| {
         let guid = record.field(b'G').filter(|guid| guid.len() <= NAME_MAX)?.to_vec();
         (guid != record.name && record.name.len() <= NAME_MAX).then_some((record.name, guid))
@@ -144,13 +149,13 @@ fn asked_for(logs: &[&log::Log], guid: &Guid) -> Option<u32> {
 fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
     match dir.stat(file)? {
         None => return Ok(None),
-        Some((Kind::File, stat)) if stat.size <= COMPANION_MAX => {}
+        Some((Kind::File, stat)) if stat.size <= SERVER_FILE_MAX => {}
         Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file that a server writes")),
     }
     let mut bytes = Vec::new();
     // One that grows meanwhile is cut where it became too long.
     let read = read_file(dir, file, &mut |window| {
-        if bytes.len() as u64 <= COMPANION_MAX {
+        if bytes.len() as u64 <= SERVER_FILE_MAX {
             bytes.extend_from_slice(window);
         }
     });
