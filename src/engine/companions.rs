@@ -175,7 +175,10 @@ fn by_sources(
         }
         held.extend(in_source_home(job, account, sources, generation)?);
         for path in held {
-            if !present.contains_key(&path) && belongs(mailboxes, returning, account, &path) {
+            if !present.contains_key(&path)
+                && !stands_under_another_name(present, &path)
+                && belongs(mailboxes, returning, account, &path)
+            {
                 let reason = format!("{label} has it");
                 lost.insert(path.clone(), Lost { path, row: None, reason });
             }
@@ -183,6 +186,13 @@ fn by_sources(
         return Ok(());
     }
     Ok(())
+}
+
+/// The record of UIDVALIDITY is in the name of its file: any one there is the account's own.
+fn stands_under_another_name(present: &BTreeMap<RelPath, ()>, path: &RelPath) -> bool {
+    const RECORD: &[u8] = b"dovecot-uidvalidity.";
+    let is_record = |path: &RelPath| path.name().starts_with(RECORD);
+    is_record(path) && present.keys().any(|other| is_record(other) && other.parent() == path.parent())
 }
 
 /// What a generation holds in the account's home, as paths below the store.

@@ -93,6 +93,12 @@ impl Action {
         !matches!(self, Action::Report)
     }
 
+    /// Whether the step is done only so that messages can come back: no healing of its own, and of interest to nobody
+    /// unless it fails.
+    pub fn is_means(&self) -> bool {
+        matches!(self, Action::MakeFolder { .. } | Action::Write { .. } | Action::Quarantine)
+    }
+
     /// The digest and the length of what the step puts into place, after decompression.
     pub fn content(&self) -> Option<(Digest, u64)> {
         match self {
