@@ -277,6 +277,13 @@ impl DyingDisk {
             Command::new("umount").arg(&self.path).output().is_ok_and(|o| o.status.success())
         });
         fs::remove_file(&self.trigger).expect("the trigger");
+        // As an administrator would: what came to the disk while it failed may not be mountable for writing. A reader
+        // that is ending has the disk in a mount namespace of its own a moment longer.
+        let device = self.loop_device.as_deref().unwrap_or_default();
+        wait_until("a check of the disk", || {
+            let checked = Command::new("e2fsck").args(["-f", "-y", device]).output().expect("e2fsck");
+            checked.status.code().is_some_and(|code| code <= 1)
+        });
         self.mount();
     }
 }
