@@ -6,6 +6,7 @@ use super::disk::{self, Dress, Result};
 use super::names;
 use crate::model::Stamp;
 use fastrand::Rng;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// When the companions were last written (21 February 2025).
@@ -73,6 +74,41 @@ impl Companions {
     }
 }
 
+/// What a list of UIDs tells clients: they are told the same by lists of other bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uids {
+    validity: u32,
+    next: u32,
+    /// By name of the file, without flags.
+    by_name: BTreeMap<Vec<u8>, u32>,
+}
+
+impl Uids {
+    /// Reads a list of version 3; `None` for one that is broken.
+    pub fn read(text: &[u8]) -> Option<Uids> {
+        let mut lines = std::str::from_utf8(text).ok()?.lines();
+        let head = lines.next()?.strip_prefix("3 ")?;
+        let number = |letter| head.split(' ').find_map(|word| word.strip_prefix(letter))?.parse::<u32>().ok();
+        let line = |line: &str| {
+            let (uid, name) = (line.split(' ').next()?, line.split_once(':')?.1);
+            Some((name.as_bytes().to_vec(), uid.parse().ok()?))
+        };
+        let by_name: BTreeMap<_, u32> = lines.map(line).collect::<Option<_>>()?;
+        let next = number('N')?.max(by_name.values().max().map_or(1, |uid| uid + 1));
+        Some(Uids { validity: number('V')?, next, by_name })
+    }
+
+    /// Whether clients of a mailbox with this list find their messages under `now` as well: those whose files are
+    /// `there`.
+    pub fn kept_by(&self, now: &Uids, there: &dyn Fn(&[u8]) -> bool) -> bool {
+        let same = |(name, uid): (&Vec<u8>, &u32)| match now.by_name.get(name) {
+            Some(now) => now == uid,
+            None => !there(name),
+        };
+        now.validity == self.validity && now.next >= self.next && self.by_name.iter().all(same)
+    }
+}
+
 /// Gives a file that the server has just seen for the first time the next UID.
 pub fn number_in_uidlist(mailbox: &Path, name: &[u8]) -> Result<()> {
     let path = mailbox.join("dovecot-uidlist");
@@ -85,4 +121,23 @@ pub fn number_in_uidlist(mailbox: &Path, name: &[u8]) -> Result<()> {
 
 fn uidlist_line(uid: u32, name: &[u8]) -> Vec<u8> {
     [format!("{uid} :").as_bytes(), names::base(name), b"\n"].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_other_bytes_may_tell_the_same() {
+        let read = |text: &str| Uids::read(text.as_bytes()).unwrap();
+        let old = read("3 V5 N9 Gaa\n1 :a\n2 S7 :b\n");
+        let same = read("3 V5 N1009 Gaa\n1 G0 :a\n2 :b\n1008 :c\n");
+        assert!(old.kept_by(&same, &|_| true) && !same.kept_by(&old, &|_| true));
+        let shorter = read("3 V5 N9\n2 :b\n");
+        assert!(old.kept_by(&shorter, &|name| name == b"b") && !old.kept_by(&shorter, &|_| true));
+        for other in ["3 V6 N9\n1 :a\n2 :b\n", "3 V5 N9\n1 :a\n3 :b\n", "3 V5 N8\n1 :a\n2 :b\n"] {
+            assert!(!old.kept_by(&read(other), &|_| true), "{other}");
+        }
+        assert_eq!(Uids::read(b"3 V5 N9\n1 :a\n2 \0\n"), None);
+    }
 }

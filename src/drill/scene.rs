@@ -159,7 +159,7 @@ pub fn companions_lost(truth: &Snapshot, after: &Snapshot) -> Vec<Difference> {
         let name = path.name();
         [&b"dovecot-uidlist"[..], b"dovecot-keywords", b"subscriptions"].contains(&name) || name.ends_with(b".sieve")
     };
-    let all = truth.differences(after, Strictness::Healed);
+    let all = truth.differences(after, Strictness::Served);
     all.into_iter().filter(|d| kept(&d.path) && truth.contains(&d.path)).collect()
 }
 

@@ -188,7 +188,7 @@ fn unhealed(case: &Case<'_>, damage: &Damage) -> Option<String> {
     if damage.stray.as_ref().is_some_and(|s| case.after.contains(s)) {
         return Some("stands under two names".into());
     }
-    damage.was.difference(is, Strictness::Healed)
+    damage.was.difference(is, Strictness::Served)
 }
 
 fn accused(case: &Case<'_>) -> Vec<String> {

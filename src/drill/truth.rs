@@ -1,5 +1,6 @@
 //! What a tree held at one moment: the truth that a recovery is measured against. Only reads.
 
+use super::companions::Uids;
 use super::disk::{self, DrillError, Result};
 use super::names;
 use crate::model::{Digest, RelPath, Stamp};
@@ -24,6 +25,8 @@ pub struct Entry {
     pub gid: u32,
     pub ino: u64,
     pub nlink: u64,
+    /// What it says, where it is a list of UIDs.
+    pub uids: Option<Uids>,
 }
 
 /// How a file's bytes are stored. A file whose compression is broken counts as plain.
@@ -37,6 +40,9 @@ pub enum Coding {
 /// How strictly two entries are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
+    /// What clients are served: as below, but a list of UIDs may tell the same by other bytes, and the server may find
+    /// an index where it would make one.
+    Served,
     /// Bytes, name, time, owner and mode: what a repaired message must have.
     Healed,
     /// The very same inode besides: what nobody may have touched.
@@ -127,13 +133,27 @@ impl Snapshot {
         for (path, was) in &self.entries {
             match now.entries.get(path) {
                 None => note(path, "is gone".into()),
+                Some(_) if strictness == Strictness::Served && self.same_uids(now, path) => {}
                 Some(is) => was.difference(is, strictness).into_iter().for_each(|what| note(path, what)),
             }
         }
-        for path in now.entries.keys().filter(|p| !self.entries.contains_key(p)) {
+        let is_index = |p: &&RelPath| strictness == Strictness::Served && p.name().starts_with(b"dovecot.index");
+        for path in now.entries.keys().filter(|p| !self.entries.contains_key(p) && !is_index(p)) {
             note(path, "is new".into());
         }
         all
+    }
+
+    /// Whether a list of UIDs tells clients `now` what it told them in this tree.
+    fn same_uids(&self, now: &Snapshot, path: &RelPath) -> bool {
+        let uids = |tree: &Snapshot| tree.get(path).and_then(|entry| entry.uids.clone());
+        let (Some(was), Some(is), Some(mailbox)) = (uids(self), uids(now), path.parent()) else { return false };
+        let there = |name: &[u8]| {
+            let file = mailbox.join(b"cur").and_then(|cur| cur.join(name)).ok();
+            let identity = file.and_then(|path| names::identity(&path));
+            identity.is_some_and(|identity| !now.standing(&identity).is_empty())
+        };
+        was.kept_by(&is, &there)
     }
 }
 
@@ -153,11 +173,16 @@ impl Entry {
             gid: meta.gid(),
             ino: meta.ino(),
             nlink: meta.nlink(),
+            uids: if path.ends_with("dovecot-uidlist") { Uids::read(&stored) } else { None },
         })
     }
 
     /// In words, how `is` differs from this entry; `None` where it does not.
     pub fn difference(&self, is: &Entry, strictness: Strictness) -> Option<String> {
+        let uids = self.uids.as_ref().zip(is.uids.as_ref()).filter(|_| strictness == Strictness::Served);
+        if uids.is_some_and(|(was, is)| was.kept_by(is, &|_| false)) {
+            return None;
+        }
         let mut words = Vec::new();
         if self.is_dir != is.is_dir {
             words.push("file became folder or folder file".to_string());

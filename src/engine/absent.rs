@@ -4,6 +4,7 @@ use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
+use super::server;
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
 use crate::model::wire::Place;
 use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
@@ -116,7 +117,7 @@ fn by_catalog(
         && !mailbox.has_witness()
         && witnesses.contains(&mailbox.dir);
     let names: Vec<Vec<u8>> = gone.iter().map(|row| row.name.clone()).collect();
-    let asked = haul.servers.ask(job, sources, mailbox, m, &names)?;
+    let asked = server::ask(job, sources, mailbox, &names)?;
     let expired = expired(mailbox, &gone);
     for (nth, row) in gone.iter().enumerate() {
         let witnessed = asked.of(nth);
@@ -305,7 +306,7 @@ fn one_shelf(
     }
     let gone = held.len() as u64;
     let names: Vec<Vec<u8>> = held.iter().map(|(_, _, file)| file.clone()).collect();
-    let asked = haul.servers.ask(job, sources, mailbox, m, &names)?;
+    let asked = server::ask(job, sources, mailbox, &names)?;
     for (nth, (key, place, file)) in held.into_iter().enumerate() {
         let witnessed = asked.of(nth);
         if name::is_orphan(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {

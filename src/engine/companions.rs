@@ -6,6 +6,7 @@ use super::find::Sources;
 use super::folders::{self, Folders};
 use super::job::{Job, Mode};
 use super::lane::HomeFiles;
+use super::mending::Menders;
 use crate::catalog::CompanionRow;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::message::{CopyFacts, Encoding};
@@ -32,6 +33,8 @@ pub struct Around<'a> {
     pub blank: bool,
     /// This run found damage in the account.
     pub harmed: bool,
+    /// What writes the server's lists again.
+    pub menders: &'a Menders,
 }
 
 impl Around<'_> {
@@ -73,7 +76,7 @@ pub fn companions(
     if known.is_empty() && mailboxes.iter().all(|m| m.row.is_none()) {
         by_sources(job, account, mailboxes, sources, around.returning, &present, &mut lost)?;
     }
-    for lost in lost.into_values() {
+    for lost in lost.into_values().filter(|lost| !around.menders.writes(&lost.path)) {
         let verdict = around.verdict(job, &lost.path);
         one(job, account, mailboxes, sources, folders, (lost, verdict))?;
     }

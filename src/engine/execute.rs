@@ -251,7 +251,7 @@ fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String>
 
 fn count(tally: &mut Tally, step: &Step, outcome: Outcome) {
     match outcome {
-        Outcome::Done | Outcome::Already if step.action.is_means() => {}
+        Outcome::Done | Outcome::Already if step.is_means() => {}
         // What was not counted as harm is no healing: it must not make up for harm that remains.
         Outcome::Done | Outcome::Already if step.key.is_some() && !super::job::is_harm(step.verdict) => {}
         Outcome::Done | Outcome::Already if step.key.is_some() => tally.repaired += 1,
@@ -278,7 +278,7 @@ fn stopped(applied: &Applied, tally: &mut Tally, observer: &mut dyn Observer) {
 /// The finding of a step that was executed; what is done for other steps is told only where it fails.
 pub fn finding(step: &Step, store: &str, outcome: Option<(Outcome, &str)>) -> Option<Finding> {
     let folder = matches!(step.action, Action::MakeFolder { .. });
-    if step.action.is_means() && matches!(outcome, None | Some((Outcome::Done | Outcome::Already, _))) {
+    if step.is_means() && matches!(outcome, None | Some((Outcome::Done | Outcome::Already, _))) {
         return None;
     }
     let subject = match (&step.key, folder) {

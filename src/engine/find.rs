@@ -161,7 +161,7 @@ impl Sources {
         let Some(dir) = self.views[generation].dir.as_ref().filter(|_| kept) else { return Ok(HashMap::new()) };
         let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
         let guids = job.lanes.lanes[lane].guids(root, &dir.join_path(rel))?;
-        Ok(guids.into_iter().filter(|(_, guid)| is_name(guid)).collect())
+        Ok(guids.into_iter().filter(|(_, guid)| name::goes_by(guid)).collect())
     }
 
     /// Lists every mailbox of the account in one generation; the mailboxes that hold each key.
@@ -244,12 +244,6 @@ impl Sources {
         };
         entries.iter().filter_map(found).collect()
     }
-}
-
-/// Whether a GUID can be the name of a message's file: servers that were always Dovecot use that.
-fn is_name(guid: &[u8]) -> bool {
-    let plain = guid.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':'));
-    plain && name::delivered(guid).is_some()
 }
 
 /// Reads candidates of one generation, several in flight. The index is the caller's.

@@ -131,7 +131,8 @@ impl Folders {
         }
     }
 
-    fn owner(
+    /// Owner and mode of a folder, also of one that has to be made.
+    pub fn owner(
         &self,
         job: &mut Job<'_>,
         account: &Account,

@@ -2,7 +2,7 @@
 
 use super::account::Mailbox;
 use super::job::Job;
-use super::server::Servers;
+use super::mending::Menders;
 use crate::catalog::{MessageChange, MessageRow, State};
 use crate::model::event::{Finding, Subject};
 use crate::model::message::CopyFacts;
@@ -82,7 +82,8 @@ impl Stray {
 #[derive(Default)]
 pub struct Haul {
     pub harms: Vec<Harm>,
-    pub servers: Servers,
+    /// What the servers' lists and indexes need, so that messages come back as clients knew them.
+    pub menders: Menders,
     pub strays: Vec<Stray>,
     /// Files that vanished or changed between listing and reading.
     pub unsteady: Vec<super::account::At>,

@@ -6,6 +6,7 @@ use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, is_harm};
+use super::mending::{Returning, Scene};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::COMPARE_BLOCK;
 use crate::model::message::CopyFacts;
@@ -55,13 +56,7 @@ pub fn heal(
     patients.sort_by(|a, b| (a.harm.mailbox, &a.harm.key).cmp(&(b.harm.mailbox, &b.harm.key)));
     let gathered = gather(job, mailboxes, sources, &mut patients);
     let held = held(job, mailboxes, &patients);
-    for patient in &patients {
-        if let (true, Witnessed { uid: Some(uid), unlisted: true, .. }) =
-            (curable(&patient.harm), patient.harm.witnessed)
-        {
-            haul.servers.expect(patient.harm.mailbox, uid, &patient.harm.name);
-        }
-    }
+    menders(job, mailboxes, sources, haul, &patients)?;
     let mut patients = patients.into_iter();
     let done = gathered.and_then(|()| {
         while !job.stopped()
@@ -78,6 +73,10 @@ pub fn heal(
         Ok(())
     });
     haul.harms.extend(patients.map(|p| p.harm));
+    let scene = Scene { account, mailboxes };
+    if !job.stopped() {
+        haul.menders.rest(job, &scene, folders, &|m| held.contains_key(&m))?;
+    }
     strays(job, account, mailboxes, haul);
     done
 }
@@ -87,6 +86,38 @@ pub fn unplanned(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], ha
     for harm in std::mem::take(&mut haul.harms) {
         let finding = harm::finding(job, &account.name, mailboxes, &harm);
         count_and_report(job, finding);
+    }
+}
+
+/// Looks at the server's own files of every mailbox, in the light of what comes back to it.
+fn menders(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    sources: &mut Sources,
+    haul: &mut Haul,
+    patients: &[Patient],
+) -> Result<(), EngineError> {
+    let mut returning: BTreeMap<usize, (Vec<Returning>, bool)> = BTreeMap::new();
+    for patient in patients.iter().filter(|patient| comes_back(job, patient)) {
+        let Harm { mailbox, key, name, witnessed, .. } = &patient.harm;
+        let (names, expunged) = returning.entry(*mailbox).or_default();
+        names.push((key.clone(), name.clone()));
+        *expunged |= witnessed.expunged || witnessed.unlisted;
+    }
+    let whole = |m: &usize| mailboxes[*m].selected && mailboxes[*m].complete();
+    for m in (0..mailboxes.len()).filter(whole) {
+        let (names, expunged) = returning.remove(&m).unwrap_or_default();
+        haul.menders.look(job, sources, mailboxes, m, names, expunged)?;
+    }
+    Ok(())
+}
+
+/// Whether a missing message may come back to its own mailbox.
+fn comes_back(job: &Job<'_>, patient: &Patient) -> bool {
+    match patient.harm.verdict {
+        Verdict::Missing(Missing::Lost) => !patient.candidates.is_empty() || patient.harm.expected().is_some(),
+        Verdict::Missing(Missing::Undecided) => job.options.undecided == Undecided::Restore,
+        _ => false,
     }
 }
 
@@ -275,7 +306,12 @@ fn treat(
             count_and_report(job, finding);
         }
         (Some(mut treatment), None) => {
-            treatment.needs = needs(job, account, mailboxes, haul, &patient.harm, &treatment)?;
+            let mailbox = &mailboxes[patient.harm.mailbox];
+            let returns = maildir::split_message_path(&treatment.target).is_some_and(|(dir, _)| dir == mailbox.dir);
+            if returns && matches!(patient.harm.verdict, Verdict::Missing(_)) {
+                let scene = Scene { account, mailboxes };
+                treatment.needs = haul.menders.needs(job, &scene, folders, patient.harm.mailbox)?;
+            }
             plan(job, account, mailboxes, folders, patient, finding, treatment)?;
         }
         (None, _) => {
@@ -287,25 +323,6 @@ fn treat(
         }
     }
     Ok(())
-}
-
-/// What must be done so that a message which the server counts as gone comes back under its old UID.
-fn needs(
-    job: &mut Job<'_>,
-    account: &Account,
-    mailboxes: &[Mailbox],
-    haul: &mut Haul,
-    harm: &Harm,
-    treatment: &Treatment,
-) -> Result<Vec<u64>, EngineError> {
-    let mailbox = &mailboxes[harm.mailbox];
-    let returns = maildir::split_message_path(&treatment.target).is_some_and(|(dir, _)| dir == mailbox.dir);
-    match harm.witnessed {
-        Witnessed { uid: Some(_), expunged, unlisted, .. } if returns && (expunged || unlisted) => {
-            haul.servers.renew(job, &account.name, mailbox, harm.mailbox)
-        }
-        _ => Ok(Vec::new()),
-    }
 }
 
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.

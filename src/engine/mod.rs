@@ -14,6 +14,7 @@ pub mod heal;
 pub mod job;
 pub mod lane;
 pub mod lanes;
+mod mending;
 pub mod planfile;
 pub mod record;
 pub mod run;

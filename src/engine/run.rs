@@ -526,7 +526,8 @@ fn examine(
         return Ok(false);
     }
     heal::empty_folders(job, account, mailboxes, &shape, folders)?;
-    let around = companions::Around { returning: &returning, blank: shape.blank, harmed: haul.harmed };
+    let around =
+        companions::Around { returning: &returning, blank: shape.blank, harmed: haul.harmed, menders: &haul.menders };
     companions::companions(job, account, mailboxes, &mut sources, folders, &around)?;
     companions::stale_tmp(job, account, mailboxes);
     Ok(!job.stopped())

@@ -24,15 +24,15 @@ pub const COMPANION_MAX: u64 = 64 << 20;
 /// A server's own lists, indexes and logs above this size are not read: some 400,000 messages in one mailbox. Bytes.
 pub const SERVER_FILE_MAX: u64 = 32 << 20;
 /// One line of a plan, a journal or a configuration list. Bytes.
-pub const LINE_MAX: usize = 8 << 20;
+pub const LINE_MAX: usize = 32 << 20;
 /// A list of UIDs that a plan can hold; escaped it is up to three times as long. Bytes.
-pub const LIST_MAX: u64 = 2 << 20;
+pub const LIST_MAX: u64 = 10 << 20;
 /// A file of settings or a list of accounts. Bytes.
 pub const SETTINGS_MAX: u64 = 64 << 20;
 /// Levels below the store's root that discovery walks.
 pub const DEPTH_MAX: usize = 64;
 /// One frame between parent and lane. Bytes.
-pub const FRAME_MAX: usize = 8 << 20;
+pub const FRAME_MAX: usize = 32 << 20;
 /// Messages named in one read request.
 pub const READ_BATCH: usize = 64;
 /// Read requests that a lane holds at a time.

@@ -93,12 +93,6 @@ impl Action {
         !matches!(self, Action::Report)
     }
 
-    /// Whether the step is done only so that messages can come back: no healing of its own, and of interest to nobody
-    /// unless it fails.
-    pub fn is_means(&self) -> bool {
-        matches!(self, Action::MakeFolder { .. } | Action::Write { .. } | Action::Quarantine)
-    }
-
     /// The digest and the length of what the step puts into place, after decompression.
     pub fn content(&self) -> Option<(Digest, u64)> {
         match self {
@@ -169,6 +163,15 @@ pub struct Details {
 }
 
 impl Step {
+    /// Whether it is done only so that others can be: no healing of its own, and of interest to nobody unless it fails.
+    pub fn is_means(&self) -> bool {
+        match self.action {
+            Action::MakeFolder { .. } => true,
+            Action::Write { .. } | Action::Quarantine => self.verdict != Verdict::Damaged,
+            Action::Restore { .. } | Action::Rename { .. } | Action::Report => false,
+        }
+    }
+
     /// Why the message was missing, if it was.
     pub fn missing(&self) -> Option<Missing> {
         match self.verdict {

@@ -2,8 +2,9 @@
 //!
 //! Pure data.
 
-use super::message::Stat;
+use super::message::{Key, Stat};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the server's files of one mailbox say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,6 +48,63 @@ pub enum Says {
     DeletedBySync,
     /// It still lists the message: whoever took the file did not ask the server.
     Listed,
+}
+
+/// How whole a server's file is, as far as it can tell by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Whole {
+    #[default]
+    Absent,
+    Damaged,
+    Sound,
+}
+
+/// Everything that a server's files say of one mailbox as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The list of UIDs.
+    pub list: Whole,
+    /// By the list, else by the indexes.
+    pub uid_validity: Option<u32>,
+    /// No UID from here on was ever given away, as far as list and indexes know.
+    pub next_uid: u32,
+    pub mailbox_guid: Option<[u8; 16]>,
+    /// What else the head of the list says: a letter and its value.
+    pub head: Vec<(u8, Vec<u8>)>,
+    /// Of the list, by ascending UID.
+    pub lines: Vec<Line>,
+    /// The table of keywords, and the names of the letters `a` to `z` by number.
+    pub keywords: Whole,
+    pub letters: BTreeMap<u8, Vec<u8>>,
+    /// The indexes with their logs.
+    pub index: Whole,
+    /// When the present indexes were begun. Unix seconds, 0 where it is not known.
+    pub begun: u32,
+    /// HIGHESTMODSEQ (RFC 7162) as the indexes have it, 0 where there are none.
+    pub highest_modseq: u64,
+    /// Number of the newest log.
+    pub log_seq: u32,
+    /// All of these files that are there.
+    pub files: Vec<(Vec<u8>, Stat)>,
+}
+
+/// A message in a list of UIDs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub uid: u32,
+    /// Of the name that the message goes by, which is that of its file unless the list gives it another (`G`).
+    pub key: Key,
+    /// The file, without flags.
+    pub file: Vec<u8>,
+    /// What else the line says: a letter and its value.
+    pub fields: Vec<(u8, Vec<u8>)>,
+}
+
+impl Line {
+    /// What clients and partners know the message by.
+    pub fn guid(&self) -> &[u8] {
+        self.fields.iter().find(|(letter, _)| *letter == b'G').map_or(&self.file, |(_, guid)| guid)
+    }
 }
 
 /// Names of files without flags, with the names that their messages go by, where those differ.

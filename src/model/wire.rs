@@ -5,7 +5,7 @@
 use super::digest::Digest;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
-use super::server::{Guids, Witness};
+use super::server::{Guids, Ledger, Line, Witness};
 use serde::{Deserialize, Serialize};
 
 /// A directory that a lane opens before it enters its sandbox; the only places it can read afterwards.
@@ -199,12 +199,11 @@ pub enum Request {
         root: u32,
         dir: RelPath,
     },
-    /// The list of UIDs of the mailbox `dir` with these lines besides its own.
-    Relist {
+    /// All that the server's own files of the mailbox `dir` say of it.
+    Ledger {
         id: u64,
         root: u32,
         dir: RelPath,
-        lines: Vec<(u32, Vec<u8>)>,
     },
     /// Digests of each block of the decoded content.
     Blocks {
@@ -280,10 +279,15 @@ pub enum Answer {
     GuidsEnd {
         id: u64,
     },
-    /// The list as it stands, and as it would be.
-    Relisted {
+    /// Lines of its list, ascending.
+    Lines {
         id: u64,
-        list: Result<(Stat, Vec<u8>), Trouble>,
+        lines: Vec<Line>,
+    },
+    /// The rest.
+    Ledger {
+        id: u64,
+        ledger: Result<Ledger, Trouble>,
     },
     Blocks {
         id: u64,

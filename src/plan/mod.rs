@@ -6,6 +6,7 @@
 pub mod attrs;
 pub mod decide;
 pub mod guards;
+pub mod ledger;
 pub mod missing;
 
 pub use decide::{Candidate, Case, Choice, Identity, decide};

@@ -5,6 +5,7 @@
 
 pub mod examine;
 pub mod frame;
+mod ledger;
 pub mod roots;
 pub mod serve;
 mod witness;
@@ -14,7 +15,7 @@ mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::Encoding;
-use crate::model::server::{Guids, Witness};
+use crate::model::server::{Guids, Ledger, Witness};
 use crate::model::wire::{
     Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Stated, Trouble,
@@ -29,6 +30,9 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{io, thread};
+
+/// What requests for a mail server's lists, indexes and logs do.
+const SERVERS_FILES: &str = "read the server's files";
 
 /// How lanes are run.
 #[derive(Debug, Clone)]
@@ -335,17 +339,35 @@ impl Lane {
         }
     }
 
+    /// Puts a request that one answer ends: the first that `pick` takes. A lane that falls over it is a trouble with `path`.
+    fn ask<T>(
+        &mut self,
+        request: &Request,
+        (root, path, doing): (u32, &RelPath, &str),
+        mut pick: impl FnMut(Answer) -> Option<T>,
+    ) -> Result<Result<T, Trouble>, LaneError> {
+        self.send(request)?;
+        loop {
+            match self.answer() {
+                Ok(answer) => {
+                    if let Some(taken) = pick(answer) {
+                        return Ok(Ok(taken));
+                    }
+                }
+                Err(fall) => return Ok(Err(self.fallen(fall, root, path, doing))),
+            }
+        }
+    }
+
     /// Type, `lstat` and attributes of one path.
     pub fn stat(&mut self, root: u32, path: &RelPath) -> Result<Result<Stated, Trouble>, LaneError> {
         let id = self.id();
-        self.send(&Request::StatPath { id, root, path: path.clone() })?;
-        loop {
-            match self.answer() {
-                Ok(Answer::Stated { id: got, stat }) if got == id => return Ok(stat),
-                Ok(_) => {}
-                Err(fall) => return Ok(Err(self.fallen(fall, root, path, "stat"))),
-            }
-        }
+        let request = Request::StatPath { id, root, path: path.clone() };
+        let stated = self.ask(&request, (root, path, "stat"), |answer| match answer {
+            Answer::Stated { id: got, stat } if got == id => Some(stat),
+            _ => None,
+        })?;
+        Ok(stated.flatten())
     }
 
     /// What a server's own files say of messages that are gone from the mailbox `dir`.
@@ -356,51 +378,45 @@ impl Lane {
         names: Vec<(Vec<u8>, Option<u32>)>,
     ) -> Result<Result<Witness, Trouble>, LaneError> {
         let id = self.id();
-        self.send(&Request::Witness { id, root, dir: dir.clone(), names })?;
-        loop {
-            match self.answer() {
-                Ok(Answer::Witness { id: got, witness }) if got == id => return Ok(witness),
-                Ok(_) => {}
-                Err(fall) => return Ok(Err(self.fallen(fall, root, dir, "read the server's files"))),
+        let request = Request::Witness { id, root, dir: dir.clone(), names };
+        let witness = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
+            Answer::Witness { id: got, witness } if got == id => Some(witness),
+            _ => None,
+        })?;
+        Ok(witness.flatten())
+    }
+
+    /// All that a server's own files of the mailbox `dir` say of it.
+    pub fn ledger(&mut self, root: u32, dir: &RelPath) -> Result<Result<Ledger, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Ledger { id, root, dir: dir.clone() };
+        let mut all = Vec::new();
+        let ledger = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
+            Answer::Lines { id: got, lines } if got == id => {
+                all.extend(lines);
+                None
             }
-        }
+            Answer::Ledger { id: got, ledger } if got == id => Some(ledger),
+            _ => None,
+        })?;
+        Ok(ledger.flatten().map(|ledger| Ledger { lines: all, ..ledger }))
     }
 
     /// Files that the server knows by another name than their own: names without flags, and the names that the messages
     /// go by. Empty where no list says so, or it cannot be read: then files are what they are called.
     pub fn guids(&mut self, root: u32, dir: &RelPath) -> Result<Guids, LaneError> {
         let id = self.id();
-        self.send(&Request::Guids { id, root, dir: dir.clone() })?;
         let mut all = Vec::new();
-        loop {
-            match self.answer() {
-                Ok(Answer::Guids { id: got, guids }) if got == id => all.extend(guids),
-                Ok(Answer::GuidsEnd { id: got }) if got == id => return Ok(all),
-                Ok(_) => {}
-                Err(fall) => {
-                    self.fallen(fall, root, dir, "read the server's files");
-                    return Ok(Vec::new());
-                }
+        let request = Request::Guids { id, root, dir: dir.clone() };
+        let ended = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
+            Answer::Guids { id: got, guids } if got == id => {
+                all.extend(guids);
+                None
             }
-        }
-    }
-
-    /// The mailbox's list of UIDs as it stands, and with these lines besides its own.
-    pub fn relist(
-        &mut self,
-        root: u32,
-        dir: &RelPath,
-        lines: Vec<(u32, Vec<u8>)>,
-    ) -> Result<Result<(Stat, Vec<u8>), Trouble>, LaneError> {
-        let id = self.id();
-        self.send(&Request::Relist { id, root, dir: dir.clone(), lines })?;
-        loop {
-            match self.answer() {
-                Ok(Answer::Relisted { id: got, list }) if got == id => return Ok(list),
-                Ok(_) => {}
-                Err(fall) => return Ok(Err(self.fallen(fall, root, dir, "read the server's files"))),
-            }
-        }
+            Answer::GuidsEnd { id: got } if got == id => Some(()),
+            _ => None,
+        })?;
+        Ok(ended.map_or_else(|_| Vec::new(), |()| all))
     }
 
     /// Digests of each block of a file's content.
@@ -411,14 +427,12 @@ impl Lane {
         block: u64,
     ) -> Result<Result<Vec<[u8; 16]>, Trouble>, LaneError> {
         let id = self.id();
-        self.send(&Request::Blocks { id, root, path: path.clone(), block })?;
-        loop {
-            match self.answer() {
-                Ok(Answer::Blocks { id: got, digests }) if got == id => return Ok(digests),
-                Ok(_) => {}
-                Err(fall) => return Ok(Err(self.fallen(fall, root, path, "compare"))),
-            }
-        }
+        let request = Request::Blocks { id, root, path: path.clone(), block };
+        let digests = self.ask(&request, (root, path, "compare"), |answer| match answer {
+            Answer::Blocks { id: got, digests } if got == id => Some(digests),
+            _ => None,
+        })?;
+        Ok(digests.flatten())
     }
 
     /// Brings a file's bytes, window by window.

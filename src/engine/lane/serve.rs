@@ -3,7 +3,7 @@
 //! Runs in a process of its own, sandboxed before its first thread; under test on a thread. Knows no
 //! catalog, no plan, no terminal. Everything that strangers wrote is parsed here and nowhere else.
 
-use super::{examine, frame, roots, witness};
+use super::{examine, frame, ledger, roots, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
@@ -126,10 +126,14 @@ impl Shop {
                     .try_for_each(|part| self.send(&Answer::Guids { id: *id, guids: part.to_vec() }));
                 sent.and_then(|()| self.send(&Answer::GuidsEnd { id: *id }))
             }
-            Request::Relist { id, root, dir, lines } => {
+            Request::Ledger { id, root, dir } => {
                 self.name(*id, 0);
-                let list = self.root(*root, dir.as_bytes()).and_then(|r| witness::relist(r, *root, dir, lines));
-                self.send(&Answer::Relisted { id: *id, list })
+                let mut ledger = self.root(*root, dir.as_bytes()).and_then(|r| ledger::ledger(r, *root, dir));
+                let lines = ledger.as_mut().map(|ledger| std::mem::take(&mut ledger.lines)).unwrap_or_default();
+                let sent = lines
+                    .chunks(LIST_BATCH)
+                    .try_for_each(|part| self.send(&Answer::Lines { id: *id, lines: part.to_vec() }));
+                sent.and_then(|()| self.send(&Answer::Ledger { id: *id, ledger }))
             }
             Request::Blocks { id, root, path, block } => {
                 self.name(*id, 0);

@@ -3,7 +3,7 @@
 //! Reads whole files up to a limit; what is damaged says what is left of it, and what cannot be read is a trouble.
 
 use super::serve::trouble;
-use crate::model::limits::{LIST_MAX, SERVER_FILE_MAX};
+use crate::model::limits::SERVER_FILE_MAX;
 use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
@@ -39,7 +39,7 @@ pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Optio
     })
 }
 
-const LIST: &[u8] = b"dovecot-uidlist";
+pub(super) const LIST: &[u8] = b"dovecot-uidlist";
 
 /// Everything that the server's files say, put together.
 struct Known {
@@ -104,32 +104,7 @@ pub fn guids(root: &Root, dir: &RelPath) -> Guids {
 }
 
 /// Longest name of a file. Bytes.
-const NAME_MAX: usize = 255;
-
-/// The list of UIDs as it stands, and with these lines besides its own. A list that is not whole is left alone.
-pub fn relist(root: &Root, number: u32, dir: &RelPath, lines: &[(u32, Vec<u8>)]) -> Result<(Stat, Vec<u8>), Trouble> {
-    let fail = |error: &io::Error| trouble(number, dir.as_bytes(), "read the server's files", error);
-    let open = root.open_dir(dir).map_err(|e| fail(&e))?;
-    let stat = match open.stat(LIST).map_err(|e| fail(&e))? {
-        Some((Kind::File, stat)) => stat,
-        _ => return Err(fail(&io::ErrorKind::NotFound.into())),
-    };
-    let text = contents(&open, LIST).map_err(|e| fail(&e))?.unwrap_or_default();
-    let parsed = uidlist::parse(&text);
-    if !parsed.sound() || !parsed.complete() {
-        return Err(fail(&io::Error::new(io::ErrorKind::InvalidData, "the list of UIDs is damaged")));
-    }
-    let mut list = parsed.list;
-    for (uid, file) in lines {
-        let Err(place) = list.records.binary_search_by_key(uid, |record| record.uid) else { continue };
-        list.records.insert(place, uidlist::Record { uid: *uid, fields: Vec::new(), name: file.clone() });
-    }
-    let written = uidlist::write(&list).map_err(|e| fail(&io::Error::other(e.to_string())))?;
-    if written.len() as u64 > LIST_MAX {
-        return Err(fail(&io::Error::new(io::ErrorKind::FileTooLarge, "the list of UIDs is too long for a plan")));
-    }
-    Ok((stat, written))
-}
+pub(super) const NAME_MAX: usize = 255;
 
 /// Messages that somebody asked to have deleted.
 fn requests<'l>(logs: &'l [&log::Log]) -> impl Iterator<Item = &'l log::Expunged> {
@@ -146,7 +121,7 @@ fn asked_for(logs: &[&log::Log], guid: &Guid) -> Option<u32> {
 }
 
 /// A file's bytes; `None` where there is none.
-fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
     match dir.stat(file)? {
         None => return Ok(None),
         Some((Kind::File, stat)) if stat.size <= SERVER_FILE_MAX => {}

@@ -63,6 +63,22 @@ pub fn is_odd(name: &[u8]) -> bool {
     digits == 0 || !matches!(name.get(digits), Some(b'.' | b'_'))
 }
 
+/// Whether a GUID can be the name of a message's file: servers that were always Dovecot use that.
+pub fn goes_by(guid: &[u8]) -> bool {
+    let plain = guid.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':'));
+    plain && delivered(guid).is_some()
+}
+
+/// The name with each letter of a keyword (`a` to `z`) turned into another.
+pub fn with_letters(name: &[u8], turn: &dyn Fn(u8) -> u8) -> Vec<u8> {
+    let flags = name.len() - parse(name).flags.len();
+    let mut turned: Vec<u8> = name[flags..].iter().map(|&b| if b.is_ascii_lowercase() { turn(b) } else { b }).collect();
+    // Servers keep them sorted, capitals first.
+    turned.sort_unstable();
+    turned.dedup();
+    [&name[..flags], &turned].concat()
+}
+
 /// When the message was delivered, from the digits that begin the name.
 pub fn delivered(name: &[u8]) -> Option<Stamp> {
     let digits = name.iter().take_while(|b| b.is_ascii_digit()).count();

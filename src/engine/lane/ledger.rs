@@ -1,0 +1,115 @@
+//! Reads all that a mail server's own files say of one mailbox. Runs in the lane: strangers may have written them.
+//!
+//! Reads whole files up to a limit, and judges nothing but whether each is whole.
+
+use super::serve::trouble;
+use super::witness::{LIST, NAME_MAX, contents};
+use crate::model::server::{Ledger, Line, Whole};
+use crate::model::wire::Trouble;
+use crate::model::{RelPath, Stat};
+use crate::store::dovecot::{index, keywords, log, state, uidlist};
+use crate::store::maildir::{companion, name};
+use crate::sys::dir::{Dir, Root};
+use crate::sys::fs::Kind;
+use std::io;
+use std::time::Duration;
+
+const KEYWORDS: &[u8] = b"dovecot-keywords";
+const LOGS: [&[u8]; 2] = [b"dovecot.index.log.2", companion::INDEX_LOG];
+
+/// Looks at files that a server may be writing to right now, before they count as damaged, and the time between.
+const LOOKS: u32 = 3;
+const BETWEEN: Duration = Duration::from_millis(60);
+
+/// What the server's files in the mailbox `dir` say. One look may fall between two writes of a server.
+pub fn ledger(root: &Root, number: u32, dir: &RelPath) -> Result<Ledger, Trouble> {
+    let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
+    let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
+    for look in 1.. {
+        let mut ledger = Ledger { files: files(&open).map_err(|e| fail("stat", &e))?, ..Ledger::default() };
+        look_at(&open, &mut ledger).map_err(|e| fail("read the server's files", &e))?;
+        let damaged = [ledger.list, ledger.keywords, ledger.index].contains(&Whole::Damaged);
+        let steady = !damaged || files(&open).map_err(|e| fail("stat", &e))? == ledger.files;
+        if !damaged || (look >= LOOKS && steady) {
+            return Ok(ledger);
+        }
+        if look >= 2 * LOOKS {
+            return Err(fail("read the server's files", &io::Error::other("a server keeps writing them")));
+        }
+        std::thread::sleep(BETWEEN);
+    }
+    Ok(Ledger::default())
+}
+
+fn look_at(dir: &Dir, ledger: &mut Ledger) -> io::Result<()> {
+    if let Some(text) = contents(dir, LIST)? {
+        list(ledger, uidlist::parse(&text));
+    }
+    if let Some(text) = contents(dir, KEYWORDS)? {
+        let parsed = keywords::parse(&text);
+        // Nothing tells a table that was cut between two lines from a whole one: the caller compares it with its like.
+        ledger.keywords = if parsed.faults.is_empty() { Whole::Sound } else { Whole::Damaged };
+        ledger.letters = parsed.keywords.names;
+    }
+    indexes(ledger, dir)
+}
+
+fn list(ledger: &mut Ledger, parsed: uidlist::Parsed) {
+    let whole = parsed.sound() && parsed.complete();
+    ledger.list = if whole { Whole::Sound } else { Whole::Damaged };
+    ledger.uid_validity = Some(parsed.list.uidvalidity).filter(|&number| number != 0);
+    ledger.next_uid = parsed.list.next_uid();
+    ledger.mailbox_guid = parsed.list.mailbox_guid;
+    ledger.lines = parsed.list.records.into_iter().filter_map(line).collect();
+    ledger.head = parsed.list.extra;
+}
+
+fn line(record: uidlist::Record) -> Option<Line> {
+    let guid = record.field(b'G').filter(|guid| name::goes_by(guid) && guid.len() <= NAME_MAX);
+    let key = name::key(guid.unwrap_or(&record.name));
+    let uidlist::Record { uid, fields, name: file } = record;
+    (file.len() <= NAME_MAX).then_some(Line { uid, key, file, fields })
+}
+
+/// What indexes and logs say, and whether they are whole.
+fn indexes(ledger: &mut Ledger, dir: &Dir) -> io::Result<()> {
+    let index = contents(dir, b"dovecot.index")?.map(|data| index::parse(&data));
+    let mut logs = Vec::new();
+    for file in LOGS {
+        logs.extend(contents(dir, file)?.map(|data| log::parse(&data)));
+    }
+    if index.is_none() && logs.is_empty() {
+        return Ok(());
+    }
+    let state = state::replay(index.as_ref(), &logs.iter().collect::<Vec<_>>());
+    let whole = index.as_ref().is_none_or(|index| index.faults.is_empty())
+        && logs.iter().all(|log| log.faults.is_empty())
+        && listed(ledger, &state);
+    ledger.index = if whole { Whole::Sound } else { Whole::Damaged };
+    ledger.uid_validity = ledger.uid_validity.or(Some(state.uid_validity).filter(|&number| number != 0));
+    if Some(state.uid_validity) == ledger.uid_validity {
+        ledger.next_uid = ledger.next_uid.max(state.next_uid);
+    }
+    ledger.highest_modseq = state.highest_modseq;
+    let newest = logs.last().and_then(|log| log.header.as_ref());
+    ledger.log_seq = newest.map_or(0, |header| header.file_seq);
+    ledger.begun = newest.map_or(0, |header| header.indexid);
+    Ok(())
+}
+
+/// Whether a list that is whole has a line for every message of the index: the server writes the list first.
+fn listed(ledger: &Ledger, state: &state::State) -> bool {
+    let known = |uid: &u32| ledger.lines.binary_search_by_key(uid, |line| line.uid).is_ok();
+    ledger.list != Whole::Sound || Some(state.uid_validity) != ledger.uid_validity || state.messages.keys().all(known)
+}
+
+/// The server's files that are there.
+fn files(dir: &Dir) -> io::Result<Vec<(Vec<u8>, Stat)>> {
+    let mut there = Vec::new();
+    for file in companion::INDEX.into_iter().chain([LIST, KEYWORDS]) {
+        if let Some((Kind::File, stat)) = dir.stat(file)? {
+            there.push((file.to_vec(), stat));
+        }
+    }
+    Ok(there)
+}

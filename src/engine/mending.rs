@@ -1,0 +1,354 @@
+//! The server's own lists and indexes of a mailbox, made what they have to be: before its messages come back, and where
+//! they were damaged themselves.
+//!
+//! Dovecot never gives a message back its UID once its indexes count it as gone. They are made anew from the mail and
+//! the list of UIDs, so they are moved aside; and a new log says how often the mailbox had changed, because that count
+//! (HIGHESTMODSEQ, RFC 7162) must never fall. May not decide which messages come back.
+
+use super::account::{Account, EngineError, Mailbox};
+use super::find::Sources;
+use super::folders::Folders;
+use super::job::{Job, Mode};
+use crate::model::event::{ActionSummary, Finding, Subject};
+use crate::model::limits::LIST_MAX;
+use crate::model::plan::{Action, Details, Fingerprint, Step};
+use crate::model::server::{Ledger, Line};
+use crate::model::wire::{Entry, Place};
+use crate::model::{Attrs, Key, Missing, RelPath, Stat, Verdict};
+use crate::plan::attrs::{Owner, Witnesses, settle};
+use crate::plan::ledger::{Books, List, Mending, mend};
+use crate::store::dovecot::{keywords, log, uidlist};
+use crate::store::maildir::{companion, name};
+use crate::sys::clock;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+const UIDLIST: &[u8] = b"dovecot-uidlist";
+const KEYWORDS: &[u8] = b"dovecot-keywords";
+
+/// What the mailboxes of an account need, by mailbox.
+#[derive(Default)]
+pub struct Menders {
+    known: HashMap<usize, Known>,
+    /// Numbers of the steps that were planned.
+    planned: HashMap<usize, Vec<u64>>,
+    /// The files that these steps write.
+    targets: HashSet<RelPath>,
+}
+
+/// One mailbox's files as they are, and what they need.
+struct Known {
+    own: Ledger,
+    mending: Mending,
+    /// The source that knows best, and its files.
+    source: Option<String>,
+    theirs: Vec<(Vec<u8>, Stat)>,
+}
+
+/// A message that comes back: how it is called here.
+pub type Returning = (Key, Vec<u8>);
+
+/// What of an account a step is made with.
+pub struct Scene<'a> {
+    pub account: &'a Account,
+    pub mailboxes: &'a [Mailbox],
+}
+
+impl Menders {
+    /// Looks at the files of mailbox `m`, and at those of the sources. `expunged` says that its indexes count one of the
+    /// messages that come back as gone.
+    pub fn look(
+        &mut self,
+        job: &mut Job<'_>,
+        sources: &mut Sources,
+        mailboxes: &[Mailbox],
+        m: usize,
+        returning: Vec<Returning>,
+        expunged: bool,
+    ) -> Result<(), EngineError> {
+        let mailbox = &mailboxes[m];
+        let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
+        if !kept && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {
+            return Ok(());
+        }
+        let root = job.store.root;
+        let own = match mailbox.folder {
+            None => Ledger::default(),
+            Some(_) => match job.store_lane().ledger(root, &mailbox.dir)? {
+                Ok(ledger) => ledger,
+                Err(trouble) => {
+                    job.not_checked(&trouble);
+                    return Ok(());
+                }
+            },
+        };
+        let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
+        let here = here(mailbox, &own);
+        let returning: BTreeMap<Key, Vec<u8>> =
+            returning.into_iter().map(|(key, file)| (key, name::base(&file).to_vec())).collect();
+        let books = Books {
+            used: letters(mailbox),
+            reborn: mailbox.folder.is_none() || (here.is_empty() && !returning.is_empty()),
+            now: u64::try_from(clock::now().sec).unwrap_or_default(),
+            own,
+            theirs,
+            here,
+            returning,
+            expunged,
+        };
+        let mending = mend(&books);
+        if mending.is_needed() || !mending.troubles.is_empty() {
+            let source = labels.into_iter().next();
+            let theirs = books.theirs.into_iter().next().map(|ledger| ledger.files).unwrap_or_default();
+            self.known.insert(m, Known { own: books.own, mending, source, theirs });
+        }
+        Ok(())
+    }
+
+    /// Steps that must come before a message comes back to mailbox `m`; planned once.
+    pub fn needs(
+        &mut self,
+        job: &mut Job<'_>,
+        scene: &Scene<'_>,
+        folders: &mut Folders,
+        m: usize,
+    ) -> Result<Vec<u64>, EngineError> {
+        if let Some(steps) = self.planned.get(&m) {
+            return Ok(steps.clone());
+        }
+        let mut steps = Vec::new();
+        if let Some(known) = self.known.get(&m) {
+            let mailbox = &scene.mailboxes[m];
+            folders.need(job, scene.account, scene.mailboxes, &mailbox.dir)?;
+            let owner = folders.owner(job, scene.account, scene.mailboxes, &mailbox.dir)?;
+            let targets = known.plan(job, scene, mailbox, owner, &mut steps)?;
+            known.tell(job, scene, mailbox, targets.last());
+            self.targets.extend(targets);
+        }
+        self.planned.insert(m, steps.clone());
+        Ok(steps)
+    }
+
+    /// Plans what is wrong with mailboxes to which no message comes back. Those that are `held` are only told.
+    pub fn rest(
+        &mut self,
+        job: &mut Job<'_>,
+        scene: &Scene<'_>,
+        folders: &mut Folders,
+        held: &dyn Fn(usize) -> bool,
+    ) -> Result<(), EngineError> {
+        let wrong = |(m, known): (&usize, &Known)| (!known.mending.troubles.is_empty()).then_some(*m);
+        let mut waiting: Vec<usize> = self.known.iter().filter_map(wrong).collect();
+        waiting.sort_unstable();
+        for m in waiting.into_iter().filter(|m| !self.planned.contains_key(m)).collect::<Vec<_>>() {
+            if held(m) || !self.known[&m].mending.is_needed() {
+                self.known[&m].tell(job, scene, &scene.mailboxes[m], None);
+            } else {
+                self.needs(job, scene, folders, m)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a step of this plan writes that file.
+    pub fn writes(&self, path: &RelPath) -> bool {
+        self.targets.contains(path)
+    }
+}
+
+/// What the sources' servers say of one mailbox, the newest first, and what the sources are called.
+fn of_sources(
+    job: &mut Job<'_>,
+    sources: &mut Sources,
+    rel: &RelPath,
+) -> Result<(Vec<Ledger>, Vec<String>), EngineError> {
+    let mut order = Vec::new();
+    for generation in 0..job.generations.len() {
+        let kept = |e: &Entry| companion::is_list(&e.name) || companion::is_index(&e.name);
+        if sources.shelf(job, generation, rel)?.top().any(kept) {
+            order.push((sources.content_time(job, generation)?, job.generations[generation].rank, generation));
+        }
+    }
+    order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
+    let (mut ledgers, mut labels) = (Vec::new(), Vec::new());
+    for (_, _, generation) in order {
+        let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(rel)) else { continue };
+        let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+        // A source that cannot say is no trouble: the others may.
+        if let Ok(ledger) = job.lanes.lanes[lane].ledger(root, &dir)? {
+            ledgers.push(ledger);
+            labels.push(job.generations[generation].label.clone());
+        }
+    }
+    Ok((ledgers, labels))
+}
+
+/// Names of the messages that are there, by the keys that the server's list knows them by.
+fn here(mailbox: &Mailbox, own: &Ledger) -> BTreeMap<Key, Vec<u8>> {
+    let renamed = own.lines.iter().filter(|line| name::key(&line.file) != line.key);
+    let called: HashMap<&[u8], &Key> = renamed.map(|line| (&line.file[..], &line.key)).collect();
+    let files = mailbox.files.values().map(|&at| name::base(&mailbox.listing.entries[at].name));
+    let whole = files.filter(|file| !name::is_orphan(file));
+    whole.map(|file| (called.get(file).map_or_else(|| name::key(file), |key| (*key).clone()), file.to_vec())).collect()
+}
+
+/// Letters of keywords in the names of messages that are there or on record.
+fn letters(mailbox: &Mailbox) -> BTreeSet<u8> {
+    let listed = mailbox.messages().filter(|(_, e)| e.place != Place::New).map(|(_, e)| &e.name[..]);
+    let names = listed.chain(mailbox.rows.values().map(|row| &row.name[..]));
+    names.flat_map(|file| name::parse(file).flags).copied().filter(u8::is_ascii_lowercase).collect()
+}
+
+impl Known {
+    /// Plans the steps, each after the one before it; answers which files they write. The last one is the healing, where
+    /// something was wrong with the files themselves; the others are only its means.
+    fn plan(
+        &self,
+        job: &mut Job<'_>,
+        scene: &Scene<'_>,
+        mailbox: &Mailbox,
+        owner: Owner,
+        steps: &mut Vec<u64>,
+    ) -> Result<Vec<RelPath>, EngineError> {
+        let mut actions = self.indexes(owner);
+        actions.extend(self.texts(job, mailbox, owner));
+        let count = actions.len();
+        let mut targets = Vec::new();
+        for (nth, (file, action)) in actions.into_iter().enumerate() {
+            let Ok(target) = mailbox.dir.join(file) else { continue };
+            let heals = nth + 1 == count && !self.mending.troubles.is_empty();
+            let reason = if heals { self.words() } else { "it has to agree with the mail that comes back".to_owned() };
+            let mut step = Step {
+                number: 0,
+                account: scene.account.name.clone(),
+                mailbox: mailbox.name.clone(),
+                key: None,
+                verdict: if heals { Verdict::Damaged } else { Verdict::Missing(Missing::Lost) },
+                target: target.clone(),
+                before: self.stat(file).map_or(Fingerprint::Nothing, Fingerprint::Inode),
+                action,
+                assurance: None,
+                why: WHY.to_owned(),
+                needs: steps.clone(),
+                details: Details { reason, source: self.source.clone(), ..Details::default() },
+            };
+            job.push_step(&mut step)?;
+            steps.push(step.number);
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    /// Old indexes go aside. `dovecot.index` is first: without it the logs decide, and the new one is last.
+    fn indexes(&self, owner: Owner) -> Vec<(&'static [u8], Action)> {
+        let Some(modseq) = self.mending.modseq else { return Vec::new() };
+        let old =
+            companion::INDEX.into_iter().filter(|&file| file != companion::INDEX_LOG && self.stat(file).is_some());
+        let mut actions: Vec<(&[u8], Action)> = old.map(|file| (file, Action::Quarantine)).collect();
+        let seconds = u32::try_from(clock::now().sec).unwrap_or(u32::MAX);
+        // Nothing in it but how often the mailbox had changed: the server goes on with it.
+        let bytes = log::beginning(seconds, self.own.log_seq.saturating_add(1), modseq);
+        let attrs = self.attrs(owner, companion::INDEX_LOG);
+        actions.push((companion::INDEX_LOG, Action::Write { bytes, attrs }));
+        actions
+    }
+
+    fn texts(&self, job: &mut Job<'_>, mailbox: &Mailbox, owner: Owner) -> Vec<(&'static [u8], Action)> {
+        let mut texts: Vec<(&[u8], Vec<u8>)> = Vec::new();
+        if let Some(letters) = &self.mending.letters {
+            let table = keywords::write(&keywords::Keywords { names: letters.clone() });
+            texts.extend(table.map(|text| (KEYWORDS, text)));
+        }
+        match self.mending.list.as_ref().map(written) {
+            Some(Ok(text)) => texts.push((UIDLIST, text)),
+            Some(Err(why)) => {
+                job.tally.not_checked += 1;
+                job.note(format!("{}: the list of UIDs cannot be made again: {why}", mailbox.dir));
+            }
+            None => {}
+        }
+        let write = |(file, bytes)| (file, Action::Write { bytes, attrs: self.attrs(owner, file) });
+        texts.into_iter().map(write).collect()
+    }
+
+    fn stat(&self, file: &[u8]) -> Option<Stat> {
+        self.own.files.iter().find(|(name, _)| name == file).map(|(_, stat)| *stat)
+    }
+
+    fn attrs(&self, owner: Owner, file: &[u8]) -> Attrs {
+        let old = self.stat(file);
+        // One that comes back is as old as it was; one that is written over is new, as clients' caches expect.
+        let theirs = self.theirs.iter().find(|(name, _)| name == file && file != companion::INDEX_LOG);
+        let mtime = theirs.filter(|_| old.is_none()).map_or_else(clock::now, |(_, stat)| stat.mtime);
+        settle(&Witnesses {
+            present: old.as_ref(),
+            folder: Some(owner),
+            source: Some((&Stat { mtime, ..old.unwrap_or_default() }, Some(mtime))),
+            ..Witnesses::default()
+        })
+    }
+
+    /// What is wrong with the files themselves.
+    fn words(&self) -> String {
+        let mut words = self.mending.troubles.join("; ");
+        if self.mending.moved_on > 0 {
+            words.push_str(&format!("; {} message(s) that came since get new UIDs", self.mending.moved_on));
+        }
+        words
+    }
+
+    /// Counts and reports what was wrong with the files themselves, and the file that heals it.
+    fn tell(&self, job: &mut Job<'_>, scene: &Scene<'_>, mailbox: &Mailbox, healed: Option<&RelPath>) {
+        let path = healed.cloned().or_else(|| mailbox.dir.join(UIDLIST).ok());
+        let Some(path) = path.filter(|_| !self.mending.troubles.is_empty()) else { return };
+        job.tally.companions_lost += 1;
+        let healed = healed.filter(|_| job.options.mode != Mode::Verify);
+        let action = healed.map(|_| ActionSummary {
+            kind: "write".to_owned(),
+            source: self.source.clone(),
+            assurance: None,
+            why: WHY.to_owned(),
+        });
+        job.tally.repairable += u64::from(action.is_some());
+        let held_back = action.is_some() && job.options.hold_findings;
+        let finding = Finding {
+            subject: Subject::Companion,
+            store: job.store.text.clone(),
+            account: scene.account.name.clone(),
+            mailbox: mailbox.name.clone(),
+            key: None,
+            uid: None,
+            guid: None,
+            path,
+            size: None,
+            device: None,
+            internal_date: None,
+            verdict: Verdict::Damaged,
+            checks: Vec::new(),
+            faults: Vec::new(),
+            reason: self.words(),
+            envelope: None,
+            action,
+            outcome: None,
+            accepted: false,
+        };
+        if held_back { job.remember(&finding) } else { job.finding(finding) }
+    }
+}
+
+const WHY: &str = "made again from what the server's files here and in the sources still say, so that messages have \
+                   their old UIDs and keywords";
+
+/// The list as the server reads it.
+fn written(list: &List) -> Result<Vec<u8>, String> {
+    let record = |line: &Line| uidlist::Record { uid: line.uid, fields: line.fields.clone(), name: line.file.clone() };
+    let text = uidlist::write(&uidlist::Uidlist {
+        version: 3,
+        uidvalidity: list.uid_validity,
+        head_next_uid: list.next_uid,
+        mailbox_guid: list.mailbox_guid,
+        extra: list.head.clone(),
+        records: list.lines.iter().map(record).collect(),
+    });
+    let text = text.map_err(|e| e.to_string())?;
+    if text.len() as u64 > LIST_MAX { Err("it is too long for a plan".to_owned()) } else { Ok(text) }
+}
