@@ -10,11 +10,20 @@ mod imap;
 #[path = "dovecot/server.rs"]
 mod server;
 
+#[path = "dovecot/account.rs"]
+mod account;
+#[path = "dovecot/judge.rs"]
+mod judge;
+#[path = "dovecot/rows.rs"]
+mod rows;
+
 #[path = "dovecot/live.rs"]
 mod live;
 #[path = "dovecot/locks.rs"]
 mod locks;
 #[path = "dovecot/returning.rs"]
 mod returning;
+#[path = "dovecot/table.rs"]
+mod table;
 #[path = "dovecot/witness.rs"]
 mod witness;

@@ -17,6 +17,7 @@ pub struct Seen {
     /// As the server writes it.
     pub received: String,
     pub message_id: String,
+    pub guid: String,
     pub body: blake3::Hash,
 }
 
@@ -24,6 +25,7 @@ pub struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Golden {
     pub uidvalidity: u64,
+    pub next_uid: u64,
     pub modseq: u64,
     pub messages: BTreeMap<u64, Seen>,
 }
@@ -86,16 +88,49 @@ impl Imap {
     /// Everything that there is to know of a mailbox.
     #[track_caller]
     pub fn golden(&mut self, mailbox: &str) -> Golden {
-        let status = self.must(&format!("EXAMINE {mailbox} (CONDSTORE)"));
+        self.try_golden(mailbox).unwrap_or_else(|why| panic!("{mailbox}: {why}"))
+    }
+
+    /// The same, or what the server says instead.
+    pub fn try_golden(&mut self, mailbox: &str) -> std::result::Result<Golden, String> {
+        let status = self.ask(&format!("EXAMINE \"{mailbox}\" (CONDSTORE)"))?;
         let text = String::from_utf8_lossy(&status.concat()).into_owned();
         let number = |name: &str| {
-            let rest = text.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {text}"));
-            rest.trim_start().chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a number")
+            let rest = text.split(name).nth(1).ok_or_else(|| format!("no {name} in {text}"))?;
+            let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().map_err(|_| format!("{name}: {digits}"))
         };
-        let (uidvalidity, modseq) = (number("UIDVALIDITY"), number("HIGHESTMODSEQ"));
-        let lines = self.must("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])");
+        let (uidvalidity, next_uid, modseq) = (number("UIDVALIDITY")?, number("UIDNEXT")?, number("HIGHESTMODSEQ")?);
+        let lines = self.ask("UID FETCH 1:* (UID FLAGS INTERNALDATE X-GUID BODY.PEEK[])")?;
         let messages = lines.iter().filter_map(|line| fetched(line)).collect();
-        Golden { uidvalidity, modseq, messages }
+        Ok(Golden { uidvalidity, next_uid, modseq, messages })
+    }
+
+    /// UIDVALIDITY and HIGHESTMODSEQ of a mailbox that is not opened.
+    pub fn try_status(&mut self, mailbox: &str) -> std::result::Result<(u64, u64), String> {
+        let lines = self.ask(&format!("STATUS \"{mailbox}\" (UIDVALIDITY HIGHESTMODSEQ)"))?;
+        let text = String::from_utf8_lossy(&lines.concat()).into_owned();
+        let number = |name: &str| {
+            let rest = text.split(name).nth(1)?.trim_start();
+            rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+        };
+        number("UIDVALIDITY").zip(number("HIGHESTMODSEQ")).ok_or(text.clone())
+    }
+
+    /// Sends a command and does not wait for its end.
+    pub fn begin(&mut self, command: &str) {
+        self.tag += 1;
+        let line = format!("t{} {command}\r\n", self.tag);
+        self.stream.get_mut().write_all(line.as_bytes()).expect("the server listens");
+    }
+
+    /// A command that may fail.
+    pub fn ask(&mut self, command: &str) -> std::result::Result<Vec<Vec<u8>>, String> {
+        match self.command(command.as_bytes()) {
+            Ok((lines, end)) if end.starts_with("OK") => Ok(lines),
+            Ok((_, end)) => Err(format!("{command}: {end}")),
+            Err(error) => Err(format!("{command}: {error}")),
+        }
     }
 
     /// UIDs of what matches.
@@ -127,9 +162,10 @@ fn fetched(line: &[u8]) -> Option<(u64, Seen)> {
     let flags =
         after("FLAGS (", ')')?.split_whitespace().filter(|flag| *flag != "\\Recent").map(str::to_owned).collect();
     let received = after("INTERNALDATE \"", '"')?.to_owned();
+    let guid = after("X-GUID ", ' ')?.trim_matches('"').to_owned();
     let text = String::from_utf8_lossy(body);
     let message_id = text.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or_default().to_owned();
-    Some((uid, Seen { flags, received, message_id, body: blake3::hash(body) }))
+    Some((uid, Seen { flags, received, message_id, guid, body: blake3::hash(body) }))
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {

@@ -29,13 +29,18 @@ impl Dovecot {
 
     /// Configured, not started: `doveadm` works.
     pub fn stopped(dir: &Path, store: &Path) -> Dovecot {
+        Dovecot::with(dir, store, "")
+    }
+
+    /// The same with more settings.
+    pub fn with(dir: &Path, store: &Path, more: &str) -> Dovecot {
         fs::create_dir_all(dir.join("run")).expect("a folder for the server");
         // Mail processes are nobody in particular and have to get to the store.
         for part in dir.ancestors().take_while(|part| *part != Path::new("/tmp") && part.parent().is_some()) {
             fs::set_permissions(part, fs::Permissions::from_mode(0o755)).expect("a way in");
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        fs::write(dir.join("dovecot.conf"), configuration(dir, store, port)).expect("its configuration");
+        fs::write(dir.join("dovecot.conf"), configuration(dir, store, port) + more).expect("its configuration");
         Dovecot { dir: dir.to_owned(), port, child: None }
     }
 
@@ -84,15 +89,18 @@ impl Dovecot {
 
     /// What the server complained about: every line of a warning, an error, or worse. Not that we ended it.
     pub fn complaints(&self) -> Vec<String> {
-        let bad = ["Warning:", "Error:", "Fatal:", "Panic:"];
-        let is_bad =
-            |line: &&str| bad.iter().any(|word| line.contains(word)) && !line.contains("Killed with signal 15");
-        self.log().lines().filter(is_bad).map(str::to_owned).collect()
+        self.log().lines().filter(|line| complains(line)).map(str::to_owned).collect()
     }
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("dovecot.log")).unwrap_or_default()
     }
+}
+
+/// Whether a line of the log is a complaint.
+pub fn complains(line: &str) -> bool {
+    let bad = ["Warning:", "Error:", "Fatal:", "Panic:"];
+    bad.iter().any(|word| line.contains(word)) && !line.contains("Killed with signal 15")
 }
 
 impl Drop for Dovecot {

@@ -1,0 +1,327 @@
+//! The damage table of Maildir in mailmend-formats(7), made by what real Dovecot shows after each repair.
+//!
+//! `MAILMEND_UPDATE_MAN=1 cargo test --test dovecot damage_table` writes it anew. `MAILMEND_TABLE_REPORT=FILE` takes
+//! down what went wrong in each cell, `MAILMEND_TABLE_ROWS=Lost,Zeroed` makes only these rows.
+
+use crate::account::{ANN, Account, Make, PARTNER, Replica, Time};
+use crate::common::{Answer, spec, words};
+use crate::judge::{self, Expected, Mark, Verdict, View};
+use crate::kit;
+use crate::rows::{FRESH, PHASES, Phase, ROWS, Row};
+use mailmend::drill::{Repair, Undecided};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+/// One damage, one way of storing mail, one state of the server.
+type Cell = (Row, usize, Phase);
+
+const MAKES: [(Make, &str); 2] = [(Make::Plain, "Maildir"), (Make::Zstd, "zstd")];
+
+/// Phases in which something is not as it was, by column. Whoever heals one takes it out here.
+const NOT_YET: &[(Row, [&str; 2])] = &[
+    (Row::Lost, ["bc", "bc"]),
+    (Row::Zeroed, ["bc", ""]),
+    (Row::LostAndFound, ["bc", "bc"]),
+    (Row::NoUidlist, ["abc", "abc"]),
+    (Row::HalfUidlist, ["abc", "abc"]),
+    (Row::ZeroedUidlist, ["abc", "abc"]),
+    (Row::NoKeywords, ["abc", "abc"]),
+    (Row::RandomIndex, ["abc", "abc"]),
+    (Row::RandomLog, ["abc", "abc"]),
+    (Row::NoIndexes, ["abc", "abc"]),
+    (Row::FolderLost, ["abc", "abc"]),
+    (Row::BlankDisk, ["a", "a"]),
+    (Row::BlankDiskStarted, ["bc", "bc"]),
+    (Row::FolderDeleted, ["abc", "abc"]),
+];
+
+/// An account with what it must be after every repair.
+struct Place {
+    account: Account,
+    evening: Expected,
+    day: Expected,
+}
+
+impl Place {
+    fn build(make: Make) -> Place {
+        let account = Account::build(make);
+        let mut seen = |time| {
+            account.restore(time, Replica::Backup);
+            let view = View::of(&account, ANN);
+            assert!(view.faults.is_empty() && view.has_uidls(), "{:?}", view.faults);
+            view
+        };
+        let [evening, day] = [Time::Evening, Time::NextDay].map(&mut seen);
+        let all: BTreeSet<String> = crate::account::MAILBOXES
+            .iter()
+            .flat_map(|(_, first, count)| (*first..first + count).map(|number| format!("<{number}@example.org>")))
+            .collect();
+        let expected = |view: View| {
+            let there: BTreeSet<String> = view.message_ids().cloned().collect();
+            Expected { deleted: all.difference(&there).cloned().collect(), view, ..Expected::default() }
+        };
+        Place { evening: expected(evening), day: expected(day), account }
+    }
+
+    fn expected(&self, row: Row) -> Expected {
+        let mut expected = if row.time() == Time::Evening { self.evening.clone() } else { self.day.clone() };
+        if row == Row::BlankDiskStarted {
+            expected.fresh = FRESH.map(|number| format!("<{number}@example.org>")).into();
+            expected.new.push("Junk");
+        }
+        if !row.is_harm() {
+            // What the user did is what must stay.
+            let there = View::of(&self.account, ANN);
+            let ids: BTreeSet<&String> = there.message_ids().collect();
+            let gone = expected.view.message_ids().filter(|id| !ids.contains(id)).cloned();
+            expected.deleted.extend(gone.collect::<Vec<_>>());
+            expected.view = there;
+        }
+        expected
+    }
+
+    /// `audit STORE --from REPLICA`.
+    fn audit(&self) -> Answer {
+        let args = words(&["audit"]).chain([OsString::from(&self.account.store)]);
+        self.account.tool().run(args.chain(words(&["--from", &spec(&self.account.replica)])))
+    }
+
+    /// Breaks the account, lets the server look or not, repairs, and judges.
+    fn cell(&self, row: Row, make: Make, phase: Phase, replica: Replica) -> Verdict {
+        let account = &self.account;
+        let mut verdict = Verdict::default();
+        account.restore(row.time(), replica);
+        let stay = (phase == Phase::Running && row != Row::BlankDiskStarted).then(|| idle(account, row));
+        row.inflict(account, make);
+        let stay = if phase == Phase::Running && stay.is_none() { Some(idle(account, row)) } else { stay };
+        let mut expected = self.expected(row);
+        if phase != Phase::Before {
+            drop(account.server.doveadm(&["index", "-u", ANN, "*"]));
+            drop(account.server.doveadm(&["fetch", "-u", ANN, "uid text", "ALL"]));
+            judge::read_all(account, ANN);
+            self.raise(&mut expected);
+        }
+        account.quiet();
+        let audit = self.audit();
+        if (audit.status & 4 != 0) != row.is_harm() || audit.status & !(1 | 4) != 0 {
+            verdict.miss(Mark::Detected, format!("audit: status {}", audit.status));
+        }
+        let repair = Repair { sources: vec![spec(&account.replica)], apply: true, undecided: Undecided::Report };
+        let answer = account.tool().repair(&account.store, &repair);
+        let status = i32::from(row.is_harm());
+        if answer.status != status {
+            verdict.miss(Mark::Healed, format!("repair: status {}: {}", answer.status, held(&answer)));
+        }
+        let seen = account.server.log().len();
+        let again = self.audit();
+        if again.status != 0 {
+            verdict.miss(Mark::Healed, format!("audit afterwards: status {}: {}", again.status, held(&again)));
+        }
+        let after = View::of(account, ANN);
+        judge::compare(&expected, &after, &mut verdict);
+        account.quiet();
+        self.sync(&after, &mut verdict);
+        self.resync(&after, seen, &mut verdict);
+        drop(stay);
+        verdict
+    }
+
+    /// A count of changes that the server has told since must not fall either.
+    fn raise(&self, expected: &mut Expected) {
+        for (name, golden) in &mut expected.view.mailboxes {
+            let Ok((uidvalidity, modseq)) = self.account.server.imap(ANN).try_status(name) else { continue };
+            if uidvalidity == golden.uidvalidity {
+                golden.modseq = golden.modseq.max(modseq);
+            }
+        }
+    }
+
+    fn sync(&self, before: &View, verdict: &mut Verdict) {
+        for nth in ["first sync", "second sync"] {
+            let output = self.account.server.doveadm(&["sync", "-u", ANN, &self.account.partner()]);
+            if !output.status.success() || !output.stderr.is_empty() {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                verdict.miss(Mark::Sync, format!("{nth}: {:?} {said}", output.status.code()));
+            }
+            self.account.quiet();
+        }
+        let now = View::of(&self.account, ANN);
+        judge::unchanged(Mark::Sync, "after two syncs", before, &now, verdict);
+        judge::same_at_partner(&now, &View::of(&self.account, PARTNER), verdict);
+    }
+
+    fn resync(&self, before: &View, seen: usize, verdict: &mut Verdict) {
+        let server = &self.account.server;
+        for args in [&["force-resync", "-u", ANN, "*"][..], &["fetch", "-u", ANN, "uid text", "ALL"]] {
+            let output = server.doveadm(args);
+            if !output.status.success() || !output.stderr.is_empty() {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                verdict.miss(Mark::Resync, format!("{}: {:?} {said}", args[0], output.status.code()));
+            }
+        }
+        judge::unchanged(Mark::Resync, "after force-resync", before, &View::of(&self.account, ANN), verdict);
+        let said: Vec<String> = server.log().get(seen..).unwrap_or_default().lines().map(str::to_owned).collect();
+        for line in said.iter().filter(|line| crate::server::complains(line)) {
+            verdict.miss(Mark::Resync, format!("the server's log: {line}"));
+        }
+    }
+}
+
+/// A client that stays in another mailbox.
+fn idle(account: &Account, row: Row) -> crate::imap::Imap {
+    let mut imap = account.server.imap(ANN);
+    imap.must(&format!("SELECT {}", row.elsewhere()));
+    imap.begin("IDLE");
+    imap
+}
+
+/// Why steps were not done, for messages.
+fn held(answer: &Answer) -> String {
+    let mut all: BTreeMap<String, u32> = BTreeMap::new();
+    for finding in answer.findings() {
+        let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        *all.entry(format!("{} {} {}", text("verdict"), text("missing"), finding["outcome"])).or_default() += 1;
+    }
+    let stderr: String = answer.stderr.chars().take(300).collect();
+    all.iter().map(|(what, count)| format!("{count} x {what}; ")).collect::<String>() + &stderr
+}
+
+/// Whether a row is wanted.
+fn chosen(row: Row) -> bool {
+    let wanted = std::env::var("MAILMEND_TABLE_ROWS").unwrap_or_default();
+    wanted.is_empty() || wanted.split(',').any(|name| name == format!("{row:?}"))
+}
+
+fn all_cells() -> BTreeMap<Cell, Verdict> {
+    std::thread::scope(|scope| {
+        let columns = [0, 1].map(|column| {
+            scope.spawn(move || {
+                let make = MAKES[column].0;
+                let place = Place::build(make);
+                let rows = ROWS.iter().filter(|(row, _)| chosen(*row));
+                let cells = rows.flat_map(|(row, _)| row.phases().iter().map(|phase| (*row, *phase)));
+                let judge = |(row, phase)| ((row, column, phase), place.cell(row, make, phase, Replica::Backup));
+                cells.map(judge).collect::<Vec<_>>()
+            })
+        });
+        columns.into_iter().flat_map(|column| column.join().expect("a column")).collect()
+    })
+}
+
+/// What is said of a row in the page.
+fn table(cells: &BTreeMap<Cell, Verdict>) -> String {
+    let mut text = format!(".nf\n{:<34}{:<15}{}\n{:<34}", "", MAKES[0].1, MAKES[1].1, "");
+    for _ in MAKES {
+        text.push_str("a    b    c    ");
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    let mut notes = Vec::new();
+    for (row, name) in ROWS {
+        let mut line = format!("{:<34}", name.replace("\\-", "-"));
+        for column in 0..MAKES.len() {
+            for phase in PHASES {
+                let missed = cells.get(&(row, column, phase)).map(Verdict::missed);
+                let said = match missed {
+                    None => "-".to_owned(),
+                    Some(missed) if missed.is_empty() => "yes".to_owned(),
+                    Some(missed) => {
+                        let names: Vec<String> = missed.iter().map(|mark| mark.name()).collect();
+                        let note = names.join(", ");
+                        let number = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
+                            notes.push(note);
+                            notes.len() - 1
+                        });
+                        format!("[{}]", number + 1)
+                    }
+                };
+                let _ = write!(line, "{said:<5}");
+            }
+        }
+        let _ = writeln!(text, "{}", line.trim_end().replace('-', "\\-"));
+    }
+    for (number, note) in notes.iter().enumerate() {
+        let _ = writeln!(text, "[{}] not: {note}", number + 1);
+    }
+    text + ".fi\n"
+}
+
+const BEGIN: &str = ".\\\" begin: damage table of Maildir\n";
+const END: &str = ".\\\" end\n";
+
+fn page() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man/mailmend-formats.7")
+}
+
+fn report(cells: &BTreeMap<Cell, Verdict>) -> String {
+    let mut text = String::new();
+    for ((row, column, phase), verdict) in cells.iter().filter(|(_, verdict)| !verdict.0.is_empty()) {
+        let missed: Vec<String> = verdict.missed().iter().map(|mark| mark.name()).collect();
+        let _ = writeln!(text, "{row:?} {} {phase:?}: {}", MAKES[*column].1, missed.join(" "));
+        for mark in verdict.missed() {
+            let all: Vec<&String> = verdict.0.iter().filter(|(m, _)| *m == mark).map(|(_, why)| why).collect();
+            for why in all.iter().take(3) {
+                let why: String = why.chars().take(300).collect();
+                let _ = writeln!(text, "    {} ({}): {}", mark.name(), all.len(), why.replace('\n', " | "));
+            }
+        }
+    }
+    text
+}
+
+/// Cells where the replica is a plain copy of the files, and whether something is not as it was.
+const FROM_A_COPY: [(Row, Phase, bool); 3] =
+    [(Row::Lost, Phase::Before, false), (Row::Lost, Phase::Noticed, false), (Row::BlankDisk, Phase::Before, true)];
+
+#[test]
+fn a_plain_copy_heals_as_a_replica_of_dsync_does() {
+    if !kit::can("the damage table from a copy", true, &["dovecot", "doveadm"]) {
+        return;
+    }
+    let place = Place::build(Make::Plain);
+    for (row, phase, fails) in FROM_A_COPY {
+        let verdict = place.cell(row, Make::Plain, phase, Replica::Copy);
+        let text = report(&[((row, 0, phase), verdict)].into());
+        assert_eq!(!text.is_empty(), fails, "{row:?} {phase:?}: {text}");
+        if let Some(path) = std::env::var_os("MAILMEND_TABLE_REPORT") {
+            let file = fs::File::options().append(true).create(true).open(path);
+            std::io::Write::write_all(&mut file.expect("a report"), text.as_bytes()).expect("a report");
+        }
+    }
+}
+
+#[test]
+fn the_damage_table_is_what_the_page_says() {
+    if !kit::can("the damage table", true, &["dovecot", "doveadm"]) {
+        return;
+    }
+    let cells = all_cells();
+    let text = report(&cells);
+    if let Some(path) = std::env::var_os("MAILMEND_TABLE_REPORT") {
+        fs::write(path, &text).expect("a report");
+    }
+    let failing = |row: Row, column: usize| -> String {
+        let fails = |phase: Phase| cells.get(&(row, column, phase)).is_some_and(|verdict| !verdict.0.is_empty());
+        PHASES.iter().zip("abc".chars()).filter(|(phase, _)| fails(**phase)).map(|(_, letter)| letter).collect()
+    };
+    for (row, _) in ROWS.iter().filter(|(row, _)| chosen(*row)) {
+        let known = NOT_YET.iter().find(|(r, _)| r == row).map_or([""; 2], |(_, phases)| *phases);
+        let now = [0, 1].map(|column| failing(*row, column));
+        assert_eq!(now, known, "{row:?}: these phases do not heal; those are known not to:\n{text}");
+    }
+    if ROWS.iter().any(|(row, _)| !chosen(*row)) {
+        return;
+    }
+    let found = fs::read_to_string(page()).expect("the page");
+    let (before, rest) = found.split_once(BEGIN).expect("the beginning of the table");
+    let (there, after) = rest.split_once(END).expect("the end of the table");
+    let made = table(&cells);
+    if std::env::var_os("MAILMEND_UPDATE_MAN").is_some() {
+        fs::write(page(), format!("{before}{BEGIN}{made}{END}{after}")).expect("the page");
+    } else {
+        assert!(there == made, "the page is out of date; the table is\n{made}");
+    }
+}
