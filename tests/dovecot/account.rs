@@ -80,6 +80,11 @@ impl Account {
         self.dir.path().join("kept").join(name)
     }
 
+    /// The files of the evening, in a backup that no server knows.
+    pub fn snapshot(&self) -> PathBuf {
+        self.kept("evening")
+    }
+
     fn keep(&self, name: &str, under: &str) {
         must("cp", &["-a", &spec(&self.dir.path().join(name)), &spec(&self.kept(under))]);
     }

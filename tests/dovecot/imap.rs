@@ -94,27 +94,16 @@ impl Imap {
     /// The same, or what the server says instead.
     pub fn try_golden(&mut self, mailbox: &str) -> std::result::Result<Golden, String> {
         let status = self.ask(&format!("EXAMINE \"{mailbox}\" (CONDSTORE)"))?;
-        let text = String::from_utf8_lossy(&status.concat()).into_owned();
-        let number = |name: &str| {
-            let rest = text.split(name).nth(1).ok_or_else(|| format!("no {name} in {text}"))?;
-            let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().map_err(|_| format!("{name}: {digits}"))
-        };
-        let (uidvalidity, next_uid, modseq) = (number("UIDVALIDITY")?, number("UIDNEXT")?, number("HIGHESTMODSEQ")?);
+        let told = counters(&String::from_utf8_lossy(&status.concat()))?;
         let lines = self.ask("UID FETCH 1:* (UID FLAGS INTERNALDATE X-GUID BODY.PEEK[])")?;
         let messages = lines.iter().filter_map(|line| fetched(line)).collect();
-        Ok(Golden { uidvalidity, next_uid, modseq, messages })
+        Ok(Golden { messages, ..told })
     }
 
-    /// UIDVALIDITY and HIGHESTMODSEQ of a mailbox that is not opened.
-    pub fn try_status(&mut self, mailbox: &str) -> std::result::Result<(u64, u64), String> {
-        let lines = self.ask(&format!("STATUS \"{mailbox}\" (UIDVALIDITY HIGHESTMODSEQ)"))?;
-        let text = String::from_utf8_lossy(&lines.concat()).into_owned();
-        let number = |name: &str| {
-            let rest = text.split(name).nth(1)?.trim_start();
-            rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
-        };
-        number("UIDVALIDITY").zip(number("HIGHESTMODSEQ")).ok_or(text.clone())
+    /// What is told of a mailbox that is not opened.
+    pub fn try_status(&mut self, mailbox: &str) -> std::result::Result<Golden, String> {
+        let lines = self.ask(&format!("STATUS \"{mailbox}\" (UIDVALIDITY UIDNEXT HIGHESTMODSEQ)"))?;
+        counters(&String::from_utf8_lossy(&lines.concat()))
     }
 
     /// Sends a command and does not wait for its end.
@@ -141,6 +130,17 @@ impl Imap {
         let answer = text.lines().filter_map(|line| line.strip_prefix("* SEARCH"));
         answer.flat_map(str::split_whitespace).filter_map(|uid| uid.parse().ok()).collect()
     }
+}
+
+/// The counters of a mailbox, from an answer that tells them.
+fn counters(text: &str) -> std::result::Result<Golden, String> {
+    let number = |name: &str| {
+        let rest = text.split(name).nth(1).ok_or_else(|| format!("no {name} in {text}"))?;
+        let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().map_err(|_| format!("{name}: {digits}"))
+    };
+    let (uidvalidity, next_uid, modseq) = (number("UIDVALIDITY")?, number("UIDNEXT")?, number("HIGHESTMODSEQ")?);
+    Ok(Golden { uidvalidity, next_uid, modseq, messages: BTreeMap::new() })
 }
 
 /// The length of the literal that a line ends with.

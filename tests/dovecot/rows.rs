@@ -22,6 +22,7 @@ pub const PHASES: [Phase; 3] = [Phase::Before, Phase::Noticed, Phase::Running];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Row {
     Lost,
+    LostSynced,
     Truncated,
     Zeroed,
     Emptied,
@@ -44,18 +45,19 @@ pub enum Row {
 
 use Row::*;
 
-pub const ROWS: [(Row, &str); 19] = [
+pub const ROWS: [(Row, &str); 20] = [
     (Lost, "one message lost"),
+    (LostSynced, "the same, and synced"),
     (Truncated, "message truncated to half"),
     (Zeroed, "4 KiB of a message zeroed"),
     (Emptied, "message emptied"),
     (BodyBit, "one bit in the body"),
     (HeaderBit, "one bit in the header"),
     (LostAndFound, "message found as #12345"),
-    (NoUidlist, "dovecot\\-uidlist deleted"),
-    (HalfUidlist, "dovecot\\-uidlist cut to half"),
-    (ZeroedUidlist, "dovecot\\-uidlist, 4 KiB zeroed"),
-    (NoKeywords, "dovecot\\-keywords deleted"),
+    (NoUidlist, "dovecot-uidlist deleted"),
+    (HalfUidlist, "dovecot-uidlist cut to half"),
+    (ZeroedUidlist, "dovecot-uidlist, 4 KiB zeroed"),
+    (NoKeywords, "dovecot-keywords deleted"),
     (RandomIndex, "dovecot.index, 4 KiB random"),
     (RandomLog, "dovecot.index.log, 4 KiB random"),
     (NoIndexes, "all dovecot.index* deleted"),
@@ -78,7 +80,7 @@ impl Row {
     pub fn phases(self) -> &'static [Phase] {
         match self {
             BlankDisk => &PHASES[..1],
-            BlankDiskStarted => &PHASES[1..],
+            LostSynced | BlankDiskStarted => &PHASES[1..],
             _ => &PHASES,
         }
     }
@@ -95,7 +97,9 @@ impl Row {
         };
         let each_folder = |damage: &dyn Fn(&Path)| VICTIMS.iter().for_each(|(m, _)| damage(&account.folder(m)));
         match self {
-            Lost => VICTIMS.iter().for_each(|(m, uid)| fs::remove_file(account.file(m, *uid)).expect("a loss")),
+            Lost | LostSynced => {
+                VICTIMS.iter().for_each(|(m, uid)| fs::remove_file(account.file(m, *uid)).expect("a loss"))
+            }
             Truncated => each_file(&|bytes| bytes.truncate(bytes.len() / 2)),
             Zeroed => each_file(&|bytes| middle(bytes).fill(0)),
             Emptied => each_file(&|bytes| bytes.clear()),

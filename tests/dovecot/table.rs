@@ -20,9 +20,10 @@ type Cell = (Row, usize, Phase);
 
 const MAKES: [(Make, &str); 2] = [(Make::Plain, "Maildir"), (Make::Zstd, "zstd")];
 
-/// Phases in which something is not as it was, by column. Whoever heals one takes it out here.
+/// Phases in which something is not as it was, by column: what the page says. Whoever heals one takes it out here.
 const NOT_YET: &[(Row, [&str; 2])] = &[
     (Row::Lost, ["bc", "bc"]),
+    (Row::LostSynced, ["bc", "bc"]),
     (Row::Zeroed, ["bc", ""]),
     (Row::LostAndFound, ["bc", "bc"]),
     (Row::NoUidlist, ["abc", "abc"]),
@@ -37,6 +38,13 @@ const NOT_YET: &[(Row, [&str; 2])] = &[
     (Row::BlankDiskStarted, ["bc", "bc"]),
     (Row::FolderDeleted, ["abc", "abc"]),
 ];
+
+/// Whether a cell is one of those.
+fn known_to_fail((row, column, phase): Cell) -> bool {
+    let listed = NOT_YET.iter().find(|(known, _)| *known == row);
+    let letter = PHASES.iter().zip("abc".chars()).find(|(known, _)| **known == phase).map(|(_, letter)| letter);
+    listed.zip(letter).is_some_and(|((_, phases), letter)| phases[column].contains(letter))
+}
 
 /// An account with what it must be after every repair.
 struct Place {
@@ -83,10 +91,17 @@ impl Place {
         expected
     }
 
+    /// Where whole copies are: a partner that has deleted a message has none.
+    fn sources(&self, row: Row) -> Vec<String> {
+        let snapshot = (row == Row::LostSynced).then(|| spec(&self.account.snapshot()));
+        snapshot.into_iter().chain([spec(&self.account.replica)]).collect()
+    }
+
     /// `audit STORE --from REPLICA`.
-    fn audit(&self) -> Answer {
+    fn audit(&self, row: Row) -> Answer {
         let args = words(&["audit"]).chain([OsString::from(&self.account.store)]);
-        self.account.tool().run(args.chain(words(&["--from", &spec(&self.account.replica)])))
+        let sources = self.sources(row).into_iter().flat_map(|source| [OsString::from("--from"), source.into()]);
+        self.account.tool().run(args.chain(sources))
     }
 
     /// Breaks the account, lets the server look or not, repairs, and judges.
@@ -102,21 +117,24 @@ impl Place {
             drop(account.server.doveadm(&["index", "-u", ANN, "*"]));
             drop(account.server.doveadm(&["fetch", "-u", ANN, "uid text", "ALL"]));
             judge::read_all(account, ANN);
-            self.raise(&mut expected);
+            self.raise(row, &mut expected);
+        }
+        if row == Row::LostSynced {
+            account.succeed(&["sync", "-u", ANN, &account.partner()]);
         }
         account.quiet();
-        let audit = self.audit();
+        let audit = self.audit(row);
         if (audit.status & 4 != 0) != row.is_harm() || audit.status & !(1 | 4) != 0 {
             verdict.miss(Mark::Detected, format!("audit: status {}", audit.status));
         }
-        let repair = Repair { sources: vec![spec(&account.replica)], apply: true, undecided: Undecided::Report };
+        let repair = Repair { sources: self.sources(row), apply: true, undecided: Undecided::Report };
         let answer = account.tool().repair(&account.store, &repair);
         let status = i32::from(row.is_harm());
         if answer.status != status {
             verdict.miss(Mark::Healed, format!("repair: status {}: {}", answer.status, held(&answer)));
         }
         let seen = account.server.log().len();
-        let again = self.audit();
+        let again = self.audit(row);
         if again.status != 0 {
             verdict.miss(Mark::Healed, format!("audit afterwards: status {}: {}", again.status, held(&again)));
         }
@@ -129,12 +147,15 @@ impl Place {
         verdict
     }
 
-    /// A count of changes that the server has told since must not fall either.
-    fn raise(&self, expected: &mut Expected) {
+    /// What the server has told since must not fall either; but the UIDs of an index of garbage are none.
+    fn raise(&self, row: Row, expected: &mut Expected) {
         for (name, golden) in &mut expected.view.mailboxes {
-            let Ok((uidvalidity, modseq)) = self.account.server.imap(ANN).try_status(name) else { continue };
-            if uidvalidity == golden.uidvalidity {
-                golden.modseq = golden.modseq.max(modseq);
+            let Ok(told) = self.account.server.imap(ANN).try_status(name) else { continue };
+            if told.uidvalidity == golden.uidvalidity {
+                golden.modseq = golden.modseq.max(told.modseq);
+            }
+            if told.uidvalidity == golden.uidvalidity && row != Row::RandomIndex {
+                golden.next_uid = golden.next_uid.max(told.next_uid);
             }
         }
     }
@@ -183,16 +204,26 @@ fn held(answer: &Answer) -> String {
     let mut all: BTreeMap<String, u32> = BTreeMap::new();
     for finding in answer.findings() {
         let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        if finding["outcome"].is_null() {
+            *all.entry(format!("{}: {}", text("path"), text("reason"))).or_default() += 1;
+            continue;
+        }
         *all.entry(format!("{} {} {}", text("verdict"), text("missing"), finding["outcome"])).or_default() += 1;
     }
     let stderr: String = answer.stderr.chars().take(300).collect();
-    all.iter().map(|(what, count)| format!("{count} x {what}; ")).collect::<String>() + &stderr
+    let all = all.iter().take(5).map(|(what, count)| format!("{count} x {what}; "));
+    all.collect::<String>() + &stderr
 }
 
-/// Whether a row is wanted.
-fn chosen(row: Row) -> bool {
-    let wanted = std::env::var("MAILMEND_TABLE_ROWS").unwrap_or_default();
-    wanted.is_empty() || wanted.split(',').any(|name| name == format!("{row:?}"))
+/// Whether a cell is made: all where there is time or somebody asks, else one state of the server of each row.
+fn wanted((row, column, phase): Cell) -> bool {
+    let asked = ["MAILMEND_UPDATE_MAN", "MAILMEND_TABLE_REPORT"].iter().any(|name| std::env::var_os(name).is_some());
+    if let Ok(rows) = std::env::var("MAILMEND_TABLE_ROWS") {
+        return rows.split(',').any(|name| name == format!("{row:?}"));
+    }
+    let nth = ROWS.iter().position(|(known, _)| *known == row).unwrap_or(0);
+    let phases = row.phases();
+    crate::common::long() || asked || phases[(nth + column) % phases.len()] == phase
 }
 
 fn all_cells() -> BTreeMap<Cell, Verdict> {
@@ -201,50 +232,32 @@ fn all_cells() -> BTreeMap<Cell, Verdict> {
             scope.spawn(move || {
                 let make = MAKES[column].0;
                 let place = Place::build(make);
-                let rows = ROWS.iter().filter(|(row, _)| chosen(*row));
-                let cells = rows.flat_map(|(row, _)| row.phases().iter().map(|phase| (*row, *phase)));
-                let judge = |(row, phase)| ((row, column, phase), place.cell(row, make, phase, Replica::Backup));
-                cells.map(judge).collect::<Vec<_>>()
+                let cells = ROWS.iter().flat_map(|(row, _)| row.phases().iter().map(|phase| (*row, column, *phase)));
+                let judge = |cell: Cell| (cell, place.cell(cell.0, make, cell.2, Replica::Backup));
+                cells.filter(|cell| wanted(*cell)).map(judge).collect::<Vec<_>>()
             })
         });
         columns.into_iter().flat_map(|column| column.join().expect("a column")).collect()
     })
 }
 
-/// What is said of a row in the page.
-fn table(cells: &BTreeMap<Cell, Verdict>) -> String {
+/// What the page says.
+fn table() -> String {
     let mut text = format!(".nf\n{:<34}{:<15}{}\n{:<34}", "", MAKES[0].1, MAKES[1].1, "");
-    for _ in MAKES {
-        text.push_str("a    b    c    ");
-    }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    let mut notes = Vec::new();
+    text.push_str("a    b    c    a    b    c\n");
     for (row, name) in ROWS {
-        let mut line = format!("{:<34}", name.replace("\\-", "-"));
+        let mut line = format!("{name:<34}");
         for column in 0..MAKES.len() {
             for phase in PHASES {
-                let missed = cells.get(&(row, column, phase)).map(Verdict::missed);
-                let said = match missed {
-                    None => "-".to_owned(),
-                    Some(missed) if missed.is_empty() => "yes".to_owned(),
-                    Some(missed) => {
-                        let names: Vec<String> = missed.iter().map(|mark| mark.name()).collect();
-                        let note = names.join(", ");
-                        let number = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
-                            notes.push(note);
-                            notes.len() - 1
-                        });
-                        format!("[{}]", number + 1)
-                    }
+                let said = match (row.phases().contains(&phase), known_to_fail((row, column, phase))) {
+                    (false, _) => "-",
+                    (true, true) => "no",
+                    (true, false) => "yes",
                 };
                 let _ = write!(line, "{said:<5}");
             }
         }
         let _ = writeln!(text, "{}", line.trim_end().replace('-', "\\-"));
-    }
-    for (number, note) in notes.iter().enumerate() {
-        let _ = writeln!(text, "[{}] not: {note}", number + 1);
     }
     text + ".fi\n"
 }
@@ -303,22 +316,19 @@ fn the_damage_table_is_what_the_page_says() {
     if let Some(path) = std::env::var_os("MAILMEND_TABLE_REPORT") {
         fs::write(path, &text).expect("a report");
     }
-    let failing = |row: Row, column: usize| -> String {
-        let fails = |phase: Phase| cells.get(&(row, column, phase)).is_some_and(|verdict| !verdict.0.is_empty());
-        PHASES.iter().zip("abc".chars()).filter(|(phase, _)| fails(**phase)).map(|(_, letter)| letter).collect()
-    };
-    for (row, _) in ROWS.iter().filter(|(row, _)| chosen(*row)) {
-        let known = NOT_YET.iter().find(|(r, _)| r == row).map_or([""; 2], |(_, phases)| *phases);
-        let now = [0, 1].map(|column| failing(*row, column));
-        assert_eq!(now, known, "{row:?}: these phases do not heal; those are known not to:\n{text}");
-    }
-    if ROWS.iter().any(|(row, _)| !chosen(*row)) {
-        return;
-    }
+    let odd: Vec<String> = cells
+        .iter()
+        .filter(|(cell, verdict)| verdict.0.is_empty() == known_to_fail(**cell))
+        .map(|((row, column, phase), verdict)| {
+            let now = if verdict.0.is_empty() { "heals" } else { "does not heal" };
+            format!("{row:?}, {}, {phase:?}, {now}", MAKES[*column].1)
+        })
+        .collect();
+    assert!(odd.is_empty(), "not as listed:\n{}\n{text}", odd.join("\n"));
     let found = fs::read_to_string(page()).expect("the page");
     let (before, rest) = found.split_once(BEGIN).expect("the beginning of the table");
     let (there, after) = rest.split_once(END).expect("the end of the table");
-    let made = table(&cells);
+    let made = table();
     if std::env::var_os("MAILMEND_UPDATE_MAN").is_some() {
         fs::write(page(), format!("{before}{BEGIN}{made}{END}{after}")).expect("the page");
     } else {
