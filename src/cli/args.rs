@@ -154,7 +154,7 @@ pub enum Command {
     #[command(after_help = AUDIT_EXAMPLES)]
     Audit(Audit),
     #[command(after_help = REPAIR_EXAMPLES)]
-    Repair(Repair),
+    Repair(Box<Repair>),
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
     #[command(after_help = UNDO_EXAMPLES)]
@@ -219,6 +219,9 @@ pub struct Repair {
     /// Take copies from [NAME[@TIME]=]LOCATION; repeat it in the order of trust; quote patterns
     #[arg(long, value_name = "SPEC", value_parser = spec_parser(), conflicts_with = "plan")]
     pub from: Vec<Spec>,
+    /// The other side of the server's sync: what it deleted because STORE had lost it is put back there, too
+    #[arg(long, value_name = "STORE", value_parser = store_parser(), conflicts_with_all = ["plan", "save_plan", "into"])]
+    pub peer: Option<StoreArg>,
     /// Execute the plan that an audit or a dry run saved in FILE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["save_plan", "undecided", "deep"])]
     pub plan: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use super::args::Repair;
 use super::scan::refuse_existing;
-use super::session::{Scan, Session, check_store, spec};
+use super::session::{Scan, Session, check_store, partner, spec};
 use crate::engine::account::EngineError;
 use crate::engine::execute::{self, Execution};
 use crate::engine::job::Mode;
@@ -13,6 +13,7 @@ use crate::model::path;
 use crate::model::plan::{Action, Step};
 use crate::model::tally::Tally;
 use crate::plan::guards::{self, Ailing};
+use crate::source::Spec;
 use crate::sys::health;
 use crate::sys::links;
 use crate::sys::lock::Lock;
@@ -37,6 +38,29 @@ struct Planned {
 
 /// Runs the command; returns the exit status.
 pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
+    let Some(peer) = &repair.peer else { return Ok(one_side(session, repair, &Sync::default())?.0) };
+    check_store(peer)?;
+    // The other side first: while it still counts a message as deleted, the next sync would delete it here again.
+    session.another_run(peer)?;
+    let theirs = Repair { store: peer.clone(), quarantine: None, peer: None, ..repair.clone() };
+    let sync = Sync { partner: Some(partner(&repair.store, true)), both_sides: false };
+    let (status, clean) = one_side(session, &theirs, &sync)?;
+    session.another_run(&repair.store)?;
+    let sync = Sync { partner: Some(partner(peer, false)), both_sides: clean };
+    let (own, _) = one_side(session, repair, &sync)?;
+    Ok(status | own)
+}
+
+/// What is known of the other side of a sync.
+#[derive(Default)]
+struct Sync {
+    partner: Option<Spec>,
+    /// It has back what it deleted, or will have with its plan.
+    both_sides: bool,
+}
+
+/// Repairs one store; the exit status, and whether nothing was held, refused or left.
+fn one_side(session: &mut Session, repair: &Repair, sync: &Sync) -> anyhow::Result<(u8, bool)> {
     check_store(&repair.store)?;
     if let Some(dir) = &repair.into {
         refuse_inside(dir, &repair.store.path)?;
@@ -47,7 +71,7 @@ pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
     let folder = RunFolder::create(&session.settings.state, &session.run)?;
     let mut planned = match &repair.plan {
         Some(file) => from_file(session, repair, file)?,
-        None => scan(session, repair, &folder)?,
+        None => scan(session, repair, sync, &folder)?,
     };
     if let Some(path) = &repair.save_plan {
         copy_plan(&planned.plan, path)?;
@@ -66,26 +90,28 @@ pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
         session.nothing_selected(&mut planned.tally);
     }
     let status = planned.tally.exit();
+    let clean = status & !1 == 0 || (!repair.apply && planned.tally.harmed() == planned.tally.repairable);
     session.screen.event(Event::Summary {
         command: "repair".to_owned(),
         tally: Box::new(planned.tally),
         elapsed_s: session.elapsed(),
         plan: works.then_some(shown),
     });
-    Ok(status)
+    Ok((status, clean))
 }
 
 /// Scans the store and writes the plan into the run's folder.
-fn scan(session: &mut Session, repair: &Repair, folder: &RunFolder) -> anyhow::Result<Planned> {
+fn scan(session: &mut Session, repair: &Repair, sync: &Sync, folder: &RunFolder) -> anyhow::Result<Planned> {
     let settings = session.settings.store(&repair.store.path);
     let (mut catalog, record) = session.catalog(false)?;
     let mut options = session.options(Mode::Repair, &settings)?;
     options.hold_findings = repair.apply;
+    options.both_sides = sync.both_sides;
     let elsewhere = repair.into.is_some();
     let scan = Scan {
         store: repair.store.path.clone(),
         options,
-        sources: settings.from.iter().map(spec).collect(),
+        sources: settings.from.iter().map(spec).chain(sync.partner.clone()).collect(),
         plan: Some(folder.plan()),
         elsewhere,
         lock: repair.apply && !elsewhere,

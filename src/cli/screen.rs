@@ -72,6 +72,7 @@ pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
             origin.applied = repair.apply;
             origin.options = reading(&repair.reading, repair.deep, repair.undecided);
             origin.options.extend(option("--owner", repair.owner.as_ref().map(ToString::to_string)));
+            origin.options.extend(option("--peer", repair.peer.as_ref().map(|peer| lossy(&peer.given))));
             origin.options.extend(option("--into", repair.into.as_ref().map(lossy)));
             origin.options.extend(option("--quarantine", repair.quarantine.as_ref().map(lossy)));
         }
@@ -382,6 +383,17 @@ impl Screen {
         } else {
             let look = Look::detect(settings);
             Screen::Text(Box::new(TextScreen::new(io::stdout(), io::stderr(), look, origin)))
+        }
+    }
+
+    /// What follows belongs to another run, on that store.
+    pub fn another_run(&mut self, run: &str, store: String) {
+        match self {
+            Screen::Json(screen) => run.clone_into(&mut screen.run),
+            Screen::Text(screen) => {
+                run.clone_into(&mut screen.origin.run);
+                screen.origin.store = Some(store);
+            }
         }
     }
 

@@ -39,11 +39,20 @@ impl Session {
     pub fn open(cli: &Cli) -> Result<Session, Exit> {
         let settings = Settings::load(cli)?;
         let fail = |error: std::io::Error| Exit { status: 8, text: format!("error: {error}\n") };
-        let taken = |run: &str| RunFolder::named(&settings.state, run).is_ok_and(|folder| folder.path.exists());
-        let run = clock::run_id(clock::now(), taken).map_err(fail)?;
+        let run = new_run(&settings).map_err(fail)?;
         let screen = Screen::standard(&settings, screen::origin(cli, &settings, &run));
         let signals = Signals::install().map_err(fail)?;
         Ok(Session { settings, screen, signals, run, began: Instant::now() })
+    }
+
+    /// Begins another run of the same command, on that store.
+    ///
+    /// # Errors
+    /// Where no name for it can be had.
+    pub fn another_run(&mut self, store: &StoreArg) -> std::io::Result<()> {
+        self.run = new_run(&self.settings)?;
+        self.screen.another_run(&self.run, store.given.to_string_lossy().into_owned());
+        Ok(())
     }
 
     /// How lanes are run for a store.
@@ -69,6 +78,7 @@ impl Session {
             },
             owner: store.owner.as_ref().map(owner).transpose()?,
             select: self.settings.selection.clone(),
+            both_sides: false,
             hold_findings: false,
         })
     }
@@ -173,6 +183,12 @@ impl Session {
     }
 }
 
+/// A name that no run has.
+fn new_run(settings: &Settings) -> std::io::Result<String> {
+    let taken = |run: &str| RunFolder::named(&settings.state, run).is_ok_and(|folder| folder.path.exists());
+    clock::run_id(clock::now(), taken)
+}
+
 /// What a command wants scanned, and what for.
 pub struct Scan {
     pub store: PathBuf,
@@ -208,7 +224,13 @@ pub fn spec(spec: &Spec) -> source::Spec {
         time: spec.time,
         location: spec.location.clone().into(),
         pattern: spec.pattern,
+        partner: false,
     }
+}
+
+/// The other side of a sync as a source. `only_tells`: what it alone holds is not missed here.
+pub fn partner(store: &StoreArg, only_tells: bool) -> source::Spec {
+    source::Spec { name: None, time: None, location: store.path.clone(), pattern: false, partner: only_tells }
 }
 
 /// The owner's numbers; names are looked up in the passwd and group files.

@@ -4,7 +4,7 @@ use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
-use super::server;
+use super::server::{self, Deeds};
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
 use crate::model::wire::Place;
 use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
@@ -44,12 +44,13 @@ pub fn absent(
 ) -> Result<Shape, EngineError> {
     let shape = shape(job, mailboxes);
     let witnesses = known_witnesses(job, account)?;
+    let deeds = Deeds::of(job, mailboxes)?;
     for m in 0..mailboxes.len() {
         if mailboxes[m].selected && mailboxes[m].complete() {
-            by_catalog(job, mailboxes, sources, m, &shape, &witnesses, haul)?;
+            by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds), haul)?;
         }
     }
-    by_sources(job, account, mailboxes, sources, &shape, haul)?;
+    by_sources(job, account, mailboxes, sources, (&shape, &deeds), haul)?;
     Ok(shape)
 }
 
@@ -101,7 +102,7 @@ fn by_catalog(
     sources: &Sources,
     m: usize,
     shape: &Shape,
-    witnesses: &HashSet<RelPath>,
+    (witnesses, deeds): (&HashSet<RelPath>, &Deeds),
     haul: &mut Haul,
 ) -> Result<(), EngineError> {
     let mailbox = &mailboxes[m];
@@ -130,6 +131,7 @@ fn by_catalog(
             account_blank: shape.blank,
             account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
+            folder: deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed)),
             subfolder_gone: mailbox.folder.is_some() && !mailbox.has_place(row.place),
             mailbox_blank: blank,
             vanished: mailbox.vanished.contains(&row.key),
@@ -203,7 +205,7 @@ fn by_sources(
     account: &Account,
     mailboxes: &mut Vec<Mailbox>,
     sources: &mut Sources,
-    shape: &Shape,
+    (shape, deeds): (&Shape, &Deeds),
     haul: &mut Haul,
 ) -> Result<(), EngineError> {
     let mut order = Vec::new();
@@ -224,6 +226,9 @@ fn by_sources(
         if job.stopped() {
             return Ok(());
         }
+        if job.generations[generation].partner {
+            continue;
+        }
         let (boxes, complete) = sources.boxes(job, generation)?;
         let mut held = 0;
         for rel in &boxes {
@@ -239,7 +244,8 @@ fn by_sources(
             }
             let Some(m) = mailbox_of(job, account, mailboxes, &mut places, rel, row.cloned(), haul)? else { continue };
             mailboxes[m].expected |= usable.is_empty();
-            held += one_shelf(job, mailboxes, m, sources, generation, &usable, &keys, shape, &mut claimed, haul)?;
+            let place = (generation, time, &usable[..]);
+            held += one_shelf(job, mailboxes, m, sources, place, &keys, (shape, deeds), &mut claimed, haul)?;
         }
         if complete && (held > 0 || (boxes.is_empty() && job.holds_mail.contains(&generation))) {
             usable.push(generation);
@@ -279,10 +285,9 @@ fn one_shelf(
     mailboxes: &[Mailbox],
     m: usize,
     sources: &mut Sources,
-    generation: usize,
-    usable: &[usize],
+    (generation, taken, usable): (usize, Stamp, &[usize]),
     keys: &HashMap<Key, usize>,
-    shape: &Shape,
+    (shape, deeds): (&Shape, &Deeds),
     claimed: &mut HashSet<Key>,
     haul: &mut Haul,
 ) -> Result<u64, EngineError> {
@@ -321,6 +326,7 @@ fn one_shelf(
             account_blank: shape.blank,
             account_unknown: shape.unknown,
             mailbox_gone: mailbox.folder.is_none(),
+            folder: deeds.fate(mailbox, Some(taken)),
             subfolder_gone: false,
             mailbox_blank: mailbox.folder.is_some()
                 && mailbox.messages().next().is_none()

@@ -278,10 +278,12 @@ fn treat(
     let held_back =
         patient.harm.verdict == Verdict::Missing(Missing::Undecided) && job.options.undecided == Undecided::Report;
     let held = held.get(&patient.harm.mailbox).filter(|_| matches!(patient.harm.verdict, Verdict::Missing(_)));
-    let undone = patient.harm.witnessed.deleted_at_partner && job.options.undecided == Undecided::Report;
+    let insisted = job.options.both_sides || job.options.undecided != Undecided::Report;
+    let undone = patient.harm.witnessed.deleted_at_partner && !insisted;
     let partner = undone.then(|| {
         "held: the loss was noticed and synced, so that a source has deleted the message too, and the next sync would \
-         delete it here again; end the sync between both, then insist with --undecided restore"
+         delete it here again; stop the sync and name the other side with --peer, or end the sync for good and insist \
+         with --undecided restore"
             .to_owned()
     });
     let held = held.or(partner.as_ref());

@@ -48,6 +48,8 @@ pub struct Options {
     /// `--owner`.
     pub owner: Option<(u32, u32)>,
     pub select: Selection,
+    /// The other side of the server's sync has what it deleted back: nothing is held because of it.
+    pub both_sides: bool,
     /// Hold findings that a step will heal back until its outcome is known.
     pub hold_findings: bool,
 }

@@ -16,8 +16,9 @@ use crate::model::server::{Ledger, Line};
 use crate::model::wire::{Entry, Place};
 use crate::model::{Attrs, Key, Missing, RelPath, Stat, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
-use crate::plan::ledger::{Books, List, Mending, mend};
-use crate::store::dovecot::{keywords, log, uidlist};
+use crate::plan::ledger::{Books, Here, List, Mending, mend};
+use crate::store::dovecot::fresh::{self, Marks};
+use crate::store::dovecot::{flag, keywords, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::sys::clock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -39,6 +40,8 @@ pub struct Menders {
 struct Known {
     own: Ledger,
     mending: Mending,
+    /// What clients see of each message, where the indexes begin anew.
+    marks: Vec<Marks>,
     /// The source that knows best, and its files.
     source: Option<String>,
     theirs: Vec<(Vec<u8>, Stat)>,
@@ -83,10 +86,11 @@ impl Menders {
         };
         let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
         let here = here(mailbox, &own);
+        let named: BTreeMap<Key, Vec<u8>> = returning.into_iter().collect();
         let returning: BTreeMap<Key, Vec<u8>> =
-            returning.into_iter().map(|(key, file)| (key, name::base(&file).to_vec())).collect();
+            named.iter().map(|(key, file)| (key.clone(), name::base(file).to_vec())).collect();
         let books = Books {
-            used: letters(mailbox),
+            used: letters(mailbox, &own),
             reborn: mailbox.folder.is_none() || (here.is_empty() && !returning.is_empty()),
             now: u64::try_from(clock::now().sec).unwrap_or_default(),
             own,
@@ -97,9 +101,10 @@ impl Menders {
         };
         let mending = mend(&books);
         if mending.is_needed() || !mending.troubles.is_empty() {
+            let marks = if mending.modseq.is_some() { marks(mailbox, &named, &books, &mending) } else { Vec::new() };
             let source = labels.into_iter().next();
             let theirs = books.theirs.into_iter().next().map(|ledger| ledger.files).unwrap_or_default();
-            self.known.insert(m, Known { own: books.own, mending, source, theirs });
+            self.known.insert(m, Known { own: books.own, mending, marks, source, theirs });
         }
         Ok(())
     }
@@ -182,20 +187,48 @@ fn of_sources(
     Ok((ledgers, labels))
 }
 
-/// Names of the messages that are there, by the keys that the server's list knows them by.
-fn here(mailbox: &Mailbox, own: &Ledger) -> BTreeMap<Key, Vec<u8>> {
+/// Messages that are there, by the keys that the server's list knows them by.
+fn here(mailbox: &Mailbox, own: &Ledger) -> BTreeMap<Key, Here> {
     let renamed = own.lines.iter().filter(|line| name::key(&line.file) != line.key);
     let called: HashMap<&[u8], &Key> = renamed.map(|line| (&line.file[..], &line.key)).collect();
-    let files = mailbox.files.values().map(|&at| name::base(&mailbox.listing.entries[at].name));
-    let whole = files.filter(|file| !name::is_orphan(file));
-    whole.map(|file| (called.get(file).map_or_else(|| name::key(file), |key| (*key).clone()), file.to_vec())).collect()
+    let files = mailbox.files.values().map(|&at| &mailbox.listing.entries[at]);
+    let whole = files.filter(|entry| !name::is_orphan(&entry.name));
+    let here = |entry: &Entry| {
+        let file = name::base(&entry.name);
+        let key = called.get(file).map_or_else(|| name::key(file), |key| (*key).clone());
+        let named = name::delivered(file).map(|stamp| stamp.sec);
+        (key, Here { file: file.to_vec(), seen: entry.place == Place::Cur, named })
+    };
+    whole.map(here).collect()
 }
 
-/// Letters of keywords in the names of messages that are there or on record.
-fn letters(mailbox: &Mailbox) -> BTreeSet<u8> {
+/// Letters of keywords in the names of messages that are there, with their UIDs, or on record.
+fn letters(mailbox: &Mailbox, own: &Ledger) -> BTreeMap<u8, BTreeSet<u32>> {
+    let uids: HashMap<&[u8], u32> = own.lines.iter().map(|line| (&line.file[..], line.uid)).collect();
+    let mut letters: BTreeMap<u8, BTreeSet<u32>> = BTreeMap::new();
     let listed = mailbox.messages().filter(|(_, e)| e.place != Place::New).map(|(_, e)| &e.name[..]);
-    let names = listed.chain(mailbox.rows.values().map(|row| &row.name[..]));
-    names.flat_map(|file| name::parse(file).flags).copied().filter(u8::is_ascii_lowercase).collect()
+    for file in listed.chain(mailbox.rows.values().map(|row| &row.name[..])) {
+        let uid = uids.get(name::base(file));
+        for letter in name::parse(file).flags.iter().filter(|letter| letter.is_ascii_lowercase()) {
+            letters.entry(*letter).or_default().extend(uid);
+        }
+    }
+    letters
+}
+
+/// What clients see of each message of the mailbox as it will be: flags and keywords, from the names of files.
+fn marks(mailbox: &Mailbox, returning: &BTreeMap<Key, Vec<u8>>, books: &Books, mending: &Mending) -> Vec<Marks> {
+    let lines = mending.list.as_ref().map_or(&books.own.lines, |list| &list.lines);
+    let table = keywords::Keywords { names: mending.letters.as_ref().unwrap_or(&books.own.letters).clone() };
+    let there = mailbox.messages().filter(|(_, e)| e.place == Place::Cur).map(|(_, e)| &e.name[..]);
+    let files: HashMap<&[u8], &[u8]> =
+        there.chain(returning.values().map(|n| &n[..])).map(|n| (name::base(n), n)).collect();
+    let marks = |line: &Line| {
+        let flags = name::parse(files.get(&line.file[..])?).flags;
+        let named = flags.iter().filter_map(|&letter| table.name(letter)).map(<[u8]>::to_vec);
+        Some(Marks { uid: line.uid, flags: flag::of_letters(flags), keywords: named.collect() })
+    };
+    lines.iter().filter_map(marks).collect()
 }
 
 impl Known {
@@ -245,8 +278,7 @@ impl Known {
             companion::INDEX.into_iter().filter(|&file| file != companion::INDEX_LOG && self.stat(file).is_some());
         let mut actions: Vec<(&[u8], Action)> = old.map(|file| (file, Action::Quarantine)).collect();
         let seconds = u32::try_from(clock::now().sec).unwrap_or(u32::MAX);
-        // Nothing in it but how often the mailbox had changed: the server goes on with it.
-        let bytes = log::beginning(seconds, self.own.log_seq.saturating_add(1), modseq);
+        let bytes = fresh::log(seconds, self.own.log_seq.saturating_add(1), modseq, &self.marks);
         let attrs = self.attrs(owner, companion::INDEX_LOG);
         actions.push((companion::INDEX_LOG, Action::Write { bytes, attrs }));
         actions

@@ -397,6 +397,7 @@ fn of_source(spec: &Spec, below: Option<RelPath>, places: &[Place], notes: &mut 
             path: own.to_owned(),
             time,
             dated: origin != Origin::Mtime,
+            partner: spec.partner,
             below_account: below.clone(),
             lane: place.lane,
             root: place.root,
@@ -485,7 +486,7 @@ fn from_sources(
     for n in 0..job.generations.len() {
         let generation = job.generations[n].clone();
         let old = generation.dated && listed.is_some_and(|l| generation.time <= l);
-        if generation.below_account.is_some() || old {
+        if generation.below_account.is_some() || old || generation.partner {
             continue;
         }
         let found = job.lanes.lanes[generation.lane].discover(generation.root, &RelPath::root())?;

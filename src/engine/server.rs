@@ -4,10 +4,66 @@ use super::account::{EngineError, Mailbox};
 use super::find::Sources;
 use super::job::Job;
 use super::lane::{LaneError, serve};
-use crate::model::RelPath;
-use crate::model::server::{Says, Witness, Witnessed};
+use crate::model::server::{Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
-use crate::store::maildir::companion;
+use crate::model::{RelPath, Stamp};
+use crate::plan::Fate;
+use crate::store::dovecot::mailbox_name_guid;
+use crate::store::maildir::{companion, mailbox_name};
+
+/// What an account's server noted of deleted mailboxes.
+#[derive(Default)]
+pub struct Deeds {
+    /// Nothing is missing in it.
+    whole: bool,
+    /// GUIDs of mailboxes, or hashes of their names, and when they were deleted. Unix seconds.
+    deleted: Vec<([u8; 16], u32)>,
+}
+
+impl Deeds {
+    /// Asks for it, where a mailbox is gone and the account's own folder is not.
+    pub fn of(job: &mut Job<'_>, mailboxes: &[Mailbox]) -> Result<Deeds, EngineError> {
+        let inbox = mailboxes.iter().find(|mailbox| mailbox.rel.is_root() && mailbox.folder.is_some());
+        let Some(inbox) = inbox.filter(|inbox| inbox.complete()) else { return Ok(Deeds::default()) };
+        let root = job.store.root;
+        match job.store_lane().ledger(root, &inbox.dir)? {
+            // Dovecot makes the log when there is something to write: where it still has its list, and never made the
+            // log, it deleted nothing.
+            Ok(ledger) => Ok(Deeds {
+                whole: match ledger.mailbox_log {
+                    Whole::Absent => ledger.list == Whole::Sound,
+                    Whole::Damaged => false,
+                    Whole::Sound => true,
+                },
+                deleted: ledger.deleted,
+            }),
+            Err(trouble) => {
+                job.not_checked(&trouble);
+                Ok(Deeds::default())
+            }
+        }
+    }
+
+    /// What became of a folder that was there at a time.
+    pub fn fate(&self, mailbox: &Mailbox, seen: Option<Stamp>) -> Fate {
+        let since = seen.map_or(0, |stamp| stamp.sec);
+        let names: Vec<[u8; 16]> = names_of(&mailbox.rel).iter().map(|name| mailbox_name_guid(name)).collect();
+        let is_its = |(guid, time): &([u8; 16], u32)| names.contains(guid) && i64::from(*time) >= since;
+        match self.deleted.iter().any(is_its) {
+            true => Fate::Deleted,
+            false if self.whole => Fate::Kept,
+            false => Fate::Unknown,
+        }
+    }
+}
+
+/// What a server may call the mailbox in a folder: with either separator, in either alphabet.
+fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
+    let raw = rel.as_bytes().strip_prefix(b".").unwrap_or(rel.as_bytes()).to_vec();
+    let shown = mailbox_name(rel).into_bytes();
+    let slashed = |name: &[u8]| name.iter().map(|&b| if b == b'.' { b'/' } else { b }).collect::<Vec<u8>>();
+    vec![slashed(&raw), slashed(&shown), raw, shown]
+}
 
 /// Names in one question, so that it fits a frame.
 const ASKED_AT_ONCE: usize = 8192;
@@ -41,7 +97,8 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
         let at = (job.generations[generation].lane, job.generations[generation].root);
         // A source without such a list is no trouble.
         let Ok(Some(theirs)) = put_quietly(job, at, &dir, &asked) else { continue };
-        if theirs.uid_validity.is_none() || theirs.uid_validity != own.uid_validity {
+        if theirs.uid_validity != own.uid_validity || own.uid_validity.is_none() {
+            note_restart(&mut own, &theirs);
             continue;
         }
         for ((mine, given), their) in own.messages.iter().zip(&mut asked).zip(&theirs.messages) {
@@ -57,6 +114,18 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     Ok(Asked(own.messages))
 }
 
+/// Notes messages that a server never knew because it began anew: a source lists them under an older UIDVALIDITY.
+fn note_restart(own: &mut Witness, theirs: &Witness) {
+    if !matches!((own.uid_validity, theirs.uid_validity), (Some(own), Some(theirs)) if theirs < own) {
+        return;
+    }
+    for (mine, their) in own.messages.iter_mut().zip(&theirs.messages) {
+        if mine.says == Says::Nothing && mine.uid.is_none() && their.uid.is_some() && !their.unlisted {
+            mine.says = Says::Restarted;
+        }
+    }
+}
+
 /// Notes which messages that the server noticed as lost a partner of its sync has deleted since: a source that is such
 /// a partner says so in its own log.
 fn partners(
@@ -67,7 +136,7 @@ fn partners(
     own: &mut Witness,
 ) {
     for generation in 0..job.generations.len() {
-        if !own.messages.iter().any(|message| message.says == Says::LossNoticed) {
+        if !own.messages.iter().any(|message| matches!(message.says, Says::LossNoticed | Says::DeletedBySync)) {
             return;
         }
         let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(&mailbox.rel)) else { continue };
@@ -75,6 +144,10 @@ fn partners(
         let Ok(Some(theirs)) = put_quietly(job, at, &dir, asked) else { continue };
         for (mine, their) in own.messages.iter_mut().zip(&theirs.messages) {
             mine.deleted_at_partner |= mine.says == Says::LossNoticed && their.says == Says::DeletedBySync;
+            // The partner's word on why it did that.
+            if mine.says == Says::DeletedBySync && matches!(their.says, Says::LossNoticed | Says::DeletedByUser) {
+                mine.says = their.says;
+            }
         }
     }
 }

@@ -48,6 +48,8 @@ pub enum Says {
     DeletedBySync,
     /// It still lists the message: whoever took the file did not ask the server.
     Listed,
+    /// It began anew, under a later UIDVALIDITY, and never knew the message.
+    Restarted,
 }
 
 /// How whole a server's file is, as far as it can tell by itself.
@@ -84,6 +86,15 @@ pub struct Ledger {
     pub highest_modseq: u64,
     /// Number of the newest log.
     pub log_seq: u32,
+    /// UIDs of the messages that the indexes hold, and of those that the server found gone without having been asked.
+    pub indexed: Vec<u32>,
+    pub noticed: Vec<u32>,
+    /// Keywords by the indexes, with the UIDs of the messages that have them.
+    pub marked: Vec<(Vec<u8>, Vec<u32>)>,
+    /// Only in an account's own folder: the log of what was done with mailboxes, and those that were deleted, each by its
+    /// GUID or by the hash of its name, with the time. Unix seconds.
+    pub mailbox_log: Whole,
+    pub deleted: Vec<([u8; 16], u32)>,
     /// All of these files that are there.
     pub files: Vec<(Vec<u8>, Stat)>,
 }

@@ -12,24 +12,44 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// clients know must never be given to something else.
 const GAP: u32 = 1000;
 
+/// Letters `a` to `z`.
+const LETTERS: u8 = 26;
+
+/// How Dovecot begins the name of a letter for which it has none.
+const UNKNOWN: &[u8] = b"unknown-";
+
+/// A next UID beyond this was told by garbage: nobody has four thousand million messages.
+const UID_SANE: u32 = 0xc000_0000;
+
 /// One mailbox, and everything that tells of it.
 #[derive(Debug, Default)]
 pub struct Books {
     pub own: Ledger,
     /// Of the sources, the newest first.
     pub theirs: Vec<Ledger>,
-    /// Names (without flags) of the messages that are there.
-    pub here: BTreeMap<Key, Vec<u8>>,
+    /// Messages that are there.
+    pub here: BTreeMap<Key, Here>,
     /// Of those that come back.
     pub returning: BTreeMap<Key, Vec<u8>>,
-    /// Letters of keywords in the names of both.
-    pub used: BTreeSet<u8>,
+    /// Letters of keywords in the names of both, with the UIDs of the messages here, by our list, whose names have it.
+    pub used: BTreeMap<u8, BTreeSet<u32>>,
     /// The indexes count a message that comes back as gone for good.
     pub expunged: bool,
     /// The folder itself comes back.
     pub reborn: bool,
     /// Now, for a count of changes that nothing tells: more than any mailbox reaches. Unix seconds.
     pub now: u64,
+}
+
+/// A message that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Here {
+    /// Its file, without flags.
+    pub file: Vec<u8>,
+    /// It is in `cur`, where the server puts what it has given a UID.
+    pub seen: bool,
+    /// When its name was made. Unix seconds.
+    pub named: Option<i64>,
 }
 
 /// What has to be written, and why. Nothing where all is as it should be.
@@ -55,6 +75,13 @@ pub struct List {
     pub mailbox_guid: Option<[u8; 16]>,
     pub head: Vec<(u8, Vec<u8>)>,
     pub lines: Vec<Line>,
+}
+
+impl Books {
+    /// How the file of a message that is here or comes back is called.
+    fn file(&self, key: &Key) -> Option<&Vec<u8>> {
+        self.here.get(key).map(|here| &here.file).or_else(|| self.returning.get(key))
+    }
 }
 
 impl Mending {
@@ -102,9 +129,14 @@ impl<'a> Era<'a> {
         theirs.chain(own.iter().map(|line| (false, line)))
     }
 
+    /// All UIDs that sources know.
+    fn theirs_uids(&self) -> impl Iterator<Item = u32> {
+        self.theirs.iter().flat_map(|ledger| &ledger.lines).map(|line| line.uid)
+    }
+
     /// The first UID that nobody has.
     fn next_uid(&self, books: &Books) -> u32 {
-        let own = if self.restarted { 1 } else { books.own.next_uid };
+        let own = if self.restarted || books.own.next_uid > UID_SANE { 1 } else { books.own.next_uid };
         let known = self.theirs.iter().map(|ledger| ledger.next_uid).fold(own.max(1), u32::max);
         // The head of our own list, or its index, saw every UID that was given away.
         let sure = !self.restarted && (books.own.list == Whole::Sound || books.own.index == Whole::Sound);
@@ -125,50 +157,46 @@ fn is_restart(books: &Books, older: u32) -> bool {
 
 /// The list as it has to be, where ours is another.
 fn list(books: &Books, era: &Era<'_>, mending: &mut Mending) {
-    let wanted = |key: &Key| books.here.contains_key(key) || books.returning.contains_key(key);
-    let name = |key: &Key| books.here.get(key).or_else(|| books.returning.get(key));
-    let uids = given(books, era, &wanted);
     let own = own_lines(books);
-    let displaced = |line: &&Line| wanted(&line.key) && !uids.contains_key(&line.key) && own.contains_key(&line.key);
-    let mut late: Vec<&Line> = books.own.lines.iter().filter(displaced).collect();
-    late.dedup_by(|a, b| a.key == b.key);
-    let lost = uids.iter().filter(|(key, (_, line))| own.get(*key).is_none_or(|own| own.uid != line.uid)).count();
-    let renumbered = uids.iter().filter(|(key, (_, line))| own.get(*key).is_some_and(|own| own.uid != line.uid));
-    let renumbered = if era.restarted { 0 } else { renumbered.count() };
+    let mut uids = given(books, era);
+    let differs = |line: &&&Line| own.get(&line.key).is_some_and(|own| own.uid != line.uid);
+    // From here on the server numbered what it had numbered before.
+    let since = uids.values().filter(differs).filter_map(|line| own.get(&line.key)).map(|line| line.uid).min();
+    let since = since.filter(|_| !era.restarted);
+    let found = by_elimination(books, era, &uids, since);
+    uids.extend(found.iter().map(|(key, line)| (*key, line)));
+    let late = late(books, &uids);
+    let strange = uids.values().filter(|line| own.get(&line.key).is_none_or(|own| own.uid != line.uid)).count();
+    let (renamed, any_renamed) = renamed(books);
     // A list of nothing that no source has lines for is the server's to make.
     let unsound = books.own.list != Whole::Sound && !(uids.is_empty() && late.is_empty());
-    if !(unsound || lost > 0 || !late.is_empty() || era.restarted) {
+    if !(unsound || strange > 0 || any_renamed || !late.is_empty() || era.restarted) {
         return;
     }
-    let mut lines: Vec<Line> = Vec::with_capacity(uids.len());
-    for (key, (_, line)) in &uids {
-        lines.extend(match (own.get(*key), name(key)) {
-            // What our own line says beside the UID is of this very file.
-            (Some(own), _) => Some(Line { uid: line.uid, ..(*own).clone() }),
-            (None, Some(name)) => Some(named(line, name)),
-            (None, None) => None,
-        });
-    }
+    let short = has_short_guids(books, era);
+    let made =
+        |line: &Line| since.is_some_and(|since| line.uid >= since) || found.iter().any(|(key, _)| **key == line.key);
+    let line = |line: &&Line| Some(named(line, books.file(&line.key)?, short && made(line)));
+    let mut lines: Vec<Line> = uids.values().filter_map(line).collect();
     // Lines of messages that are neither here nor come back are the server's business.
-    let taken: BTreeSet<u32> = lines.iter().map(|line| line.uid).collect();
-    let rest = |line: &&Line| !wanted(&line.key) && !taken.contains(&line.uid);
+    let taken: BTreeSet<u32> = lines.iter().map(|line| line.uid).chain(era.theirs_uids()).collect();
+    let rest = |line: &&Line| books.file(&line.key).is_none() && !taken.contains(&line.uid);
     if !era.restarted {
         lines.extend(books.own.lines.iter().filter(rest).cloned());
     }
     let mut next_uid = era.next_uid(books);
     for line in &late {
-        lines.push(Line { uid: next_uid, ..(*line).clone() });
+        lines.push(Line { uid: next_uid, ..named(line, books.file(&line.key).unwrap_or(&line.file), false) });
         next_uid = next_uid.saturating_add(1);
     }
     lines.sort_by_key(|line| line.uid);
     mending.moved_on = late.len() as u64;
     mending.restarted = books.own.uid_validity.filter(|_| era.restarted);
+    let renumbered = uids.values().filter(differs).count().max(renamed);
     mending.troubles.extend(list_troubles(books, era, renumbered));
-    let witness = if era.restarted || books.own.mailbox_guid.is_none() {
-        era.theirs.first().copied().unwrap_or(&books.own)
-    } else {
-        &books.own
-    };
+    // A list that was made anew has a new GUID, too.
+    let anew = era.restarted || since.is_some() || books.own.mailbox_guid.is_none();
+    let witness = era.theirs.first().copied().filter(|_| anew).unwrap_or(&books.own);
     mending.list = Some(List {
         uid_validity: era.uid_validity,
         next_uid,
@@ -178,29 +206,89 @@ fn list(books: &Books, era: &Era<'_>, mending: &mut Mending) {
     });
 }
 
-/// A source's line for the same message in a file that is called otherwise here.
-fn named(line: &Line, file: &[u8]) -> Line {
-    let guid = line.guid().to_vec();
+/// Messages whose UID under our list is not theirs, and that no other list gives one.
+fn late<'b>(books: &'b Books, uids: &BTreeMap<&Key, &Line>) -> Vec<&'b Line> {
+    let mut seen = BTreeSet::new();
+    let displaced = |line: &&Line| books.file(&line.key).is_some() && !uids.contains_key(&line.key);
+    books.own.lines.iter().filter(displaced).filter(|line| seen.insert(&line.key)).collect()
+}
+
+/// Messages whose file is called otherwise than our list says: the server took a wrong size out of a name, or the file
+/// that comes back is called as elsewhere. How many of them are here, and whether there is any.
+fn renamed(books: &Books) -> (usize, bool) {
+    let stale = |line: &&Line| books.file(&line.key).is_some_and(|file| *file != line.file);
+    let keys: BTreeSet<&Key> = books.own.lines.iter().filter(stale).map(|line| &line.key).collect();
+    (keys.iter().filter(|key| books.here.contains_key(**key)).count(), !keys.is_empty())
+}
+
+/// Messages whose old UID no list tells any more, and whose UIDs no message has any more: where there are as many of
+/// both, and their order is sure, each has its own. Only where nothing is lost beside the list.
+fn by_elimination<'b>(
+    books: &'b Books,
+    era: &Era<'b>,
+    uids: &BTreeMap<&'b Key, &'b Line>,
+    since: Option<u32>,
+) -> Vec<(&'b Key, Line)> {
+    let unknown = |key: &Key| uids.get(key).is_none_or(|line| since.is_some_and(|since| line.uid >= since));
+    let mut files: Vec<(&Key, &Here)> = books.here.iter().filter(|(key, _)| unknown(key)).collect();
+    files.sort_by_key(|(_, here)| here.named);
+    let in_order = files.len() == 1 || files.windows(2).all(|pair| pair[0].1.named < pair[1].1.named);
+    let owned: BTreeSet<u32> = era.lines(books).map(|(_, line)| line.uid).collect();
+    let known = books.own.indexed.iter().chain(&books.own.noticed).copied();
+    let free: BTreeSet<u32> = known.filter(|uid| !owned.contains(uid)).collect();
+    let all_seen = files.iter().all(|(_, here)| here.seen);
+    let disturbed = books.own.list != Whole::Sound || since.is_some();
+    let sure = disturbed && !era.restarted && books.returning.is_empty();
+    if !sure || files.len() != free.len() || !in_order || !all_seen {
+        return Vec::new();
+    }
+    let line = |(key, here): (&'b Key, &Here), uid| {
+        (key, Line { uid, key: key.clone(), file: here.file.clone(), fields: Vec::new() })
+    };
+    files.into_iter().zip(free).map(|(file, uid)| line(file, uid)).collect()
+}
+
+/// Whether the GUIDs of this mailbox are names without the sizes in them, as Dovecot gives them to compressed mail.
+fn has_short_guids(books: &Books, era: &Era<'_>) -> bool {
+    let is_short = |line: &Line| {
+        let file = books.file(&line.key)?;
+        let short = sizeless(file).filter(|short| short != file)?;
+        (line.guid() == short || line.guid() == file).then(|| line.guid() == short)
+    };
+    let mut told = era.theirs.iter().flat_map(|ledger| &ledger.lines).filter_map(is_short);
+    told.next().is_some_and(|first| first && told.all(|short| short))
+}
+
+/// A name up to its sizes.
+fn sizeless(name: &[u8]) -> Option<&[u8]> {
+    name.split(|&byte| byte == b',').next()
+}
+
+/// A line for the same message in a file that may be called otherwise here. One that the server made anew, or that is
+/// made here, has lost the `short` GUID that the message had.
+fn named(line: &Line, file: &[u8], short: bool) -> Line {
     let mut fields: Vec<(u8, Vec<u8>)> = line.fields.iter().filter(|(letter, _)| *letter != b'G').cloned().collect();
+    let guid = if short && line.guid() == file { sizeless(file).unwrap_or(file) } else { line.guid() };
     if guid != file {
-        fields.push((b'G', guid));
+        fields.push((b'G', guid.to_vec()));
     }
     Line { uid: line.uid, key: line.key.clone(), file: file.to_vec(), fields }
 }
 
-/// The UID of each wanted message: the smallest that anybody gives it, unless that one is another message's.
-fn given<'b>(books: &'b Books, era: &Era<'b>, wanted: &dyn Fn(&Key) -> bool) -> BTreeMap<&'b Key, (bool, &'b Line)> {
+/// The UID of each message that is here or comes back: the smallest that anybody gives it, unless that one is another
+/// message's.
+fn given<'b>(books: &'b Books, era: &Era<'b>) -> BTreeMap<&'b Key, &'b Line> {
     // A source's word on whose a UID is goes before ours, which may have been given away twice.
     let mut owner: HashMap<u32, &Key> = HashMap::new();
     for (_, line) in era.lines(books) {
         owner.entry(line.uid).or_insert(&line.key);
     }
-    let mut uids: BTreeMap<&Key, (bool, &Line)> = BTreeMap::new();
-    for (theirs, line) in era.lines(books) {
+    let mut uids: BTreeMap<&Key, &Line> = BTreeMap::new();
+    for (_, line) in era.lines(books) {
         let is_its = owner.get(&line.uid) == Some(&&line.key);
-        let older = uids.get(&line.key).is_none_or(|(_, known)| line.uid < known.uid);
-        if is_its && older && wanted(&line.key) {
-            uids.insert(&line.key, (theirs, line));
+        let older = uids.get(&line.key).is_none_or(|known| line.uid < known.uid);
+        if is_its && older && books.file(&line.key).is_some() {
+            uids.insert(&line.key, line);
         }
     }
     uids
@@ -275,25 +363,44 @@ fn begun_anew(own: &Ledger, theirs: &Ledger) -> bool {
     own.index != Whole::Absent && last.is_some_and(|last| i64::from(own.begun) > last)
 }
 
-/// Names of letters that ours has lost.
+/// Names of letters that ours has lost: from the sources, from what the indexes say of the messages whose names have the
+/// letter, and, where one letter and one keyword are left, from that.
 fn letters(books: &Books, mending: &mut Mending) {
     let own = &books.own.letters;
+    // What Dovecot calls a letter that has lost its name; then what it wrote beside is a guess, too.
+    let guessed = own.values().any(|name| name.starts_with(UNKNOWN));
     let has_name = |letter: &u8| letter.checked_sub(b'a').is_some_and(|number| own.contains_key(&number));
-    let damaged = books.own.keywords == Whole::Damaged;
-    if books.used.iter().all(has_name) && !damaged && !books.reborn {
+    let damaged = books.own.keywords == Whole::Damaged || guessed;
+    if books.used.keys().all(has_name) && !damaged && !books.reborn {
         return;
     }
-    let mut all = own.clone();
-    for (number, name) in books.theirs.iter().flat_map(|ledger| &ledger.letters) {
-        if !all.contains_key(number) && !all.values().any(|other| other == name) {
-            all.insert(*number, name.clone());
+    let mut all = if guessed { BTreeMap::new() } else { own.clone() };
+    let mut add = |number: u8, name: &[u8]| {
+        let free = !all.contains_key(&number) && !all.values().any(|other| other == name) && !name.starts_with(UNKNOWN);
+        if free && number < LETTERS {
+            all.insert(number, name.to_vec());
+        }
+    };
+    books.theirs.iter().flat_map(|ledger| &ledger.letters).for_each(|(number, name)| add(*number, name));
+    let number = |letter: &u8| letter.saturating_sub(b'a');
+    for (letter, uids) in books.used.iter().filter(|(_, uids)| !guessed && !uids.is_empty()) {
+        let mut same = books.own.marked.iter().filter(|(_, marked)| marked.iter().eq(uids.iter()));
+        if let (Some((name, _)), None) = (same.next(), same.next()) {
+            add(number(letter), name);
         }
     }
-    if all.len() == own.len() {
+    let nameless: Vec<u8> = books.used.keys().map(number).filter(|number| !all.contains_key(number)).collect();
+    let is_left = |name: &&Vec<u8>| !all.values().any(|known| known == *name) && !name.starts_with(UNKNOWN);
+    let left: Vec<&Vec<u8>> = books.own.marked.iter().map(|(name, _)| name).filter(is_left).collect();
+    if let ([number], [name]) = (&nameless[..], &left[..]) {
+        all.insert(*number, (*name).clone());
+    }
+    if all == *own {
         return;
     }
     if !books.reborn {
-        let how = if books.own.keywords == Whole::Absent { "is gone" } else { "is damaged" };
+        let how = if books.own.keywords == Whole::Damaged { "is damaged" } else { "has lost names" };
+        let how = if books.own.keywords == Whole::Absent { "is gone" } else { how };
         mending.troubles.push(format!("the table of keywords {how}"));
     }
     mending.letters = Some(all);
@@ -326,6 +433,11 @@ mod tests {
         names.iter().map(|name| (Key((*name).into()), (*name).into())).collect()
     }
 
+    fn there(names: &[&str]) -> BTreeMap<Key, Here> {
+        let here = |name: &&str| Here { file: (*name).into(), seen: true, named: None };
+        names.iter().map(|name| (Key((*name).into()), here(name))).collect()
+    }
+
     fn uids(list: &List) -> Vec<(u32, &str)> {
         list.lines.iter().map(|line| (line.uid, std::str::from_utf8(&line.file).unwrap())).collect()
     }
@@ -334,14 +446,14 @@ mod tests {
     fn nothing_is_written_where_all_agree() {
         let own = ledger(7, &[(1, "a"), (2, "b"), (4, "d")]);
         let theirs = vec![ledger(7, &[(1, "a"), (2, "b"), (3, "c")])];
-        let books = Books { own, theirs, here: named(&["a", "b", "d"]), ..Books::default() };
+        let books = Books { own, theirs, here: there(&["a", "b", "d"]), ..Books::default() };
         assert_eq!(mend(&books), Mending::default());
     }
 
     #[test]
     fn a_loss_that_the_server_did_not_notice_needs_nothing() {
         let own = ledger(7, &[(1, "a"), (2, "b")]);
-        let books = Books { own, here: named(&["a"]), returning: named(&["b"]), ..Books::default() };
+        let books = Books { own, here: there(&["a"]), returning: named(&["b"]), ..Books::default() };
         assert_eq!(mend(&books), Mending::default());
     }
 
@@ -349,7 +461,7 @@ mod tests {
     fn a_forgotten_message_gets_its_line_and_the_indexes_begin_anew() {
         let own = ledger(7, &[(1, "a"), (5, "e")]);
         let theirs = vec![ledger(7, &[(1, "a"), (2, "b")])];
-        let (here, returning) = (named(&["a", "e"]), named(&["b"]));
+        let (here, returning) = (there(&["a", "e"]), named(&["b"]));
         let mending = mend(&Books { own, theirs, here, returning, expunged: true, ..Books::default() });
         let list = mending.list.unwrap();
         assert_eq!((uids(&list), list.next_uid), (vec![(1, "a"), (2, "b"), (5, "e")], 6));
@@ -361,7 +473,7 @@ mod tests {
         // The server lost its list: it numbered "a" and "b" again, and gave UID 3 to a new message.
         let own = ledger(7, &[(3, "new"), (8, "a"), (9, "b")]);
         let theirs = vec![ledger(7, &[(1, "a"), (2, "b"), (3, "gone")])];
-        let mending = mend(&Books { own, theirs, here: named(&["a", "b", "new"]), ..Books::default() });
+        let mending = mend(&Books { own, theirs, here: there(&["a", "b", "new"]), ..Books::default() });
         let list = mending.list.unwrap();
         assert_eq!((uids(&list), list.next_uid), (vec![(1, "a"), (2, "b"), (10, "new")], 11));
         assert_eq!((mending.moved_on, mending.troubles.len()), (1, 1));
@@ -373,7 +485,7 @@ mod tests {
         let own = ledger(99, &[(1, "late"), (2, "later")]);
         let theirs = vec![ledger(7, &[(1, "a"), (2, "b")])];
         let books =
-            Books { own, theirs, here: named(&["late", "later"]), returning: named(&["a", "b"]), ..Books::default() };
+            Books { own, theirs, here: there(&["late", "later"]), returning: named(&["a", "b"]), ..Books::default() };
         let mending = mend(&books);
         let list = mending.list.unwrap();
         assert_eq!(list.uid_validity, 7);
@@ -388,7 +500,7 @@ mod tests {
             let returning = if own == 7 { named(&["b"]) } else { named(&[]) };
             let theirs = vec![ledger(theirs, &[(1, "a"), (2, "b")])];
             let own = ledger(own, &[(5, "a")]);
-            let mending = mend(&Books { own, theirs, here: named(&["a"]), returning, ..Books::default() });
+            let mending = mend(&Books { own, theirs, here: there(&["a"]), returning, ..Books::default() });
             assert_eq!(mending, Mending::default());
         }
     }
@@ -397,7 +509,7 @@ mod tests {
     fn a_lost_list_comes_back_and_goes_on_beyond_what_anybody_saw() {
         let own = Ledger { index: Whole::Absent, ..Ledger::default() };
         let theirs = vec![ledger(7, &[(1, "a"), (2, "b"), (3, "deleted")])];
-        let here = named(&["a", "b", "new"]);
+        let here = there(&["a", "b", "new"]);
         let mending = mend(&Books { own, theirs: theirs.clone(), here: here.clone(), ..Books::default() });
         let list = mending.list.unwrap();
         // The server gives the new one a UID itself.
@@ -411,10 +523,10 @@ mod tests {
     #[test]
     fn a_damaged_list_keeps_what_is_whole_without_any_source() {
         let own = Ledger { list: Whole::Damaged, ..ledger(7, &[(1, "a"), (5, "e")]) };
-        let list = mend(&Books { own, here: named(&["a", "e", "x"]), ..Books::default() }).list.unwrap();
+        let list = mend(&Books { own, here: there(&["a", "e", "x"]), ..Books::default() }).list.unwrap();
         assert_eq!(uids(&list), [(1, "a"), (5, "e")]);
         let nothing = Ledger { list: Whole::Damaged, uid_validity: Some(7), ..Ledger::default() };
-        assert_eq!(mend(&Books { own: nothing, here: named(&["a"]), ..Books::default() }).list, None);
+        assert_eq!(mend(&Books { own: nothing, here: there(&["a"]), ..Books::default() }).list, None);
     }
 
     #[test]
@@ -434,7 +546,7 @@ mod tests {
         let log = |sec| (b"dovecot.index.log".to_vec(), Stat { mtime: Stamp { sec, nsec: 0 }, ..Stat::default() });
         let theirs = Ledger { files: vec![log(1000)], ..begun(10, 50) };
         let case = |own: Ledger| {
-            let books = Books { own, theirs: vec![theirs.clone()], here: named(&["a"]), now: 9999, ..Books::default() };
+            let books = Books { own, theirs: vec![theirs.clone()], here: there(&["a"]), now: 9999, ..Books::default() };
             mend(&books).modseq
         };
         assert_eq!(case(begun(10, 45)), None, "a partner may be ahead");
@@ -446,7 +558,7 @@ mod tests {
         let damaged = Ledger { index: Whole::Damaged, ..begun(10, 60) };
         assert_eq!(case(damaged), Some(60 + u64::from(GAP)));
         let unknown = Ledger { index: Whole::Damaged, highest_modseq: 0, ..begun(0, 0) };
-        let books = Books { own: unknown, here: named(&["a"]), now: 9999, ..Books::default() };
+        let books = Books { own: unknown, here: there(&["a"]), now: 9999, ..Books::default() };
         assert_eq!(mend(&books).modseq, Some(9999), "more than any mailbox counts");
     }
 
@@ -457,8 +569,8 @@ mod tests {
         let own = Ledger { letters: table(&[(0, "Mine"), (3, "Two")]), ..ledger(7, &[(1, "a")]) };
 
         let case = |own: Ledger, used: &[u8]| {
-            let used = used.iter().copied().collect();
-            mend(&Books { own, theirs: vec![theirs.clone()], here: named(&["a"]), used, ..Books::default() })
+            let used = used.iter().map(|&letter| (letter, BTreeSet::new())).collect();
+            mend(&Books { own, theirs: vec![theirs.clone()], here: there(&["a"]), used, ..Books::default() })
         };
         assert_eq!(case(own.clone(), b"ad"), Mending::default());
         let none = Ledger { letters: BTreeMap::new(), ..own.clone() };
@@ -498,7 +610,8 @@ mod tests {
             let names = |set: &BTreeSet<u8>| set.iter().map(|n| (Key(name(n).into()), name(n).into())).collect();
             let returning: BTreeSet<u8> = back.difference(&here).copied().collect();
             let mut books = Books {
-                own: mine.clone(), theirs: vec![source.clone()], here: names(&here), returning: names(&returning),
+                own: mine.clone(), theirs: vec![source.clone()], returning: names(&returning),
+                here: here.iter().map(|n| (Key(name(n).into()), Here { file: name(n).into(), seen: true, named: None })).collect(),
                 ..Books::default()
             };
             let mending = mend(&books);

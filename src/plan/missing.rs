@@ -3,6 +3,17 @@
 use crate::model::Missing;
 use crate::model::server::Says;
 
+/// What a server's log of mailboxes says of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fate {
+    #[default]
+    Unknown,
+    /// A client deleted it, after it was last seen.
+    Deleted,
+    /// The log is whole and has no such thing.
+    Kept,
+}
+
 /// Everything known about one message that was expected and is not there. The listing that did not show it
 /// was complete; without that there is no absence to judge.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +34,8 @@ pub struct Absence {
     pub account_unknown: bool,
     /// The mailbox's folder is not there.
     pub mailbox_gone: bool,
+    /// What the server's log of mailboxes says of the folder.
+    pub folder: Fate,
     /// The mailbox's folder is there, but all its messages and the server's own list of them are gone.
     pub mailbox_blank: bool,
     /// It was listed, and was gone before it could be read: somebody took or renamed it a moment ago.
@@ -70,7 +83,14 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
             let reason = "a partner of the server's sync deleted it: whether its owner did so there, its log knows";
             return (Missing::Undecided, reason.to_owned());
         }
-        Says::Listed | Says::Nothing => {}
+        Says::Restarted if !absence.newer_lacks_it && !absence.newer_unsure && absence.folder != Fate::Deleted => {
+            let reason = "the server began anew here, and never knew it: its UIDVALIDITY is another";
+            return (Missing::Lost, reason.to_owned());
+        }
+        Says::Listed | Says::Restarted | Says::Nothing => {}
+    }
+    if absence.folder == Fate::Deleted {
+        return (Missing::Deleted, "its owner deleted the folder, says the server's log".to_owned());
     }
     if absence.vanished {
         return (Missing::PresumedDeleted, "taken away while this run was looking".to_owned());
@@ -109,6 +129,10 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
             return (Missing::Undecided, reason.to_owned());
         }
         _ => {}
+    }
+    if absence.mailbox_gone && absence.folder == Fate::Kept {
+        let reason = "the whole folder is gone, and the server's log knows of no deletion";
+        return (Missing::Lost, reason.to_owned());
     }
     if absence.mailbox_gone {
         let reason = "the whole folder is gone: loss and deletion by its owner look the same here";
@@ -201,6 +225,13 @@ mod tests {
         for server in [Says::LossNoticed, Says::Listed] {
             assert_eq!(classify(&Absence { server, expired: true, ..one_of(100) }).0, Missing::Undecided);
         }
+        let restarted = Absence { server: Says::Restarted, gone: 90, ..one_of(100) };
+        assert_eq!(classify(&restarted).0, Missing::Lost);
+        assert_eq!(classify(&Absence { folder: Fate::Deleted, ..restarted.clone() }).0, Missing::Deleted);
+        assert_eq!(classify(&Absence { newer_lacks_it: true, ..restarted }).0, Missing::Deleted);
+        let gone = Absence { mailbox_gone: true, gone: 90, ..one_of(100) };
+        assert_eq!(classify(&Absence { folder: Fate::Kept, ..gone.clone() }).0, Missing::Lost);
+        assert_eq!(classify(&Absence { folder: Fate::Deleted, ..gone }).0, Missing::Deleted);
         // A moment ago it was there: the server does not know yet.
         let vanished = Absence { vanished: true, server: Says::Listed, ..one_of(100) };
         assert_eq!(classify(&vanished).0, Missing::PresumedDeleted);
@@ -219,6 +250,7 @@ mod tests {
                 account_blank: on(0),
                 account_unknown: on(0) && on(3),
                 mailbox_gone: on(1),
+                folder: if on(1) { Fate::Kept } else { Fate::Unknown },
                 subfolder_gone: on(1),
                 mailbox_blank: on(2),
                 vanished: on(2),

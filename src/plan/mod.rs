@@ -10,7 +10,7 @@ pub mod ledger;
 pub mod missing;
 
 pub use decide::{Candidate, Case, Choice, Identity, decide};
-pub use missing::{Absence, classify};
+pub use missing::{Absence, Fate, classify};
 
 /// What to do with messages of which nothing tells whether they were lost or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

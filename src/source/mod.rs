@@ -14,6 +14,8 @@ pub struct Spec {
     /// May hold `*` and `?` (a pattern of snapshot folders), and one `{account}`.
     pub location: PathBuf,
     pub pattern: bool,
+    /// The other side of a sync that is repaired: it tells and gives, but what it alone holds is not missed here.
+    pub partner: bool,
 }
 
 /// The part of a location in front of `{account}`, and what follows it.
@@ -69,6 +71,8 @@ pub struct Generation {
     pub time: Stamp,
     /// The time was given or stands in the name; else it is the folder's own mtime, which says little.
     pub dated: bool,
+    /// See [`Spec::partner`].
+    pub partner: bool,
     pub below_account: Option<RelPath>,
     /// Which root of which lane.
     pub lane: usize,
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     fn spec(location: &str) -> Spec {
-        Spec { name: None, time: None, location: location.into(), pattern: false }
+        Spec { name: None, time: None, location: location.into(), pattern: false, partner: false }
     }
 
     #[test]
@@ -125,6 +129,7 @@ mod tests {
             path: PathBuf::new(),
             time: Stamp { sec, nsec: 0 },
             dated: true,
+            partner: false,
             below_account: None,
             lane: 0,
             root: 0,

@@ -7,7 +7,8 @@ use super::witness::{LIST, NAME_MAX, contents};
 use crate::model::server::{Ledger, Line, Whole};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
-use crate::store::dovecot::{index, keywords, log, state, uidlist};
+use crate::store::dovecot::mailbox_log::{self, Deed};
+use crate::store::dovecot::{fate, index, keywords, log, state, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
@@ -16,6 +17,11 @@ use std::time::Duration;
 
 const KEYWORDS: &[u8] = b"dovecot-keywords";
 const LOGS: [&[u8]; 2] = [b"dovecot.index.log.2", companion::INDEX_LOG];
+
+/// UIDs and keywords of one mailbox that are told; more are too many to be anybody's work.
+const UIDS_MAX: usize = 1 << 20;
+const KEYWORDS_MAX: usize = 64;
+const MAILBOX_LOGS: [&[u8]; 2] = [b"dovecot.mailbox.log.2", b"dovecot.mailbox.log"];
 
 /// Looks at files that a server may be writing to right now, before they count as damaged, and the time between.
 const LOOKS: u32 = 3;
@@ -50,6 +56,14 @@ fn look_at(dir: &Dir, ledger: &mut Ledger) -> io::Result<()> {
         // Nothing tells a table that was cut between two lines from a whole one: the caller compares it with its like.
         ledger.keywords = if parsed.faults.is_empty() { Whole::Sound } else { Whole::Damaged };
         ledger.letters = parsed.keywords.names;
+    }
+    for file in MAILBOX_LOGS {
+        let Some(data) = contents(dir, file)? else { continue };
+        let (records, faults) = mailbox_log::parse(&data);
+        let whole = faults.is_empty() && ledger.mailbox_log != Whole::Damaged;
+        ledger.mailbox_log = if whole { Whole::Sound } else { Whole::Damaged };
+        let gone = |deed: Deed| matches!(deed, Deed::DeletedMailbox | Deed::DeletedFolder);
+        ledger.deleted.extend(records.iter().filter(|r| gone(r.deed)).map(|r| (r.guid, r.time)));
     }
     indexes(ledger, dir)
 }
@@ -89,6 +103,13 @@ fn indexes(ledger: &mut Ledger, dir: &Dir) -> io::Result<()> {
     ledger.uid_validity = ledger.uid_validity.or(Some(state.uid_validity).filter(|&number| number != 0));
     if Some(state.uid_validity) == ledger.uid_validity {
         ledger.next_uid = ledger.next_uid.max(state.next_uid);
+    }
+    ledger.indexed = state.messages.keys().copied().collect();
+    ledger.noticed = fate::noticed(&logs.iter().collect::<Vec<_>>(), UIDS_MAX).into_iter().collect();
+    ledger.marked = state.keywords.iter().take(KEYWORDS_MAX).map(|name| (name.clone(), Vec::new())).collect();
+    for (uid, message) in &state.messages {
+        let having = ledger.marked.iter_mut().enumerate().filter(|(number, _)| state.has_keyword(message, *number));
+        having.for_each(|(_, (_, uids))| uids.push(*uid));
     }
     ledger.highest_modseq = state.highest_modseq;
     let newest = logs.last().and_then(|log| log.header.as_ref());

@@ -22,12 +22,16 @@ pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Optio
     let read = |file: &[u8]| contents(&open, file).map_err(|e| fail("read the server's files", &e));
     let list = read(LIST)?.map(|text| uidlist::parse(&text).list);
     let index = read(b"dovecot.index")?.map(|data| index::parse(&data));
-    let logs: Vec<log::Log> = [b"dovecot.index.log.2".as_slice(), companion::INDEX_LOG]
-        .into_iter()
-        .filter_map(|file| read(file).transpose())
-        .map(|data| data.map(|data| log::parse(&data)))
-        .collect::<Result<_, _>>()?;
-    let known = Known { state: state::replay(index.as_ref(), &logs.iter().collect::<Vec<_>>()), list, logs };
+    let (mut logs, mut unread) = (Vec::new(), Vec::new());
+    for file in [b"dovecot.index.log.2".as_slice(), companion::INDEX_LOG] {
+        let Some(data) = read(file)? else { continue };
+        let log = log::parse(&data);
+        if !log.faults.is_empty() {
+            unread.push(data);
+        }
+        logs.push(log);
+    }
+    let known = Known { state: state::replay(index.as_ref(), &logs.iter().collect::<Vec<_>>()), list, logs, unread };
     let listed = known.listed();
     let messages = names.iter().map(|(file, uid)| known.say(listed.get(&name::key(file).0).copied(), file, *uid));
     Ok(Witness {
@@ -45,6 +49,8 @@ pub(super) const LIST: &[u8] = b"dovecot-uidlist";
 struct Known {
     list: Option<uidlist::Uidlist>,
     logs: Vec<log::Log>,
+    /// Logs that could not be read to their ends.
+    unread: Vec<Vec<u8>>,
     state: state::State,
 }
 
@@ -52,7 +58,8 @@ impl Known {
     /// The lines of the list by the keys of their messages.
     fn listed(&self) -> HashMap<Vec<u8>, &uidlist::Record> {
         let records = self.list.iter().flat_map(|list| &list.records);
-        records.map(|record| (name::key(&record.name).0, record)).collect()
+        let called = |record: &uidlist::Record| record.field(b'G').filter(|guid| name::goes_by(guid)).map(name::key);
+        records.map(|record| (called(record).unwrap_or_else(|| name::key(&record.name)).0, record)).collect()
     }
 
     /// What is said of one message: by its UID, or, where no list has it, by its GUID, which a client's request names.
@@ -60,7 +67,11 @@ impl Known {
         let logs: Vec<&log::Log> = self.logs.iter().collect();
         let guid = message_guid(record.map_or(name::base(file), uidlist::Record::guid));
         let given = given.filter(|&uid| self.is_free(uid));
-        let Some(uid) = record.map(|record| record.uid).or(given).or_else(|| asked_for(&logs, &guid)) else {
+        // Without its line nobody knows whether the GUID had the sizes in it: of compressed mail it has not.
+        let short = message_guid(name::parse(file).key);
+        let asked = || asked_for(&logs, &guid).or_else(|| asked_for(&logs, &short));
+        let guid = if record.is_none() && asked_for(&logs, &short).is_some() { short } else { guid };
+        let Some(uid) = record.map(|record| record.uid).or(given).or_else(asked) else {
             return Witnessed::default();
         };
         let there = self.state.messages.contains_key(&uid);
@@ -70,6 +81,7 @@ impl Known {
             Some(Fate::BySync) => Says::DeletedBySync,
             // Asked for, and not done yet, is as good as done.
             None if requests(&logs).any(|asked| asked.uids.contains(&uid)) => Says::DeletedByUser,
+            None if self.was_asked_for(uid, &guid) => Says::DeletedByUser,
             None if there && record.is_some() => Says::Listed,
             None => Says::Nothing,
         };
@@ -80,6 +92,12 @@ impl Known {
             expunged: uid < self.state.next_uid && !there,
             deleted_at_partner: false,
         }
+    }
+
+    /// Whether a request for a message stands behind the fault of a log: UID and GUID together stand nowhere by chance.
+    fn was_asked_for(&self, uid: u32, guid: &Guid) -> bool {
+        let entry = [&uid.to_le_bytes()[..], guid].concat();
+        self.unread.iter().any(|data| memchr::memmem::find(data, &entry).is_some())
     }
 
     /// Whether a UID was given away and is nobody's now.

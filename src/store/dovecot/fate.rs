@@ -6,6 +6,7 @@
 
 use super::hash::Guid;
 use super::log::{Change, Expunged, Log, Origin};
+use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
@@ -68,6 +69,36 @@ pub fn fate(logs: &[&Log], uid: u32, guid: Option<Guid>) -> Option<Fate> {
     })
 }
 
+/// UIDs of all messages that the server found gone, and nobody had asked for that; at most `most` of them. Those that it
+/// gave away since a client last did something before the first was found gone are left out: while it makes a list anew
+/// it changes its mind.
+pub fn noticed(logs: &[&Log], most: usize) -> BTreeSet<u32> {
+    let (mut asked, mut late, mut noticed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for event in line(logs).iter().flat_map(|log| &log.events) {
+        if noticed.is_empty() && !event.origin.is_done() {
+            late.clear();
+        }
+        let uids: Vec<u32> = match &event.change {
+            Change::Append(entries) => {
+                late.extend(entries.iter().map(|(uid, _)| *uid));
+                continue;
+            }
+            // A range may be longer than any mailbox.
+            Change::Expunge(entries) => entries.iter().flat_map(|entry| entry.uids.clone()).take(most + 1).collect(),
+            _ => continue,
+        };
+        if asked.len() + noticed.len() + late.len() + uids.len() > most {
+            break;
+        }
+        if !event.origin.is_done() {
+            asked.extend(uids);
+        } else if event.origin != Origin::SyncExternal {
+            noticed.extend(uids.into_iter().filter(|uid| !asked.contains(uid) && !late.contains(uid)));
+        }
+    }
+    noticed
+}
+
 /// The logs at the end that follow each other.
 fn line<'a, 'b>(logs: &'a [&'b Log]) -> &'a [&'b Log] {
     let gap = logs.windows(2).rposition(|pair| !pair[0].precedes(pair[1]));
@@ -126,6 +157,8 @@ mod tests {
         let fates = [4, 5, 7, 8, 1].map(|uid| of(&primary, uid));
         assert_eq!(fates, [Some(Fate::ByUser), Some(Fate::ByUser), Some(Fate::NoticedLoss), Some(Fate::ByUser), None]);
         assert_eq!([8, 7, 1].map(|uid| of(&replica, uid)), [Some(Fate::BySync), None, None]);
+        assert_eq!(noticed(&[&primary], 100), BTreeSet::from([7]));
+        assert_eq!(noticed(&[&primary], 0), BTreeSet::new());
     }
 
     #[test]

@@ -171,19 +171,6 @@ impl Log {
     }
 }
 
-/// A log without a change: the server goes on from there, and counts changes from `modseq`. `indexid` and the time of
-/// creation are the same number, as Dovecot has it. Seconds since 1970.
-pub fn beginning(indexid: u32, file_seq: u32, modseq: u64) -> Vec<u8> {
-    let mut header = vec![1, 3, 40, 0];
-    for number in [indexid, file_seq, 0, 0, indexid] {
-        header.extend(number.to_le_bytes());
-    }
-    header.extend(modseq.to_le_bytes());
-    // Little-endian fields, and padding.
-    header.extend([1, 0, 0, 0, 0, 0, 0, 0]);
-    header
-}
-
 /// Reads a log in any state.
 pub fn parse(data: &[u8]) -> Log {
     let mut log = Log::default();

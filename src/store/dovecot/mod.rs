@@ -5,6 +5,7 @@
 //! than a fixed multiple of its input. What could be read is kept, what could not is named.
 
 pub mod fate;
+pub mod fresh;
 mod hash;
 pub mod index;
 pub mod keywords;
@@ -33,4 +34,17 @@ pub mod flag {
     pub const VISIBLE: u8 = 0x1f;
     /// Not yet in the name of the message's file.
     pub const DIRTY: u8 = 0x80;
+
+    /// Flags by the letters behind `:2,` in a file name.
+    pub fn of_letters(letters: &[u8]) -> u8 {
+        let flag = |letter: &u8| match letter {
+            b'R' => ANSWERED,
+            b'F' => FLAGGED,
+            b'T' => DELETED,
+            b'S' => SEEN,
+            b'D' => DRAFT,
+            _ => 0,
+        };
+        letters.iter().map(flag).fold(0, |all, flag| all | flag)
+    }
 }

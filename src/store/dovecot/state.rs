@@ -40,6 +40,11 @@ impl State {
         names.filter(|(number, _)| has_bit(&message.keywords, *number)).map(|(_, name)| name.as_slice())
     }
 
+    /// Whether a message has the keyword of that number.
+    pub fn has_keyword(&self, message: &Message, number: usize) -> bool {
+        has_bit(&message.keywords, number)
+    }
+
     /// What clients see.
     pub fn modseq_of(&self, message: &Message) -> u64 {
         if message.modseq == 0 { self.highest_modseq } else { message.modseq }
