@@ -311,6 +311,47 @@ fn opaque_content_is_only_read() {
     assert_eq!(evidence.get(Check::Read), Outcome::Pass);
 }
 
+/// What the checks hold of a stream that never ends, as long as its description.
+fn held(start: &str, again: &dyn Fn(usize) -> Vec<u8>) -> usize {
+    let mut checks = Checks::new(Claims { size: Some(9), crlf: Some(9) });
+    checks.feed(start.as_bytes());
+    let mut fed = 0;
+    for turn in 0.. {
+        let bytes = again(turn);
+        fed += bytes.len();
+        bytes.chunks(4096).for_each(|window| checks.feed(window));
+        if fed > 8 << 20 {
+            break;
+        }
+    }
+    format!("{checks:?}").len()
+}
+
+#[test]
+fn memory_does_not_grow_with_the_message() {
+    let same = |text: &'static str| move |_: usize| text.repeat(900).into_bytes();
+    let nested = |n: usize| format!("Content-Type: multipart/mixed; boundary={n:0900}\n\n--{n:0900}\n").into_bytes();
+    let mixed = "Content-Type: multipart/mixed; boundary=x\n\n";
+    let encoded = |encoding: &str| format!("Content-Transfer-Encoding: {encoding}\n\n");
+    let sizes = [
+        ("an endless line", held("", &same("x"))),
+        ("an endless header", held("", &same("From: x\nno field\n"))),
+        ("an endless field", held("Content-Type: x\n", &same(" ; boundary=x\n"))),
+        ("one multipart in another", held("", &nested)),
+        ("lines like boundaries", held(mixed, &same("\n--------------------"))),
+        ("a line like a boundary", held(&format!("{mixed}\n--"), &same("-"))),
+        ("parts", held(mixed, &same("\n--x\n\n-"))),
+        ("base64 that breaks", held(&encoded("base64"), &same("QUJD*\n\n"))),
+        ("quoted-printable that breaks", held(&encoded("quoted-printable"), &same("=3D=\u{e9}"))),
+        ("control bytes", held("From: a\n\n", &same("\x01\0text and more of it, so that it ends\0\0"))),
+        ("CRs", held("From: a\rTo: b\r", &same("\r\r--"))),
+        ("yEnc", held("From: a\n\n", &same("\n=ybegin \n=yend "))),
+    ];
+    for (what, size) in sizes {
+        assert!(size < 3 << 20, "{what}: {size}");
+    }
+}
+
 /// Text made of what the checks look for, in any order.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<Vec<u8>> = vec![
