@@ -63,6 +63,18 @@ const VERDICTS: Section = (
     ],
 );
 
+const UNSEEN: Section = (
+    "WHAT NO CHECK SEES",
+    &[
+        "Where nothing outside a message tells how it was, its own bytes must show the damage. They cannot, in \
+         principle, show a letter that became another letter, text cut off at the end of a line, text of another \
+         message in the place of text, more text behind the end, or a whole message in the place of another.",
+        "The size in a file's name (S=) shows all that is cut off, longer, or another message; W= also most of what \
+         moved an end of line. A bit, and bytes that were replaced by as many others, are seen by the catalog alone: \
+         what mailmend verify has recorded is never called whole when it changed.",
+    ],
+);
+
 const MISSING: Section = (
     "LOST OR DELETED",
     &[
@@ -220,6 +232,7 @@ fn sections(name: &str) -> Vec<Section> {
         "mailmend" => {
             vec![
                 VERDICTS,
+                UNSEEN,
                 MISSING,
                 EXIT_STATUS,
                 MACHINE_OUTPUT,
@@ -231,7 +244,7 @@ fn sections(name: &str) -> Vec<Section> {
                 SEE_ALSO,
             ]
         }
-        "mailmend-audit" => vec![SPEC, VERDICTS, MISSING, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, EXIT_STATUS, SAFETY, SEE_ALSO],
         "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
         "mailmend-undo" | "mailmend-quarantine" => vec![PLACES, EXIT_STATUS, SEE_ALSO],
         "mailmend-completions" => vec![SEE_ALSO],

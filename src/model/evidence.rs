@@ -119,6 +119,14 @@ pub enum FaultKind {
     BrokenQuotedPrintable,
     /// The header block never ends.
     HeaderUnended,
+    /// Lines within the header block that are none of a header.
+    BrokenHeader,
+    /// A header block that names neither sender nor date.
+    BareHeader,
+    /// The start of another message within a line, at a sector's edge.
+    ForeignSector,
+    /// The message ends within a line, at a block's edge.
+    CutAtBlock,
     /// `W=` disagrees while `S=` agrees or is absent.
     VirtualSizeMismatch,
 }
@@ -138,6 +146,10 @@ impl FaultKind {
             | BrokenBase64
             | BrokenQuotedPrintable
             | HeaderUnended
+            | BrokenHeader
+            | BareHeader
+            | ForeignSector
+            | CutAtBlock
             | VirtualSizeMismatch => false,
         }
     }
@@ -163,6 +175,10 @@ impl FaultKind {
             BrokenBase64 => "broken base64",
             BrokenQuotedPrintable => "broken quoted-printable",
             HeaderUnended => "the header never ends",
+            BrokenHeader => "lines in the header that are none of a header",
+            BareHeader => "a header with neither sender nor date",
+            ForeignSector => "another message begins in the middle of a line",
+            CutAtBlock => "ends in the middle of a line, where a disk block ends",
             VirtualSizeMismatch => "the CRLF size in the name disagrees",
         }
     }
@@ -374,6 +390,10 @@ impl Evidence {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod verdict_tests;
 
 #[cfg(test)]
 mod tests {

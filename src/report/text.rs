@@ -6,7 +6,7 @@ use super::sanitise::{FIELD, SENTENCE, inline};
 use super::words::{self, count, number};
 use crate::model::event::{ActionSummary, Finding, Phase, Subject};
 use crate::model::tally::Tally;
-use crate::model::{Envelope, Fault, Missing, Stamp, Verdict, journal};
+use crate::model::{Assurance, Envelope, Fault, Missing, Outcome, Stamp, Verdict, journal};
 
 /// How text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -213,6 +213,7 @@ fn details(text: &mut String, finding: &Finding, style: Style) {
     for fault in &finding.faults {
         indented(text, &range(fault));
     }
+    indented(text, meaning(finding));
     if let Some(action) = &finding.action
         && action.kind != "report"
         && !action.why.is_empty()
@@ -223,6 +224,33 @@ fn details(text: &mut String, finding: &Finding, style: Style) {
         let checks: Vec<String> =
             finding.checks.iter().map(|(name, outcome)| format!("{name} {}", outcome.name())).collect();
         indented(text, &format!("checks {}", checks.join(", ")));
+    }
+}
+
+/// What the verdict on a message means, and what follows from it.
+fn meaning(finding: &Finding) -> &'static str {
+    if finding.subject != Subject::Message {
+        return "";
+    }
+    let failed = |outcome| finding.checks.iter().any(|(_, said)| *said == outcome);
+    match finding.verdict {
+        Verdict::Intact(assurance) => match assurance {
+            Assurance::Plausible => "plausible: it reads and parses clean; nothing outside it says more",
+            Assurance::Consistent => "consistent: what the server recorded of it agrees",
+            Assurance::Corroborated => "corroborated: an equal copy stands on another file system",
+            Assurance::Authenticated => "authenticated: the hash in its signature agrees with the body",
+            Assurance::Identical => "identical: it equals what was recorded",
+        },
+        Verdict::Suspect if finding.faults.is_empty() && !failed(Outcome::Fail) => {
+            "suspect: its structure is nested deeper than the checks follow"
+        }
+        Verdict::Suspect => {
+            "suspect: whole mail may look like this; only a copy equal to what was recorded replaces it"
+        }
+        Verdict::Damaged => "damaged: bytes were lost or changed; no whole mail looks like this",
+        Verdict::Unreadable => "unreadable: the rest of it may be whole",
+        Verdict::Undetermined => "undetermined: neither whole nor damaged is proven",
+        Verdict::Missing(_) => "",
     }
 }
 
@@ -305,7 +333,7 @@ pub fn progress(phase: Phase, done: u64, total: u64, per_second: Option<f64>, le
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Assurance, Check, FaultKind, Key, Outcome, RelPath, Span};
+    use crate::model::{Check, FaultKind, Key, RelPath, Span};
     use crate::report::sanitise::is_dangerous;
     use proptest::prelude::*;
 
@@ -372,10 +400,31 @@ mod tests {
                 "path ann/.Archive.2025/cur/1.M2P3.h,S=9:2,S",
                 "bytes 512 to 1,023 (512): a run of zero bytes [pattern]",
                 "bytes 4,096 to 4,607 (512): a run of zero bytes [pattern]",
+                "damaged: bytes were lost or changed; no whole mail looks like this",
                 "because it equals the catalog's digest",
                 "checks read pass, pattern fail",
             ]
         );
+    }
+
+    #[test]
+    fn every_verdict_on_a_message_is_explained() {
+        let said = |verdict, faults: bool| {
+            let mut finding = damaged();
+            finding.verdict = verdict;
+            if !faults {
+                (finding.faults, finding.checks) = (Vec::new(), vec![("mime", Outcome::Unknown)]);
+            }
+            let text = super::finding(&finding, Style { colour: false, verbose: 1 });
+            text.lines().rev().nth(1).unwrap_or_default().trim().to_owned()
+        };
+        let verdicts = [Verdict::Suspect, Verdict::Damaged, Verdict::Unreadable, Verdict::Undetermined];
+        for verdict in Assurance::ALL.map(Verdict::Intact).into_iter().chain(verdicts) {
+            let text = said(verdict, true);
+            let word = if let Verdict::Intact(assurance) = verdict { assurance.name() } else { verdict.name() };
+            assert!(text.starts_with(&format!("{word}: ")), "{verdict:?}: {text}");
+        }
+        assert_eq!(said(Verdict::Suspect, false), "suspect: its structure is nested deeper than the checks follow");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::mime::Mime;
 use super::pattern::Pattern;
+use super::sector::Sectors;
 use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome, Span};
 use memchr::{memchr, memchr_iter};
 
@@ -36,6 +37,7 @@ pub struct Checks {
 struct Content {
     mime: Mime,
     pattern: Pattern,
+    sectors: Sectors,
     /// What `pattern` said: kept apart, so that the order of faults does not depend on the windows.
     patterns: Evidence,
     binary: bool,
@@ -43,8 +45,13 @@ struct Content {
 
 impl Checks {
     pub fn new(claims: Claims) -> Checks {
-        let content =
-            Content { mime: Mime::new(), pattern: Pattern::default(), patterns: Evidence::default(), binary: false };
+        let content = Content {
+            mime: Mime::new(),
+            pattern: Pattern::default(),
+            sectors: Sectors::default(),
+            patterns: Evidence::default(),
+            binary: false,
+        };
         Checks { content: Some(content), ..Checks::opaque(claims) }
     }
 
@@ -81,7 +88,7 @@ impl Checks {
         (self.holed, self.after_cr) = (true, false);
         if let Some(content) = &mut self.content {
             content.mime.hole(self.offset);
-            content.pattern.interrupt(&mut content.patterns);
+            content.interrupt();
         }
     }
 
@@ -89,7 +96,7 @@ impl Checks {
     /// no such run. False, and nothing is judged, where bytes may be anything by declaration.
     pub fn zeros(&mut self, span: Span) -> bool {
         let Some(content) = self.content.as_mut().filter(|content| !content.binary) else { return false };
-        content.pattern.interrupt(&mut content.patterns);
+        content.interrupt();
         content.patterns.blame(Fault { check: Check::Pattern, kind: FaultKind::NulRun, span, errno: None });
         content.mime.hole(span.end());
         (self.offset, self.holed, self.after_cr) = (span.end(), true, false);
@@ -112,6 +119,7 @@ impl Checks {
         let envelope = content.mime.finish(&mut self.evidence);
         content.pattern.finish(self.offset, &mut content.patterns);
         self.evidence.merge(content.patterns);
+        content.sectors.finish(&mut self.evidence);
         self.evidence.set(Check::Pattern, if self.holed { Outcome::Unknown } else { Outcome::Pass });
         (self.evidence, envelope)
     }
@@ -151,7 +159,7 @@ impl Content {
             let turn = turn.clamp(at, end);
             self.stretch(offset, window, at, turn);
             (self.binary, at) = (binary, turn);
-            self.pattern.interrupt(&mut self.patterns);
+            self.interrupt();
         }
         self.stretch(offset, window, at, end);
     }
@@ -160,7 +168,14 @@ impl Content {
         if !self.binary {
             let bytes = &window[(from - offset) as usize..(to - offset) as usize];
             self.pattern.feed(from, bytes, &mut self.patterns);
+            self.sectors.feed(from, bytes);
         }
+    }
+
+    /// What follows does not continue what came.
+    fn interrupt(&mut self) {
+        self.pattern.interrupt(&mut self.patterns);
+        self.sectors.interrupt();
     }
 }
 

@@ -79,6 +79,10 @@ fn headers_that_are_none() {
     assert_eq!(kinds(b"From: a\nSubject: b\n"), []);
     assert_eq!(kinds(b"From a@b  Thu Jan  1 00:00:00 1970\nFrom: a\n\n"), []);
     assert_eq!(kinds(b"X Odd Name\nFrom: a\nT\xf6: 8 bit\n\nx"), []);
+    // One stray line is a mistake; two are another file's. Nor is every file mail whose lines hold colons.
+    assert_eq!(faults(b"From: a\nof text\nTo: b\nand more\n\nx"), [(FaultKind::BrokenHeader, 8, 22)]);
+    assert_eq!(kinds(b"BEGIN:VCARD\nFN:Ann\nEND:VCARD\n\n"), [FaultKind::BareHeader]);
+    assert_eq!(kinds(b"Date: today\n\n"), []);
 }
 
 #[test]
@@ -86,11 +90,13 @@ fn boundaries_open_and_close() {
     assert_eq!(kinds(&multipart(&["\none", "\ntwo"], true)), []);
     assert_eq!(kinds(&multipart(&["\none", "\ntwo"], false)), [FaultKind::UnclosedMultipart]);
     assert_eq!(kinds(&multipart(&[], false)), [FaultKind::NoParts]);
-    // One part that ends with a line: senders do that; one that breaks off does not.
-    let lone = multipart(&["\none"], false);
+    assert_eq!(kinds(&multipart(&["\none"], false)), [FaultKind::UnclosedMultipart]);
+    // One part of base64 that ends with a line: senders do that; one that breaks off does not.
+    let part = format!("Content-Transfer-Encoding: base64\n\n{}", base64_lines(3));
+    let lone = multipart(&[&part], false);
     assert_eq!(kinds(&lone), []);
     assert_eq!(evidence(&lone).get(Check::Mime), Outcome::Absent);
-    assert_eq!(kinds(&lone[..lone.len() - 1]), [FaultKind::UnclosedMultipart]);
+    assert_eq!(kinds(&lone[..lone.len() - 2]), [FaultKind::UnclosedMultipart]);
     let nested = "Content-Type: multipart/alternative; boundary=in\n\n--in\n\na\n";
     assert_eq!(kinds(&multipart(&[nested], true)), [FaultKind::UnclosedMultipart]);
     assert_eq!(kinds(&multipart(&[&format!("{nested}--in--")], true)), []);
@@ -134,6 +140,21 @@ fn base64_that_is_whole_or_broken() {
 }
 
 #[test]
+fn base64_lines_of_one_length_but_for_once_or_twice() {
+    let (data, short) = (base64_lines(9), "QUJD".repeat(7) + "\n");
+    assert_eq!(base64(&format!("{data}{short}")), [], "the last line");
+    assert_eq!(base64(&format!("{data}{short}\n")), [], "and an empty one");
+    assert_eq!(base64(&format!("{data}{short}{data}")), [FaultKind::BrokenBase64]);
+    assert_eq!(base64(&format!("{data}{}{data}", short.repeat(5))), [FaultKind::BrokenBase64], "a stretch of them");
+    assert_eq!(base64(&format!("{data}{short}").repeat(3)), [FaultKind::BrokenBase64], "two stretches, and the end");
+    assert_eq!(base64(&format!("{data}{short}").repeat(9)), [], "a habit of the software");
+    let header = "From: a\nContent-Transfer-Encoding: base64\n\n";
+    let message = format!("{header}{data}{short}{short}{data}");
+    let start = (header.len() + data.len()) as u64;
+    assert_eq!(faults(message.as_bytes()), [(FaultKind::BrokenBase64, start, 2 * short.len() as u64)]);
+}
+
+#[test]
 fn base64_blames_the_lines_that_are_broken() {
     let mut message = format!("From: a\nContent-Transfer-Encoding: base64\n\n{}", base64_lines(9)).into_bytes();
     let start = message.len() - 4 * 77;
@@ -148,6 +169,73 @@ fn quoted_printable_that_is_whole_or_broken() {
     assert_eq!(quoted("a=3Db=\nc=c3=A4 =  \nd="), []);
     assert_eq!(quoted("<a href=x?y=z>never quoted</a>\n"), []);
     assert_eq!(quoted(&format!("{}=X1", "=3D".repeat(9))), [FaultKind::BrokenQuotedPrintable]);
+    // Software that quoted so far does not stop in the middle.
+    assert_eq!(quoted(&("=3D".repeat(20) + &"href=x ".repeat(90))), [FaultKind::BrokenQuotedPrintable]);
+    assert_eq!(quoted(&("=3D".repeat(3) + &"href=x ".repeat(90))), []);
+    // Nor does it leave single bytes raw; what is raw throughout was only called quoted-printable.
+    assert_eq!(quoted(&("=3D".repeat(9) + "\u{e9}")), [FaultKind::BrokenQuotedPrintable]);
+    assert_eq!(quoted(&("=3D".repeat(9) + &"\u{e9}".repeat(9))), []);
+}
+
+#[test]
+fn lines_that_end_with_a_cr_alone() {
+    let boundary = "From: a@b\rContent-Type: multipart/mixed;\r boundary=x\r\r--x\r";
+    let whole = format!("{boundary}Content-Transfer-Encoding: base64\r\r{}--x--\r", base64_lines(9));
+    let whole = whole.replace('\n', "\r");
+    assert_eq!(kinds(whole.as_bytes()), []);
+    assert_eq!(evidence(whole.as_bytes()).get(Check::Mime), Outcome::Pass);
+    assert_eq!(kinds(format!("{boundary}\rtext\r").as_bytes()), [FaultKind::UnclosedMultipart]);
+    assert_eq!(kinds(b"From: a\rSubject: b\r"), []);
+    // A CR within the first line is no end of it.
+    assert_eq!(kinds(b"From: a\r\r\nSubject: b\r\n\r\nx"), []);
+    assert_eq!(kinds(b"From: a\r"), [FaultKind::HeaderUnended]);
+}
+
+#[test]
+fn yenc_holds_any_byte_between_its_marks() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    let mut noise = || -> Vec<u8> { (0..3000).map(|_| rng.u8(1..)).filter(|byte| !b"\r\n=".contains(byte)).collect() };
+    let begin = b"From: a\n\ntext\n=ybegin line=128 size=3000 name=x\n";
+    let whole = [begin, &noise()[..], b"\n=yend size=3000\n", b"more text\n"].concat();
+    assert_eq!(kinds(&whole), []);
+    let twice = [&whole[..], b"=ybegin part=2\n", &noise()[..], b"\n=yend size=3000\n"].concat();
+    assert_eq!(kinds(&twice), []);
+    assert!(kinds(&[&whole[..], &noise()[..]].concat()).contains(&FaultKind::BinaryRegion));
+    assert!(kinds(&whole[..].replacen(b"\n=ybegin", b"\n ybegin")).contains(&FaultKind::BinaryRegion));
+}
+
+trait Replacen {
+    fn replacen(&self, from: &[u8], to: &[u8]) -> Vec<u8>;
+}
+
+impl Replacen for [u8] {
+    fn replacen(&self, from: &[u8], to: &[u8]) -> Vec<u8> {
+        let at = memchr::memmem::find(self, from).expect("it is there");
+        [&self[..at], to, &self[at + from.len()..]].concat()
+    }
+}
+
+#[test]
+fn messages_that_end_or_begin_where_disks_do() {
+    let text = |length: usize| [&b"From: a\n\n"[..], &b"text ".repeat(2000)].concat()[..length].to_vec();
+    assert_eq!(faults(&text(8192)), [(FaultKind::CutAtBlock, 8192, 0)]);
+    assert_eq!(kinds(&text(8191)), []);
+    assert_eq!(kinds(&[&text(8191)[..], b"\n"].concat()), []);
+    // What is closed is not cut off.
+    let closed = multipart(&[&format!("\n{}", "x".repeat(4096 - 87 - 20))], false);
+    let closed = [&closed[..], &vec![b'\n'; 4096 - 7 - closed.len()], b"--=_x--"].concat();
+    assert_eq!((closed.len(), kinds(&closed)), (4096, vec![]));
+    // The first sector of another file within a line of this one.
+    let mut spliced = text(4096 + 5);
+    let other = b"Return-Path: <x@y>\nReceived: from z\n";
+    spliced[1023] = b'x';
+    spliced[1024..1024 + other.len()].copy_from_slice(other);
+    assert_eq!(faults(&spliced), [(FaultKind::ForeignSector, 1024, 24)]);
+    spliced[1023] = b'>';
+    assert_eq!(kinds(&spliced), [], "quoted");
+    spliced[1023] = b'x';
+    spliced.remove(20);
+    assert_eq!(kinds(&spliced), [], "anywhere");
 }
 
 #[test]
@@ -223,10 +311,57 @@ fn opaque_content_is_only_read() {
     assert_eq!(evidence.get(Check::Read), Outcome::Pass);
 }
 
+/// What the checks hold of a stream that never ends, as long as its description.
+fn held(start: &str, again: &dyn Fn(usize) -> Vec<u8>) -> usize {
+    let mut checks = Checks::new(Claims { size: Some(9), crlf: Some(9) });
+    checks.feed(start.as_bytes());
+    let mut fed = 0;
+    for turn in 0.. {
+        let bytes = again(turn);
+        fed += bytes.len();
+        bytes.chunks(4096).for_each(|window| checks.feed(window));
+        if fed > 8 << 20 {
+            break;
+        }
+    }
+    format!("{checks:?}").len()
+}
+
+#[test]
+fn memory_does_not_grow_with_the_message() {
+    let same = |text: &'static str| move |_: usize| text.repeat(900).into_bytes();
+    let nested = |n: usize| format!("Content-Type: multipart/mixed; boundary={n:0900}\n\n--{n:0900}\n").into_bytes();
+    let mixed = "Content-Type: multipart/mixed; boundary=x\n\n";
+    let encoded = |encoding: &str| format!("Content-Transfer-Encoding: {encoding}\n\n");
+    let sizes = [
+        ("an endless line", held("", &same("x"))),
+        ("an endless header", held("", &same("From: x\nno field\n"))),
+        ("an endless field", held("Content-Type: x\n", &same(" ; boundary=x\n"))),
+        ("one multipart in another", held("", &nested)),
+        ("lines like boundaries", held(mixed, &same("\n--------------------"))),
+        ("a line like a boundary", held(&format!("{mixed}\n--"), &same("-"))),
+        ("parts", held(mixed, &same("\n--x\n\n-"))),
+        ("base64 that breaks", held(&encoded("base64"), &same("QUJD*\n\n"))),
+        ("quoted-printable that breaks", held(&encoded("quoted-printable"), &same("=3D=\u{e9}"))),
+        ("control bytes", held("From: a\n\n", &same("\x01\0text and more of it, so that it ends\0\0"))),
+        ("CRs", held("From: a\rTo: b\r", &same("\r\r--"))),
+        ("yEnc", held("From: a\n\n", &same("\n=ybegin \n=yend "))),
+    ];
+    for (what, size) in sizes {
+        assert!(size < 3 << 20, "{what}: {size}");
+    }
+}
+
 /// Text made of what the checks look for, in any order.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<Vec<u8>> = vec![
         b"From: a@b\n".to_vec(),
+        b"From: a@b\rTo: c\r".to_vec(),
+        b"\r".to_vec(),
+        b"\n=ybegin line=9\n".to_vec(),
+        b"\n=yend size=9\r\n".to_vec(),
+        b"QUJD\n".to_vec(),
+        [vec![b'x'; 500], b"Received: from here and there\n".to_vec()].concat(),
         b"Message-ID: <x@y>\r\n".to_vec(),
         b"Content-Type: multipart/mixed; boundary=bb\n".to_vec(),
         b"Content-Type: multipart/report;\n\tboundary=\"b\"\n".to_vec(),
@@ -261,6 +396,16 @@ proptest! {
     #[test]
     fn windows_do_not_matter(message in message(), sizes in prop::collection::vec(1usize..90, 1..6)) {
         let claims = Claims { size: Some(700), crlf: Some(800) };
+        prop_assert_eq!(judged(&message, claims, &[1 << 20]), judged(&message, claims, &sizes));
+    }
+
+    /// Where a sector of another message stands within text, wherever the windows end.
+    #[test]
+    fn windows_do_not_matter_at_a_sectors_edge(fill in 0usize..40, sizes in prop::collection::vec(1usize..600, 1..4)) {
+        let mut message = [b"From: a\n\n".as_slice(), &b"some text ".repeat(120)].concat();
+        let other = &b"Received: by somebody for somebody else"[..fill.min(39)];
+        message[512..512 + other.len()].copy_from_slice(other);
+        let claims = Claims::default();
         prop_assert_eq!(judged(&message, claims, &[1 << 20]), judged(&message, claims, &sizes));
     }
 

@@ -4,10 +4,14 @@
 //! data, a base64 label on plain text, and quoted-printable by software that never quoted anything.
 
 use crate::model::{Check, Evidence, Fault, FaultKind, Span};
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr_iter};
 
 /// A line of at least this many base64 characters and nothing else is data, whatever stood before it.
 const DATA_LINE: u64 = 60;
+/// Good sequences in a row after which it is sure that a part's software quotes.
+const QUOTES: u64 = 16;
+/// Stretches of lines of another length that one region of foreign data can make.
+const ODD_STRETCHES: u32 = 2;
 /// Lines blamed within one part before the whole stretch is blamed as one.
 const NEAR: u64 = 1024;
 
@@ -28,6 +32,7 @@ pub(super) struct Base64 {
     last: u64,
     /// What may be text behind the data, or damage within it.
     text: Text,
+    widths: Widths,
     broken: Option<Span>,
 }
 
@@ -56,6 +61,41 @@ struct Text {
     blanks: bool,
 }
 
+/// Software breaks base64 into lines of one length, but for the last. Some breaks it now and then elsewhere, all
+/// the way: only what is odd once or twice was not so from the beginning.
+#[derive(Debug, Default)]
+struct Widths {
+    /// Of the first line.
+    usual: u64,
+    /// Lines that were longer or shorter, the last line but for the one in hand.
+    odd: Option<Span>,
+    stretches: u32,
+    /// Whether the last line was odd, and where; it may be the last of all.
+    pending: Option<Span>,
+    in_stretch: bool,
+}
+
+impl Widths {
+    fn line(&mut self, span: Span, characters: u64) {
+        if let Some(odd) = self.pending.take() {
+            let start = self.odd.map_or(odd.offset, |before| before.offset);
+            self.odd = Some(Span::new(start, odd.end() - start));
+            self.stretches += u32::from(!std::mem::replace(&mut self.in_stretch, true));
+        } else {
+            self.in_stretch = false;
+        }
+        match self.usual {
+            0 => self.usual = characters,
+            usual if usual != characters => self.pending = Some(span),
+            _ => {}
+        }
+    }
+
+    fn odd(&self) -> Option<Span> {
+        self.odd.filter(|_| self.stretches <= ODD_STRETCHES)
+    }
+}
+
 impl Base64 {
     pub(super) fn new(offset: u64) -> Base64 {
         Base64 {
@@ -66,6 +106,7 @@ impl Base64 {
             line: Line { start: offset, ..Line::default() },
             last: offset,
             text: Text::default(),
+            widths: Widths::default(),
             broken: None,
         }
     }
@@ -98,6 +139,9 @@ impl Base64 {
             }
             _ => {}
         }
+        if let Some(span) = self.widths.odd() {
+            self.mark(span, evidence);
+        }
         if let Some(span) = self.broken {
             blame(evidence, FaultKind::BrokenBase64, span);
         }
@@ -110,23 +154,26 @@ impl Base64 {
 
     /// A stretch of characters and line ends.
     fn data(&mut self, offset: u64, bytes: &[u8]) {
-        let ends = |part: &[u8]| part.iter().filter(|&&b| (b == b'\n') | (b == b'\r')).count() as u64;
-        let characters = bytes.len() as u64 - ends(bytes);
-        match memrchr(b'\n', bytes) {
-            Some(lf) => {
-                let tail = &bytes[lf + 1..];
-                let in_line = tail.len() as u64 - ends(tail);
-                let lines = bytes[..lf].trim_ascii_end();
-                let line_start = memrchr(b'\n', lines).map(|before| offset + before as u64 + 1);
-                if self.line.characters > 0 || !lines.is_empty() {
-                    self.last = line_start.unwrap_or(self.line.start);
-                }
-                self.quad_at_line = ((u64::from(self.quad) + characters - in_line) % 4) as u8;
-                self.line = Line { start: offset + lf as u64 + 1, characters: in_line, ..Line::default() };
-            }
-            None => self.line.characters += characters,
+        let mut start = 0;
+        for lf in memchr_iter(b'\n', bytes) {
+            self.characters(&bytes[start..lf]);
+            self.next_line(offset + lf as u64 + 1);
+            start = lf + 1;
         }
-        self.quad = ((u64::from(self.quad) + characters) % 4) as u8;
+        self.characters(&bytes[start..]);
+    }
+
+    /// Characters of one line, and CRs.
+    fn characters(&mut self, bytes: &[u8]) {
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let count = (bytes.len() - memchr_iter(b'\r', bytes).count()) as u64;
+        self.line.characters += count;
+        self.quad = ((u64::from(self.quad) + count) % 4) as u8;
+    }
+
+    /// The data is complete, and its end marked.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Ended
     }
 
     fn byte(&mut self, offset: u64, byte: u8, evidence: &mut Evidence) {
@@ -202,8 +249,15 @@ impl Base64 {
             self.state = State::Data;
             self.quad = (characters % 4) as u8;
         }
+        self.next_line(next);
+    }
+
+    fn next_line(&mut self, next: u64) {
         if self.line.characters > 0 {
             self.last = self.line.start;
+            if self.state == State::Data {
+                self.widths.line(Span::new(self.line.start, next - self.line.start), self.line.characters);
+            }
         }
         self.quad_at_line = self.quad;
         self.line = Line { start: next, ..Line::default() };
@@ -255,7 +309,12 @@ pub(super) struct Quoted {
     pending: Option<Pending>,
     good: u64,
     bad: u64,
+    /// Good ones before the first that was broken.
+    good_first: u64,
     broken: Option<Span>,
+    /// Bytes that should have been quoted.
+    raw: u64,
+    raw_span: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -270,6 +329,7 @@ enum Pending {
 
 impl Quoted {
     pub(super) fn feed(&mut self, mut offset: u64, mut bytes: &[u8]) {
+        self.raw(offset, bytes);
         while !bytes.is_empty() {
             let step = if self.pending.is_some() {
                 self.follow(offset, bytes[0]);
@@ -284,6 +344,17 @@ impl Quoted {
         }
     }
 
+    fn raw(&mut self, offset: u64, bytes: &[u8]) {
+        if bytes.is_ascii() {
+            return;
+        }
+        for (at, _) in (offset..).zip(bytes).filter(|(_, byte)| !byte.is_ascii()) {
+            self.raw += 1;
+            let start = self.raw_span.map_or(at, |span| span.offset);
+            self.raw_span = Some(Span::new(start, at + 1 - start));
+        }
+    }
+
     /// One byte behind an `=`.
     fn follow(&mut self, offset: u64, byte: u8) {
         self.pending = match (self.pending, byte) {
@@ -295,6 +366,9 @@ impl Quoted {
                 None
             }
             (_, b) => {
+                if self.bad == 0 {
+                    self.good_first = self.good;
+                }
                 self.bad += 1;
                 let start = self.broken.map_or(offset.saturating_sub(2), |span| span.offset);
                 self.broken = Some(Span::new(start, offset + 1 - start));
@@ -304,10 +378,16 @@ impl Quoted {
     }
 
     /// The part ends. Software that quotes does so throughout; where broken sequences are as common as good
-    /// ones, it never did, and nothing is wrong.
+    /// ones from the beginning, it never did, and nothing is wrong.
     pub(super) fn finish(self, evidence: &mut Evidence) {
         if let Some(span) = self.broken
-            && self.bad.saturating_mul(4) <= self.good
+            && (self.bad.saturating_mul(4) <= self.good || self.good_first >= QUOTES)
+        {
+            blame(evidence, FaultKind::BrokenQuotedPrintable, span);
+        }
+        if let Some(span) = self.raw_span
+            && self.good >= 4
+            && self.raw.saturating_mul(4) <= self.good
         {
             blame(evidence, FaultKind::BrokenQuotedPrintable, span);
         }

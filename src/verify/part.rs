@@ -86,7 +86,7 @@ impl Part {
         match encoding.as_slice() {
             b"base64" => Kind::Base64,
             b"quoted-printable" => Kind::Quoted,
-            b"binary" => Kind::Binary,
+            b"binary" if !is_text(&content_type) => Kind::Binary,
             _ if matches!(content_type.as_slice(), b"message/rfc822" | b"message/global" | b"message/news") => {
                 Kind::Message
             }
@@ -95,6 +95,11 @@ impl Part {
             _ => Kind::Text,
         }
     }
+}
+
+/// Types whose content is text, even where some software calls it binary to keep its long lines.
+fn is_text(content_type: &[u8]) -> bool {
+    matches!(content_type, b"text/plain" | b"text/html")
 }
 
 /// Types that some software sends raw and calls 8bit.
@@ -187,6 +192,8 @@ mod tests {
         assert_eq!(kind(b"Content-Transfer-Encoding: BASE64\nContent-Type: text/plain"), Kind::Base64);
         assert_eq!(kind(b"Content-Transfer-Encoding: quoted-printable"), Kind::Quoted);
         assert_eq!(kind(b"Content-Transfer-Encoding: binary"), Kind::Binary);
+        assert_eq!(kind(b"Content-Transfer-Encoding: binary\nContent-Type: text/plain; charset=x"), Kind::Text);
+        assert_eq!(kind(b"Content-Transfer-Encoding: binary\nContent-Type: text/plain; charset=utf-16"), Kind::Binary);
         assert_eq!(kind(b"Content-Transfer-Encoding: 8bit\nContent-Type: image/png"), Kind::Binary);
         assert_eq!(kind(b"Content-Type: text/plain; charset=UTF-16LE"), Kind::Binary);
         assert_eq!(kind(b"Content-Type: text/plain; charset=koi8-r"), Kind::Text);

@@ -5,14 +5,15 @@
 //! those that text uses: white space, backspace (overstriking), SO, SI and ESC (ISO-2022).
 
 use crate::model::{Check, Evidence, Fault, FaultKind, Span};
-use std::collections::VecDeque;
 
 /// Bytes that are counted together; cells are aligned to the message's start.
 const CELL: u64 = 64;
-/// Cells looked at together.
-const LOOK: usize = 4;
-/// Control bytes within one look that make it binary. Random bytes have 23 of 256; text has none.
+/// How far around a binary look a control byte still belongs to its region: as far as the history reaches. Bytes.
+const REACH: u64 = 16 * CELL;
+/// Control bytes within one look, the last four cells, that make it binary. Random bytes have 23 of 256; text has none.
 const LOOK_LIMIT: u32 = 10;
+/// Random bytes without a control byte in so many are one case in 170,000. Bytes.
+const BESIDE: u64 = 128;
 /// A shorter run of NUL is not one.
 const NUL_RUN: u64 = 16;
 /// A shorter run of 0xFF is not one: spam in 8-bit Korean has them of up to 41, erased flash of 512 and more.
@@ -25,8 +26,8 @@ const NEAR: u64 = 64;
 /// The state between windows.
 #[derive(Debug, Default)]
 pub(super) struct Pattern {
-    /// Control bytes of the last full cells, oldest first.
-    cells: VecDeque<u8>,
+    /// Control bytes of the last sixteen full cells, a byte for each, the latest lowest.
+    history: u128,
     /// Offset of the cell being filled, its control bytes so far.
     cell: u64,
     control: u8,
@@ -65,7 +66,7 @@ impl Pattern {
     /// Bytes are missing here, or binary by declaration: nothing is counted across.
     pub(super) fn interrupt(&mut self, evidence: &mut Evidence) {
         self.end_run(evidence);
-        self.cells.clear();
+        self.history = 0;
         self.control = 0;
     }
 
@@ -99,18 +100,28 @@ impl Pattern {
         }
     }
 
-    /// A cell is full: does it complete a binary look?
+    /// A cell is full: does it complete a binary look? A region begins and ends with its outermost control bytes.
     fn end_cell(&mut self, evidence: &mut Evidence) {
-        if self.cells.len() == LOOK {
-            self.cells.pop_front();
+        let control = std::mem::take(&mut self.control);
+        self.history = (self.history << 8) | u128::from(control);
+        if self.history == 0 {
+            return;
         }
-        self.cells.push_back(self.control);
-        self.control = 0;
-        if self.cells.iter().map(|&count| u32::from(count)).sum::<u32>() >= LOOK_LIMIT {
-            let end = (self.cell + CELL).next_multiple_of(SECTOR);
-            let start = (self.cell + CELL).saturating_sub(self.cells.len() as u64 * CELL) / SECTOR * SECTOR;
-            join(&mut self.region, FaultKind::BinaryRegion, Span::new(start, end - start), evidence);
+        let end = self.cell + CELL;
+        let look = (self.history as u32).to_le_bytes();
+        if look.iter().map(|&count| u32::from(count)).sum::<u32>() >= LOOK_LIMIT {
+            let cells = u64::from((u128::BITS - self.history.leading_zeros()).div_ceil(8));
+            self.binary(end.saturating_sub(cells * CELL), end, evidence);
+        } else if control > 0 && self.region.is_some_and(|region| self.cell <= region.end() + REACH) {
+            self.binary(self.cell, end, evidence);
         }
+    }
+
+    /// Blames a stretch to the sectors' edges, and as far as bytes of any value may go on without a control byte.
+    fn binary(&mut self, start: u64, end: u64, evidence: &mut Evidence) {
+        let start = (start / SECTOR * SECTOR).min(start.saturating_sub(BESIDE));
+        let end = end.next_multiple_of(SECTOR).max(end + BESIDE);
+        join(&mut self.region, FaultKind::BinaryRegion, Span::new(start, end - start), REACH, evidence);
     }
 
     /// Follows runs of NUL and 0xFF byte by byte; only cells that hold such bytes come here.
@@ -133,19 +144,20 @@ impl Pattern {
     fn end_run(&mut self, evidence: &mut Evidence) {
         let Some(run) = self.run.take() else { return };
         match (self.run_byte, run.length) {
-            (0, NUL_RUN..) => join(&mut self.nul_run, FaultKind::NulRun, run, evidence),
-            (0, _) => join(&mut self.nul_byte, FaultKind::NulByte, run, evidence),
-            (_, FF_RUN..) => join(&mut self.ff_run, FaultKind::FfRun, run, evidence),
+            (0, NUL_RUN..) => join(&mut self.nul_run, FaultKind::NulRun, run, NEAR, evidence),
+            (0, _) => join(&mut self.nul_byte, FaultKind::NulByte, run, NEAR, evidence),
+            (_, FF_RUN..) => join(&mut self.ff_run, FaultKind::FfRun, run, NEAR, evidence),
             _ => {}
         }
     }
 }
 
 /// Extends the finding in hand, or reports it and begins the next.
-fn join(slot: &mut Option<Span>, kind: FaultKind, span: Span, evidence: &mut Evidence) {
+fn join(slot: &mut Option<Span>, kind: FaultKind, span: Span, near: u64, evidence: &mut Evidence) {
     match slot {
-        Some(open) if span.offset <= open.end().saturating_add(NEAR) => {
-            open.length = open.end().max(span.end()) - open.offset;
+        Some(open) if span.offset <= open.end().saturating_add(near) => {
+            let start = open.offset.min(span.offset);
+            *open = Span::new(start, open.end().max(span.end()) - start);
         }
         Some(open) => {
             evidence.blame(Fault { check: Check::Pattern, kind, span: *open, errno: None });

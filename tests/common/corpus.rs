@@ -14,10 +14,16 @@ pub fn mails(seed: u64) -> Mails {
     }
 }
 
-/// `MAILMEND_CORPUS`, or the shared corpus beside the project; archives in it are unpacked once.
-fn folder() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    let given = std::env::var_os("MAILMEND_CORPUS").map(PathBuf::from).unwrap_or(beside);
+/// `MAILMEND_CORPUS`, or the shared corpus beside or above the project.
+pub fn given() -> Option<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let near = ["../shared/corpus", "../../shared/corpus"].map(|place| here.join(place));
+    std::env::var_os("MAILMEND_CORPUS").map(PathBuf::from).into_iter().chain(near).find(|place| place.is_dir())
+}
+
+/// The messages as files; archives are unpacked once.
+pub fn folder() -> Option<PathBuf> {
+    let given = given()?;
     let mut archives: Vec<PathBuf> = given.read_dir().ok()?.filter_map(|e| Some(e.ok()?.path())).collect();
     archives.retain(|p| p.to_string_lossy().ends_with(".tar.zst"));
     if archives.is_empty() {
