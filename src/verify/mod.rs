@@ -5,6 +5,9 @@
 //! whatever strangers wrote, the answer is evidence.
 
 pub mod checks;
+pub mod dkim;
+mod dkim_body;
+mod dkim_tags;
 mod encoding;
 mod envelope;
 pub mod hashing;
@@ -14,4 +17,5 @@ mod part;
 mod pattern;
 
 pub use checks::{Checks, Claims};
+pub use dkim::BodyProof;
 pub use hashing::{Hashes, Hashing};
