@@ -1,7 +1,7 @@
 //! What each check said of one copy, and the verdict that follows from it.
 
 use super::limits::FAULTS_KEPT;
-use super::signed::{Agrees, Signed};
+use super::signed::Signed;
 use super::span::Span;
 use serde::{Deserialize, Serialize};
 
@@ -326,6 +326,11 @@ impl Evidence {
         self.signed.as_deref()
     }
 
+    /// Whether a signature proves the body, all of it.
+    pub fn is_body_proven(&self) -> bool {
+        self.get(Check::DkimBody) == Outcome::Pass
+    }
+
     /// Whether a signature proves that the fault is the sender's own: it lies in bytes that are as they were signed.
     /// Not where more faults were found than are kept, for those could be anywhere; and not at the end of what
     /// `l=` covers, where the rest may be cut off.
@@ -341,10 +346,7 @@ impl Evidence {
         let mut faults = self.faults.iter().filter(|f| f.check == check).peekable();
         match self.get(check) {
             Outcome::Fail if faults.peek().is_some() && faults.all(|f| self.is_the_senders(f)) => Outcome::Pass,
-            Outcome::Unknown
-                if matches!(check, Check::Mime | Check::Encoding)
-                    && self.signed().is_some_and(|signed| signed.agrees == Agrees::Whole) =>
-            {
+            Outcome::Unknown if matches!(check, Check::Mime | Check::Encoding) && self.is_body_proven() => {
                 Outcome::Pass
             }
             outcome => outcome,
@@ -414,10 +416,7 @@ impl Evidence {
 
     /// How surely the body is, given that no check failed.
     pub fn body_assurance(&self) -> Assurance {
-        match self.get(Check::DkimBody) {
-            Outcome::Pass => Assurance::Authenticated,
-            _ => self.header_assurance(),
-        }
+        if self.is_body_proven() { Assurance::Authenticated } else { self.header_assurance() }
     }
 
     /// How surely the header is: no signature helps it, for the key that would prove one is not here.

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod path;
+pub mod pieces;
 pub mod plan;
 pub mod server;
 pub mod signed;

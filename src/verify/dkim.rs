@@ -24,7 +24,7 @@ pub struct BodyProof {
 
 #[derive(Debug)]
 enum State {
-    Header(Header),
+    Header(Box<Header>),
     /// The canonical forms that are wanted.
     Body(Vec<Body>),
     /// Bytes are missing from here on.
@@ -50,7 +50,7 @@ impl Default for BodyProof {
 
 impl BodyProof {
     pub fn new() -> BodyProof {
-        let state = State::Header(Header::default());
+        let state = State::Header(Box::default());
         BodyProof { state, offset: 0, signatures: Vec::new(), header: None, body: 0 }
     }
 

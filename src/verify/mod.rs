@@ -15,7 +15,9 @@ mod header;
 mod mime;
 mod part;
 mod pattern;
+mod pieces;
 
 pub use checks::{Checks, Claims};
 pub use dkim::BodyProof;
 pub use hashing::{Hashes, Hashing};
+pub use pieces::Piecer;

@@ -15,7 +15,7 @@ pub fn mails(seed: u64) -> Mails {
 }
 
 /// `MAILMEND_CORPUS`, or the shared corpus beside the project; archives in it are unpacked once.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     let given = std::env::var_os("MAILMEND_CORPUS").map(PathBuf::from).unwrap_or(beside);
     let mut archives: Vec<PathBuf> = given.read_dir().ok()?.filter_map(|e| Some(e.ok()?.path())).collect();

@@ -14,6 +14,7 @@ mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::Encoding;
+use crate::model::pieces::{Cuts, Pieces};
 use crate::model::server::{Guids, Witness};
 use crate::model::wire::{
     Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
@@ -403,18 +404,13 @@ impl Lane {
         }
     }
 
-    /// Digests of each block of a file's content.
-    pub fn blocks(
-        &mut self,
-        root: u32,
-        path: &RelPath,
-        block: u64,
-    ) -> Result<Result<Vec<[u8; 16]>, Trouble>, LaneError> {
+    /// Digests of each piece of a file's content.
+    pub fn pieces(&mut self, root: u32, path: &RelPath, cuts: &Cuts) -> Result<Result<Pieces, Trouble>, LaneError> {
         let id = self.id();
-        self.send(&Request::Blocks { id, root, path: path.clone(), block })?;
+        self.send(&Request::Pieces { id, root, path: path.clone(), cuts: cuts.clone() })?;
         loop {
             match self.answer() {
-                Ok(Answer::Blocks { id: got, digests }) if got == id => return Ok(digests),
+                Ok(Answer::Pieces { id: got, pieces }) if got == id => return Ok(pieces),
                 Ok(_) => {}
                 Err(fall) => return Ok(Err(self.fallen(fall, root, path, "compare"))),
             }
