@@ -432,6 +432,7 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Agrees;
 
     fn read_clean() -> Evidence {
         let mut evidence = Evidence::default();
@@ -489,6 +490,64 @@ mod tests {
                 assert!(!failed || assurance == Assurance::Identical, "{evidence:?}");
             }
         }
+    }
+
+    fn signed(evidence: &mut Evidence, agrees: Agrees) {
+        evidence.sign(Signed { domain: None, agrees, header: Some([1; 16]), body: 100 });
+    }
+
+    fn blamed(check: Check, kind: FaultKind, span: Span, agrees: Agrees) -> Verdict {
+        let mut evidence = read_clean();
+        evidence.blame(Fault { check, kind, span, errno: None });
+        signed(&mut evidence, agrees);
+        evidence.verdict()
+    }
+
+    #[test]
+    fn a_signature_raises_the_body_alone() {
+        let mut evidence = read_clean();
+        signed(&mut evidence, Agrees::Whole);
+        assert_eq!(evidence.body_assurance(), Assurance::Authenticated);
+        assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Plausible), "nothing proves the header");
+        evidence.set(Check::NativeSize, Outcome::Pass);
+        assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Consistent));
+        for agrees in [Agrees::UpTo(5000), Agrees::No, Agrees::Unread] {
+            let mut evidence = read_clean();
+            signed(&mut evidence, agrees);
+            assert_eq!(evidence.get(Check::DkimBody), Outcome::Unknown, "never a failure");
+            assert_eq!(evidence.body_assurance(), Assurance::Plausible);
+            assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Plausible));
+        }
+    }
+
+    #[test]
+    fn what_the_sender_signed_is_no_fault_and_everything_else_is() {
+        let (within, before) = (Span::new(200, 50), Span::new(90, 50));
+        let whole = Verdict::Intact(Assurance::Plausible);
+        for (check, kind, found) in [
+            (Check::Mime, FaultKind::UnclosedMultipart, Verdict::Suspect),
+            (Check::Encoding, FaultKind::BrokenBase64, Verdict::Suspect),
+            (Check::Pattern, FaultKind::NulByte, Verdict::Suspect),
+            (Check::Pattern, FaultKind::BinaryRegion, Verdict::Damaged),
+        ] {
+            assert_eq!(blamed(check, kind, within, Agrees::Whole), whole);
+            assert_eq!(blamed(check, kind, within, Agrees::UpTo(251)), whole);
+            assert_eq!(blamed(check, kind, within, Agrees::UpTo(250)), found, "it may be cut off there");
+            assert_eq!(blamed(check, kind, within, Agrees::No), found);
+            assert_eq!(blamed(check, kind, before, Agrees::Whole), found, "the header is not proven");
+        }
+        for (check, kind, found) in [
+            (Check::Read, FaultKind::ReadError, Verdict::Unreadable),
+            (Check::NativeSize, FaultKind::TooShort, Verdict::Damaged),
+            (Check::Header, FaultKind::NotAHeader, Verdict::Damaged),
+            (Check::NativeHash, FaultKind::BrokenCompression, Verdict::Damaged),
+        ] {
+            assert_eq!(blamed(check, kind, within, Agrees::Whole), found);
+        }
+        let mut many = read_clean();
+        (0..=FAULTS_KEPT).for_each(|_| many.blame(fault(Check::Pattern, FaultKind::NulRun)));
+        signed(&mut many, Agrees::Whole);
+        assert_eq!(many.verdict(), Verdict::Damaged, "what was not kept may lie anywhere");
     }
 
     #[test]
