@@ -37,7 +37,8 @@ pub fn compare(job: &mut Job<'_>, mailboxes: &[Mailbox], patient: &mut Patient) 
         compared.iter().map(|&at| (&patient.found[at], &patient.candidates[at].facts)).collect();
     let comparisons = side_by_side(job, &harm.path(mailboxes), own, &others)?;
     for (at, comparison) in compared.into_iter().zip(comparisons) {
-        patient.candidates[at].outside = comparison.and_then(|comparison| comparison.outside);
+        let candidate = &mut patient.candidates[at];
+        candidate.outside = comparison.and_then(|comparison| compare::outside(own, &candidate.facts, &comparison));
     }
     Ok(())
 }

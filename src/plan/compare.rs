@@ -44,6 +44,12 @@ pub fn refutes(other: &CopyFacts, own: &CopyFacts) -> bool {
     both.is_some_and(|(other, own)| other.refutes(own))
 }
 
+/// Whether the two are equal in every byte that nothing excuses. Where all bytes are excused, the header may still be
+/// known to be equal: the same signature stands in it, and proves all the rest.
+pub fn outside(own: &CopyFacts, other: &CopyFacts, comparison: &Comparison) -> Option<bool> {
+    comparison.outside.or_else(|| refutes(other, own).then_some(true))
+}
+
 /// Where the contents are to be cut so that [`compare`] is exact.
 pub fn cuts<'a>(own: &CopyFacts, others: impl IntoIterator<Item = &'a CopyFacts>) -> Cuts {
     let mut edges = vec![own.length];

@@ -176,9 +176,9 @@ fn group(case: &Case) -> Vec<Group<'_>> {
         }
     }
     let damaged = case.present.as_ref().and_then(|p| p.digest);
-    let all: Vec<&Candidate> = by_content.values().flatten().map(|(_, candidate)| *candidate).collect();
+    // However it was found: what it proves of a copy with its own header, it proves.
     let refuted = |members: &[(usize, &Candidate)]| {
-        members.iter().any(|(_, member)| all.iter().any(|other| refutes(&other.facts, &member.facts)))
+        members.iter().any(|(_, member)| case.candidates.iter().any(|other| refutes(&other.facts, &member.facts)))
     };
     let refuted: BTreeSet<Digest> = by_content.iter().filter(|(_, m)| refuted(m)).map(|(digest, _)| *digest).collect();
     by_content
@@ -227,7 +227,7 @@ fn grade(members: &[(usize, &Candidate)]) -> Assurance {
 mod tests {
     use super::*;
     use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome};
-    use crate::model::{Envelope, Span, Stat};
+    use crate::model::{Agrees, Envelope, Signed, Span, Stat};
     use proptest::prelude::*;
 
     fn copy(rank: u32, content: u8, dev: u64, sized: bool) -> Candidate {
@@ -322,6 +322,26 @@ mod tests {
         assert_eq!(taken(&decide(&damaged(vec![candidate.clone()]))), Some((0, Assurance::Consistent)));
         candidate.facts.envelope = None;
         assert_eq!(taken(&decide(&damaged(vec![candidate]))), None, "a mail that is alike in all but a few bytes");
+    }
+
+    #[test]
+    fn a_copy_that_the_sender_signed_refutes_any_number_of_others() {
+        let signed = |mut candidate: Candidate, agrees| {
+            let header = Some([1; 16]);
+            candidate.facts.evidence.sign(Signed { domain: None, agrees, header, body: 9 });
+            candidate
+        };
+        let rotten = |rank| signed(copy(rank, 1, u64::from(rank), true), Agrees::No);
+        let good = |identity| Candidate { identity, ..signed(copy(5, 2, 1, true), Agrees::Whole) };
+        let all = |good| damaged(vec![rotten(0), rotten(1), rotten(2), good]);
+        assert_eq!(taken(&decide(&all(good(Identity::Key)))), Some((3, Assurance::Consistent)));
+        assert_eq!(taken(&decide(&all(good(Identity::Size)))), None, "what it refutes is not taken either");
+        let other = Candidate { facts: copy(5, 2, 1, true).facts, ..good(Identity::Key) };
+        assert_eq!(
+            taken(&decide(&all(other))),
+            Some((0, Assurance::Corroborated)),
+            "without a signature nothing is refuted"
+        );
     }
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {

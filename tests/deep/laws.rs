@@ -25,7 +25,8 @@ struct Mail {
 fn canonical(body: &[u8], relaxed: bool) -> Vec<u8> {
     let mut text = body.to_vec();
     if !text.ends_with(b"\n") {
-        text.push(b'\n');
+        // A CR at the very end is no line end.
+        text.extend_from_slice(b"\r\n");
     }
     let mut lines: Vec<Vec<u8>> =
         text[..text.len() - 1].split(|&b| b == b'\n').map(|line| one_line(line, relaxed)).collect();
@@ -134,7 +135,8 @@ fn outside(own: &CopyFacts, own_bytes: &[u8], other: &CopyFacts, other_bytes: &[
         piecer.feed(bytes);
         piecer.finish()
     };
-    compare::compare(&cuts, &pieces(own_bytes), &pieces(other_bytes), &compare::excused(own, other)).outside
+    let said = compare::compare(&cuts, &pieces(own_bytes), &pieces(other_bytes), &compare::excused(own, other));
+    compare::outside(own, other, &said)
 }
 
 /// A damaged copy and some others, of which some are damaged, too: what is taken, if anything is?
