@@ -195,7 +195,8 @@ pub struct Audit {
     /// Say what to plan for messages of which nothing tells whether they were lost or deleted (default: report)
     #[arg(long, value_enum, value_name = "WHAT")]
     pub undecided: Option<Undecided>,
-    /// Also compare messages that seem whole, and that the catalog does not know, with the copies in the sources
+    /// Also judge messages that seem whole, and that the catalog does not know: by the body hashes in their DKIM
+    /// and ARC signatures, and by comparing them with the copies in the sources
     #[arg(long)]
     pub deep: bool,
     #[command(flatten)]
@@ -246,7 +247,8 @@ pub struct Repair {
     /// Write to a device that returned read errors in this run
     #[arg(long, requires = "apply")]
     pub write_to_sick_device: bool,
-    /// Also compare messages that seem whole, and that the catalog does not know, with the copies in the sources
+    /// Also judge messages that seem whole, and that the catalog does not know: by the body hashes in their DKIM
+    /// and ARC signatures, and by comparing them with the copies in the sources
     #[arg(long)]
     pub deep: bool,
     #[command(flatten)]
@@ -263,6 +265,10 @@ pub struct Verify {
     /// Mail root, account, or mailbox; FORMAT:PATH forces the format
     #[arg(required = true, value_name = "STORE", value_parser = store_parser())]
     pub stores: Vec<StoreArg>,
+    /// Also judge messages that seem whole, and that the catalog does not know, by the body hashes in their DKIM and
+    /// ARC signatures
+    #[arg(long)]
+    pub deep: bool,
     #[command(flatten)]
     pub reading: Reading,
     #[command(flatten)]

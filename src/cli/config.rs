@@ -179,7 +179,7 @@ fn given(command: &Command) -> StoreKeys {
             deep: repair.deep.then_some(true),
             ..reading(&repair.reading)
         },
-        Command::Verify(verify) => reading(&verify.reading),
+        Command::Verify(verify) => StoreKeys { deep: verify.deep.then_some(true), ..reading(&verify.reading) },
         _ => StoreKeys::default(),
     }
 }

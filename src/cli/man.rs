@@ -54,8 +54,11 @@ const VERDICTS: Section = (
     &[
         "intact\tWhole, with an assurance: plausible (reads and parses clean), consistent (a size, GUID or checksum \
          that the server recorded agrees), corroborated (equal copies on different file systems), authenticated (a \
-         DKIM body hash agrees), identical (equals what was recorded before).",
-        "suspect\tOdd, but nothing proves damage. Repaired only from a copy that is identical to what was recorded.",
+         DKIM body hash agrees), identical (equals what was recorded before). A message has the lower of the assurances \
+         of its header and its body, and a signature proves the body alone, up to where its l= ends, and not the white \
+         space and line ends that its canonical form ignores.",
+        "suspect\tOdd, but nothing proves damage. Repaired only from a copy that is identical to what was recorded. It is \
+         damaged where a copy with the very same header agrees with the sender's DKIM signature, and it does not.",
         "damaged\tBytes were lost or changed.",
         "unreadable\tThe medium did not give every byte.",
         "missing\tExpected, by the catalog or a source, and not in a folder whose listing finished. Why, see below.",

@@ -78,7 +78,7 @@ pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
         }
         Command::Verify(verify) => {
             origin.store = only(&verify.stores);
-            origin.options = reading(&verify.reading, false, None);
+            origin.options = reading(&verify.reading, verify.deep, None);
         }
         Command::Undo(undo) => {
             origin.applied = undo.apply;

@@ -77,6 +77,7 @@ fn finding(intent: &Intent, store: &str) -> Finding {
         verdict: step.verdict,
         checks: Vec::new(),
         faults: Vec::new(),
+        signed: None,
         reason: String::new(),
         envelope: None,
         action: None,

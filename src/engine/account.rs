@@ -211,6 +211,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         crlf_claim: claims.crlf,
         envelope: row.is_none(),
         medium: false,
+        deep: job.options.deep,
     })
 }
 

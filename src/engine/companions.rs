@@ -243,6 +243,7 @@ fn one(
         verdict,
         checks: Vec::new(),
         faults: Vec::new(),
+        signed: None,
         reason: format!("the {words} is gone: {}", lost.reason),
         envelope: None,
         action: None,
@@ -371,6 +372,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         crlf_claim: None,
         envelope: false,
         medium: false,
+        deep: false,
     }
 }
 
@@ -428,6 +430,7 @@ pub fn stale_tmp(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) {
                 verdict: Verdict::Undetermined,
                 checks: Vec::new(),
                 faults: Vec::new(),
+                signed: None,
                 reason: "a delivery that never finished, older than 36 hours; never used".to_owned(),
                 envelope: None,
                 action: None,

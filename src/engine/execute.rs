@@ -109,6 +109,7 @@ impl Prover for LaneProver {
             crlf_claim: None,
             envelope: false,
             medium: true,
+            deep: false,
         };
         let facts =
             self.lanes.lanes[lane].read_one(item).map_err(|t| format!("cannot {}: {}", t.operation, t.detail))?;
@@ -302,6 +303,7 @@ pub fn finding(step: &Step, store: &str, outcome: Option<(Outcome, &str)>) -> Op
         verdict: step.verdict,
         checks: details.evidence.as_ref().map(super::harm::checks).unwrap_or_default(),
         faults: details.evidence.as_ref().map(|e| e.faults().to_vec()).unwrap_or_default(),
+        signed: details.evidence.as_ref().and_then(|e| e.signed().cloned()),
         reason: details.reason.clone(),
         envelope: details.envelope.clone(),
         action: Some(ActionSummary {

@@ -268,6 +268,7 @@ pub fn read(
             crlf_claim: claims.crlf,
             envelope: true,
             medium: false,
+            deep: true,
         });
         waiting.entry((found.path.clone(), expected)).or_default().push((index, found));
     }

@@ -154,6 +154,7 @@ pub fn finding(job: &Job<'_>, account: &str, mailboxes: &[Mailbox], harm: &Harm)
         verdict: harm.verdict,
         checks: evidence.map(checks).unwrap_or_default(),
         faults: evidence.map(|e| e.faults().to_vec()).unwrap_or_default(),
+        signed: evidence.and_then(|e| e.signed().cloned()),
         reason: harm.reason.clone(),
         envelope: harm.row.as_ref().and_then(|r| r.envelope.clone()).or(facts.and_then(|f| f.envelope.clone())),
         action: None,

@@ -2,18 +2,18 @@
 
 use super::absent::Shape;
 use super::account::{Account, EngineError, Mailbox};
+use super::deep;
 use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, is_harm};
 use super::mending::{Returning, Scene};
 use crate::model::event::{ActionSummary, Finding, Subject};
-use crate::model::limits::COMPARE_BLOCK;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::server::Witnessed;
 use crate::model::wire::Place;
-use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Span, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
@@ -22,11 +22,11 @@ use crate::store::maildir::{self, Layout, name};
 use std::collections::BTreeMap;
 
 /// Everything that was found for one harm.
-struct Patient {
-    harm: Harm,
-    candidates: Vec<Candidate>,
+pub(super) struct Patient {
+    pub(super) harm: Harm,
+    pub(super) candidates: Vec<Candidate>,
     /// Where each candidate lies.
-    found: Vec<Found>,
+    pub(super) found: Vec<Found>,
 }
 
 /// What is to be done about one harm.
@@ -62,7 +62,7 @@ pub fn heal(
         while !job.stopped()
             && let Some(mut patient) = patients.next()
         {
-            let compared = compare_outside(job, mailboxes, &mut patient);
+            let compared = deep::compare(job, mailboxes, &mut patient);
             if let Err(error) =
                 compared.and_then(|()| treat(job, account, mailboxes, haul, folders, &held, &mut patient))
             {
@@ -143,7 +143,9 @@ fn held(job: &Job<'_>, mailboxes: &[Mailbox], patients: &[Patient]) -> BTreeMap<
 fn curable(harm: &Harm) -> bool {
     match harm.verdict {
         Verdict::Damaged | Verdict::Unreadable | Verdict::Missing(Missing::Lost | Missing::Undecided) => true,
-        Verdict::Suspect | Verdict::Undetermined => harm.expected().is_some(),
+        // A copy may show by the sender's signature that this one is damaged.
+        Verdict::Suspect => true,
+        Verdict::Undetermined => harm.expected().is_some(),
         Verdict::Intact(_) | Verdict::Missing(_) => false,
     }
 }
@@ -193,53 +195,6 @@ fn gather(
         }
     }
     Ok(())
-}
-
-/// Compares candidates that nothing else proves with the damaged file, outside the ranges that its checks blame.
-fn compare_outside(job: &mut Job<'_>, mailboxes: &[Mailbox], patient: &mut Patient) -> Result<(), EngineError> {
-    let harm = &patient.harm;
-    let Some(facts) = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0 && harm.expected().is_none())
-    else {
-        return Ok(());
-    };
-    let needs = |c: &Candidate| {
-        let verdict = c.facts.evidence.verdict();
-        c.identity != Identity::Key || verdict == Verdict::Intact(Assurance::Plausible)
-    };
-    if !patient.candidates.iter().any(needs) {
-        return Ok(());
-    }
-    let path = harm.path(mailboxes);
-    let root = job.store.root;
-    let Ok(own) = job.store_lane().blocks(root, &path, COMPARE_BLOCK)? else { return Ok(()) };
-    let blamed: Vec<Span> = facts.evidence.faults().iter().map(|f| f.span).collect();
-    for at in 0..patient.candidates.len() {
-        if !needs(&patient.candidates[at]) {
-            continue;
-        }
-        let generation = &job.generations[patient.found[at].generation];
-        let (lane, root) = (generation.lane, generation.root);
-        let theirs = job.lanes.lanes[lane].blocks(root, &patient.found[at].path, COMPARE_BLOCK)?;
-        patient.candidates[at].outside = theirs.ok().and_then(|t| equal_outside(&own, &t, facts.length, &blamed));
-    }
-    Ok(())
-}
-
-/// Whether all blocks that no check blames are equal; `None` where no block is left to compare.
-fn equal_outside(own: &[[u8; 16]], theirs: &[[u8; 16]], length: u64, blamed: &[Span]) -> Option<bool> {
-    let mut compared = 0;
-    for (number, digest) in (0u64..).zip(own) {
-        let block = Span::new(number * COMPARE_BLOCK, COMPARE_BLOCK);
-        let whole = block.end() <= length;
-        if !whole || blamed.iter().any(|b| b.overlaps(block)) {
-            continue;
-        }
-        compared += 1;
-        if theirs.get(number as usize) != Some(digest) {
-            return Some(false);
-        }
-    }
-    (compared > 0).then_some(true)
 }
 
 /// Decides on one patient and reports it.
@@ -353,7 +308,7 @@ fn choose(patient: &Patient) -> Choice {
     decide(&Case {
         verdict: harm.verdict,
         expected: harm.expected(),
-        present: present.map(|f| Present { empty: f.stat.size == 0, digest: f.digest }),
+        present: present.map(Present::of),
         candidates: patient.candidates.clone(),
     })
 }
@@ -543,64 +498,6 @@ fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Deta
     }
 }
 
-/// Compares messages that look whole, and that no digest vouches for, with their copies (`--deep`): equal copies
-/// on another file system corroborate; a whole copy with other content leaves both under suspicion.
-pub fn deep(
-    job: &mut Job<'_>,
-    mailboxes: &[Mailbox],
-    sources: &mut Sources,
-    haul: &mut Haul,
-) -> Result<(), EngineError> {
-    let unproven = std::mem::take(&mut haul.unproven);
-    if unproven.is_empty() {
-        return Ok(());
-    }
-    let mut corroborated = vec![false; unproven.len()];
-    let mut rivals: Vec<Option<String>> = vec![None; unproven.len()];
-    for generation in 0..job.generations.len() {
-        let mut wanted = Vec::new();
-        for (index, (at, facts)) in unproven.iter().enumerate() {
-            let mailbox = &mailboxes[at.mailbox];
-            let key = name::key(&mailbox.listing.entries[at.entry].name);
-            let found = sources.find(job, generation, &mailbox.rel, &key, None)?;
-            wanted.extend(found.into_iter().map(|f| (index, f, facts.digest)));
-        }
-        let label = job.generations[generation].label.clone();
-        for (index, _, result) in find::read(job, generation, wanted) {
-            let Ok(copy) = result else { continue };
-            let own = &unproven[index].1;
-            if copy.digest == own.digest {
-                corroborated[index] |= copy.stat.dev != own.stat.dev;
-            } else if copy.canonical_digest() != own.canonical_digest() && harm::is_clean(&copy) {
-                rivals[index].get_or_insert_with(|| label.clone());
-            }
-        }
-    }
-    for ((index, (at, facts)), rival) in unproven.into_iter().enumerate().zip(rivals) {
-        let Verdict::Intact(before) = facts.evidence.verdict() else { continue };
-        if corroborated[index] {
-            job.tally.intact[before as usize] -= 1;
-            job.tally.count(Verdict::Intact(before.max(Assurance::Corroborated)));
-        } else if let Some(label) = rival {
-            job.tally.intact[before as usize] -= 1;
-            let entry = &mailboxes[at.mailbox].listing.entries[at.entry];
-            haul.harms.push(Harm {
-                mailbox: at.mailbox,
-                key: name::key(&entry.name),
-                verdict: Verdict::Suspect,
-                reason: format!("{label} holds a whole copy with other content: nothing tells which is right"),
-                place: entry.place,
-                name: entry.name.clone(),
-                present: true,
-                facts: Some(facts),
-                row: None,
-                witnessed: Witnessed::default(),
-            });
-        }
-    }
-    Ok(())
-}
-
 /// Mailbox folders that come back with this plan, so that their companion files come back too.
 pub fn returning(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Haul, shape: &Shape) -> Vec<RelPath> {
     let restores = |harm: &&Harm| match harm.verdict {
@@ -677,22 +574,5 @@ fn strays(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Ha
         let mut finding = harm::finding(job, &account.name, mailboxes, &as_harm);
         finding.subject = Subject::Stray;
         job.finding(finding);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn comparing_outside_the_blame() {
-        let block = |b: u8| [b; 16];
-        let own = [block(1), block(0), block(3)];
-        let blamed = [Span::new(4096, 4096)];
-        assert_eq!(equal_outside(&own, &[block(1), block(2), block(3)], 12_288, &blamed), Some(true));
-        assert_eq!(equal_outside(&own, &[block(9), block(2), block(3)], 12_288, &blamed), Some(false));
-        assert_eq!(equal_outside(&own[..1], &[block(1), block(2)], 4096, &[]), Some(true), "a cut copy");
-        assert_eq!(equal_outside(&own[..1], &[block(1)], 100, &[]), None, "no whole block");
-        assert_eq!(equal_outside(&own, &[block(1)], 12_288, &blamed), Some(false), "shorter than ours");
     }
 }

@@ -357,6 +357,7 @@ impl Known {
             verdict: Verdict::Damaged,
             checks: Vec::new(),
             faults: Vec::new(),
+            signed: None,
             reason: self.words(),
             envelope: None,
             action,

@@ -6,6 +6,7 @@
 pub mod absent;
 pub mod account;
 pub mod companions;
+mod deep;
 pub mod execute;
 pub mod find;
 pub mod folders;

@@ -8,7 +8,7 @@ use super::job::{Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
-use super::{absent, companions, execute, heal, record, scan, unfinished};
+use super::{absent, companions, deep, execute, heal, record, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -520,7 +520,7 @@ fn examine(
     }
     let mut sources = Sources::new(job, account);
     let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
-    heal::deep(job, mailboxes, &mut sources, haul)?;
+    deep::deep(job, mailboxes, &mut sources, haul)?;
     let returning = heal::returning(job, account, mailboxes, haul, &shape);
     heal::heal(job, account, mailboxes, &mut sources, haul, folders)?;
     if job.stopped() {

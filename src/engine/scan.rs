@@ -216,7 +216,7 @@ fn learn(haul: &mut Haul, at: At, key: &Key, row: crate::catalog::MessageRow, mo
 }
 
 /// The catalog keeps the good digest and learns only that the file is not it.
-fn record_harm(haul: &mut Haul, harm: &Harm, mode: Mode) {
+pub(super) fn record_harm(haul: &mut Haul, harm: &Harm, mode: Mode) {
     if mode != Mode::Verify {
         return;
     }

@@ -91,6 +91,8 @@ pub struct Finding {
     pub verdict: Verdict,
     pub checks: Vec<(&'static str, Outcome)>,
     pub faults: Vec<Fault>,
+    /// What the signatures in its header say of its body.
+    pub signed: Option<super::signed::Signed>,
     /// Words of a verdict that has no fault: why it counts as lost, deleted, moved, stray.
     pub reason: String,
     /// From, Date and Subject as known, for people.

@@ -1,6 +1,7 @@
 //! What each check said of one copy, and the verdict that follows from it.
 
 use super::limits::FAULTS_KEPT;
+use super::signed::Signed;
 use super::span::Span;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ pub enum Check {
     Mime,
     /// base64 and quoted-printable decode.
     Encoding,
-    /// The body hash of a DKIM-Signature agrees.
+    /// A DKIM or ARC signature proves the body, all of it. Never fails: [`Signed`].
     DkimBody,
     /// No bytes that mail does not contain.
     Pattern,
@@ -294,6 +295,9 @@ impl Verdict {
 pub struct Evidence {
     outcomes: [Outcome; Check::ALL.len()],
     faults: Vec<Fault>,
+    /// What the signatures in its header say of the body, where there are any and the deep tier looked.
+    #[serde(default)]
+    signed: Option<Box<Signed>>,
     /// Encrypted or otherwise not decodable by design: content checks do not apply.
     pub opaque: bool,
 }
@@ -327,6 +331,44 @@ impl Evidence {
         &self.faults
     }
 
+    /// Records what the signatures say, and the outcome that follows.
+    pub fn sign(&mut self, signed: Signed) {
+        self.set(Check::DkimBody, signed.outcome());
+        self.signed = Some(Box::new(signed));
+    }
+
+    /// What the signatures say.
+    pub fn signed(&self) -> Option<&Signed> {
+        self.signed.as_deref()
+    }
+
+    /// Whether a signature proves the body, all of it.
+    pub fn is_body_proven(&self) -> bool {
+        self.get(Check::DkimBody) == Outcome::Pass
+    }
+
+    /// Whether a signature proves that the fault is the sender's own: it lies in bytes that are as they were signed.
+    /// Not where more faults were found than are kept, for those could be anywhere; and not at the end of what
+    /// `l=` covers, where the rest may be cut off.
+    fn is_the_senders(&self, fault: &Fault) -> bool {
+        let Some(proven) = self.signed().and_then(Signed::proven) else { return false };
+        let structure = matches!(fault.check, Check::Mime | Check::Encoding | Check::Pattern);
+        let kept = self.faults.len() < FAULTS_KEPT;
+        structure && kept && proven.holds(fault.span) && fault.span.end() < proven.end()
+    }
+
+    /// The outcome of a check, without what is the sender's own.
+    fn own(&self, check: Check) -> Outcome {
+        let mut faults = self.faults.iter().filter(|f| f.check == check).peekable();
+        match self.get(check) {
+            Outcome::Fail if faults.peek().is_some() && faults.all(|f| self.is_the_senders(f)) => Outcome::Pass,
+            Outcome::Unknown if matches!(check, Check::Mime | Check::Encoding) && self.is_body_proven() => {
+                Outcome::Pass
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Joins what two looks at the same copy said.
     pub fn merge(&mut self, other: Evidence) {
         for check in Check::ALL {
@@ -337,6 +379,9 @@ impl Evidence {
         for fault in other.faults {
             self.blame(fault);
         }
+        if other.signed.is_some() {
+            self.signed = other.signed;
+        }
         self.opaque |= other.opaque;
     }
 
@@ -346,7 +391,7 @@ impl Evidence {
     /// there is one; an opaque message is otherwise `undetermined`; a fault that proves damage makes it
     /// `damaged`, any other fault `suspect`, and so does a structure that the checks cannot follow; another
     /// check that could not finish leaves it `undetermined`; else it is intact, as surely as its best witness
-    /// says.
+    /// says. What a signature proves to be as the sender wrote it is no fault, however strange it is.
     pub fn verdict(&self) -> Verdict {
         match self.get(Check::Read) {
             Outcome::Fail => return Verdict::Unreadable,
@@ -358,7 +403,7 @@ impl Evidence {
             Outcome::Fail => return Verdict::Damaged,
             Outcome::Absent | Outcome::Unknown => {}
         }
-        if self.faults.iter().any(|f| f.kind.proves_damage()) {
+        if self.faults.iter().any(|f| f.kind.proves_damage() && !self.is_the_senders(f)) {
             return Verdict::Damaged;
         }
         if self.opaque {
@@ -366,23 +411,32 @@ impl Evidence {
         }
         let content =
             [Check::NativeSize, Check::NativeHash, Check::Header, Check::Mime, Check::Encoding, Check::Pattern];
-        if content.iter().any(|&c| self.get(c) == Outcome::Fail) {
+        if content.iter().any(|&c| self.own(c) == Outcome::Fail) {
             return Verdict::Suspect;
         }
         let essential = [Check::NativeSize, Check::NativeHash, Check::Header, Check::Pattern];
-        let strange = [Check::Mime, Check::Encoding].iter().any(|&c| self.get(c) == Outcome::Unknown);
+        let strange = [Check::Mime, Check::Encoding].iter().any(|&c| self.own(c) == Outcome::Unknown);
         if strange && essential.iter().all(|&c| self.get(c) != Outcome::Unknown) {
             return Verdict::Suspect;
         }
-        if content.iter().any(|&c| self.get(c) == Outcome::Unknown) || self.get(Check::Header) == Outcome::Absent {
+        if content.iter().any(|&c| self.own(c) == Outcome::Unknown) || self.get(Check::Header) == Outcome::Absent {
             return Verdict::Undetermined;
         }
         Verdict::Intact(self.assurance())
     }
 
-    /// How surely the copy is whole, given that no check failed.
+    /// How surely the copy is whole, given that no check failed: the lower of header and body.
     fn assurance(&self) -> Assurance {
-        // A DKIM body hash raises the body only; the message has the lower of header and body.
+        self.header_assurance().min(self.body_assurance())
+    }
+
+    /// How surely the body is, given that no check failed.
+    pub fn body_assurance(&self) -> Assurance {
+        if self.is_body_proven() { Assurance::Authenticated } else { self.header_assurance() }
+    }
+
+    /// How surely the header is: no signature helps it, for the key that would prove one is not here.
+    fn header_assurance(&self) -> Assurance {
         if self.get(Check::NativeSize) == Outcome::Pass || self.get(Check::NativeHash) == Outcome::Pass {
             Assurance::Consistent
         } else {
@@ -398,6 +452,7 @@ mod verdict_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Agrees;
 
     fn read_clean() -> Evidence {
         let mut evidence = Evidence::default();
@@ -455,6 +510,64 @@ mod tests {
                 assert!(!failed || assurance == Assurance::Identical, "{evidence:?}");
             }
         }
+    }
+
+    fn signed(evidence: &mut Evidence, agrees: Agrees) {
+        evidence.sign(Signed { domain: None, agrees, header: Some([1; 16]), body: 100 });
+    }
+
+    fn blamed(check: Check, kind: FaultKind, span: Span, agrees: Agrees) -> Verdict {
+        let mut evidence = read_clean();
+        evidence.blame(Fault { check, kind, span, errno: None });
+        signed(&mut evidence, agrees);
+        evidence.verdict()
+    }
+
+    #[test]
+    fn a_signature_raises_the_body_alone() {
+        let mut evidence = read_clean();
+        signed(&mut evidence, Agrees::Whole);
+        assert_eq!(evidence.body_assurance(), Assurance::Authenticated);
+        assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Plausible), "nothing proves the header");
+        evidence.set(Check::NativeSize, Outcome::Pass);
+        assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Consistent));
+        for agrees in [Agrees::UpTo(5000), Agrees::No, Agrees::Unread] {
+            let mut evidence = read_clean();
+            signed(&mut evidence, agrees);
+            assert_eq!(evidence.get(Check::DkimBody), Outcome::Unknown, "never a failure");
+            assert_eq!(evidence.body_assurance(), Assurance::Plausible);
+            assert_eq!(evidence.verdict(), Verdict::Intact(Assurance::Plausible));
+        }
+    }
+
+    #[test]
+    fn what_the_sender_signed_is_no_fault_and_everything_else_is() {
+        let (within, before) = (Span::new(200, 50), Span::new(90, 50));
+        let whole = Verdict::Intact(Assurance::Plausible);
+        for (check, kind, found) in [
+            (Check::Mime, FaultKind::UnclosedMultipart, Verdict::Suspect),
+            (Check::Encoding, FaultKind::BrokenBase64, Verdict::Suspect),
+            (Check::Pattern, FaultKind::NulByte, Verdict::Suspect),
+            (Check::Pattern, FaultKind::BinaryRegion, Verdict::Damaged),
+        ] {
+            assert_eq!(blamed(check, kind, within, Agrees::Whole), whole);
+            assert_eq!(blamed(check, kind, within, Agrees::UpTo(251)), whole);
+            assert_eq!(blamed(check, kind, within, Agrees::UpTo(250)), found, "it may be cut off there");
+            assert_eq!(blamed(check, kind, within, Agrees::No), found);
+            assert_eq!(blamed(check, kind, before, Agrees::Whole), found, "the header is not proven");
+        }
+        for (check, kind, found) in [
+            (Check::Read, FaultKind::ReadError, Verdict::Unreadable),
+            (Check::NativeSize, FaultKind::TooShort, Verdict::Damaged),
+            (Check::Header, FaultKind::NotAHeader, Verdict::Damaged),
+            (Check::NativeHash, FaultKind::BrokenCompression, Verdict::Damaged),
+        ] {
+            assert_eq!(blamed(check, kind, within, Agrees::Whole), found);
+        }
+        let mut many = read_clean();
+        (0..=FAULTS_KEPT).for_each(|_| many.blame(fault(Check::Pattern, FaultKind::NulRun)));
+        signed(&mut many, Agrees::Whole);
+        assert_eq!(many.verdict(), Verdict::Damaged, "what was not kept may lie anywhere");
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub const FAULTS_KEPT: usize = 16;
 pub const HEADER_MAX: usize = 256 << 10;
 /// Bytes kept of any one envelope field.
 pub const ENVELOPE_FIELD: usize = 512;
+/// Signatures of one message whose body hashes are compared; whole mail that went through many hands has five.
+pub const SIGNATURES_MAX: usize = 16;
+/// Different hashes of one body that are computed for them.
+pub const BODY_HASHES_MAX: usize = 8;
+/// A longer signature is not read. Bytes.
+pub const SIGNATURE_MAX: usize = 16 << 10;
 /// Companion files above this size are not read (a user may have written anything there). Bytes.
 pub const COMPANION_MAX: u64 = 64 << 20;
 /// A server's own lists, indexes and logs above this size are not read: some 400,000 messages in one mailbox. Bytes.
@@ -60,10 +66,15 @@ pub const LOCK_POLL: Duration = Duration::from_millis(50);
 pub const FREE_RESERVE: u64 = 32 << 20;
 /// Block size for comparing a damaged copy with a candidate outside the blamed ranges. Bytes.
 pub const COMPARE_BLOCK: u64 = 4096;
+/// Ranges kept in which two copies differ; further ones widen the last.
+pub const DIFFERENCES_KEPT: usize = 32;
+/// Ranges at whose edges two copies are compared byte by byte.
+pub const CUTS_MAX: usize = 256;
 
 const _: () = assert!(WINDOW as u64 <= WHOLE_MESSAGE);
 const _: () = assert!(DECODED_MAX <= MESSAGE_MAX && COMPANION_MAX <= MESSAGE_MAX);
 const _: () = assert!(LINE_MAX <= FRAME_MAX && LIST_MAX * 3 + (1 << 20) < LINE_MAX as u64);
 const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
-const _: () = assert!(BLOCKS_MAX * 16 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);
-const _: () = assert!(HEADER_MAX <= WINDOW);
+const _: () = assert!((BLOCKS_MAX + CUTS_MAX) * 17 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);
+const _: () = assert!(HEADER_MAX <= WINDOW && BODY_HASHES_MAX <= SIGNATURES_MAX);
+const _: () = assert!(CUTS_MAX >= 4 * FAULTS_KEPT);

@@ -19,6 +19,11 @@ impl Span {
         self.offset.saturating_add(self.length)
     }
 
+    /// Whether all of `other`, or the place that it marks, lies within.
+    pub fn holds(self, other: Span) -> bool {
+        self.offset <= other.offset && other.end() <= self.end()
+    }
+
     /// Whether the two have at least one byte in common.
     pub fn overlaps(self, other: Span) -> bool {
         self.offset < other.end() && other.offset < self.end()
@@ -35,6 +40,7 @@ mod tests {
         assert!(a.overlaps(Span::new(14, 1)) && Span::new(14, 1).overlaps(a));
         assert!(!a.overlaps(Span::new(15, 1)));
         assert!(!a.overlaps(Span::new(12, 0)) || a.overlaps(Span::new(12, 1)));
+        assert!(a.holds(a) && a.holds(Span::new(15, 0)) && !a.holds(Span::new(14, 2)) && !a.holds(Span::new(9, 2)));
         assert_eq!(Span::new(u64::MAX, 9).end(), u64::MAX);
     }
 }

@@ -5,6 +5,7 @@
 use super::digest::Digest;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
+use super::pieces::{Cuts, Pieces};
 use super::server::{Guids, Ledger, Line, Witness};
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +142,9 @@ pub struct ReadItem {
     pub envelope: bool,
     /// Read from the medium, past the page cache, where the file system allows it.
     pub medium: bool,
+    /// Whatever is checked is also judged by its signatures. Else only what the other checks doubt is, and no digest
+    /// decides.
+    pub deep: bool,
 }
 
 /// What reading one file came to.
@@ -205,12 +209,12 @@ pub enum Request {
         root: u32,
         dir: RelPath,
     },
-    /// Digests of each block of the decoded content.
-    Blocks {
+    /// Digests of each piece of the decoded content.
+    Pieces {
         id: u64,
         root: u32,
         path: RelPath,
-        block: u64,
+        cuts: Cuts,
     },
     /// The stored bytes, decoded and encoded again where `encode` differs from what is stored.
     Fetch {
@@ -289,9 +293,9 @@ pub enum Answer {
         id: u64,
         ledger: Result<Ledger, Trouble>,
     },
-    Blocks {
+    Pieces {
         id: u64,
-        digests: Result<Vec<[u8; 16]>, Trouble>,
+        pieces: Result<Pieces, Trouble>,
     },
     Data {
         id: u64,

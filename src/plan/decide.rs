@@ -1,8 +1,9 @@
 //! Which of several copies is the message.
 
+use super::compare::refutes;
 use crate::model::message::CopyFacts;
 use crate::model::{Assurance, Digest, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a candidate was found, which is no proof of what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,11 +41,23 @@ pub struct Case {
 }
 
 /// The file that stands at the target now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Present {
     pub empty: bool,
     /// Digest of what stands there, where it could be read.
     pub digest: Option<Digest>,
+    /// What it calls itself.
+    pub message_id: Option<String>,
+}
+
+impl Present {
+    pub fn of(facts: &CopyFacts) -> Present {
+        Present { empty: facts.stat.size == 0, digest: facts.digest, message_id: message_id(facts).map(str::to_owned) }
+    }
+}
+
+fn message_id(facts: &CopyFacts) -> Option<&str> {
+    facts.envelope.as_ref()?.message_id.as_deref()
 }
 
 /// What is to be done, and why.
@@ -63,11 +76,22 @@ pub fn decide(case: &Case) -> Choice {
     }
     match case.expected {
         Some(expected) => by_digest(case, expected),
-        None if case.verdict == Verdict::Suspect => {
-            refuse("only a copy with the recorded digest may replace a suspect message, and none is recorded")
-        }
+        None if case.verdict == Verdict::Suspect => suspect(case),
         None => by_evidence(case),
     }
+}
+
+/// Nothing proves it damaged, and so nothing may replace it: people are told what speaks for a copy.
+fn suspect(case: &Case) -> Choice {
+    let whole = |c: &&Candidate| usable(case, c) && c.outside == Some(true);
+    refuse(match case.candidates.iter().filter(whole).min_by_key(|c| c.rank) {
+        Some(copy) => format!(
+            "{} holds a copy that differs only in what is suspect here, and is whole there; but only a copy with the \
+             recorded digest may replace a suspect message, and none is recorded",
+            copy.source
+        ),
+        None => "only a copy with the recorded digest may replace a suspect message, and none is recorded".to_owned(),
+    })
 }
 
 fn refuse(why: impl Into<String>) -> Choice {
@@ -118,7 +142,7 @@ fn by_evidence(case: &Case) -> Choice {
             best.assurance.name()
         ));
     }
-    let overwrites = case.present.is_some_and(|p| !p.empty);
+    let overwrites = case.present.as_ref().is_some_and(|p| !p.empty);
     if overwrites && best.assurance == Assurance::Plausible {
         return refuse(format!("{} holds a whole copy, but nothing outside proves it", best.members[0].1.source));
     }
@@ -128,27 +152,38 @@ fn by_evidence(case: &Case) -> Choice {
 
 fn reason(group: &Group<'_>, candidate: &Candidate) -> String {
     let source = &candidate.source;
-    match group.assurance {
+    let signed = candidate.facts.evidence.signed().filter(|_| candidate.facts.evidence.is_body_proven());
+    let domain = signed.map(|signed| signed.domain.as_deref().unwrap_or("unknown"));
+    let body = domain.map(|domain| format!("; its body is proven by the sender's DKIM signature (d={domain})"));
+    let base = match group.assurance {
         Assurance::Corroborated => format!("{source}: equal copies on different file systems"),
         Assurance::Consistent if candidate.outside == Some(true) => {
             format!("{source}: equals the damaged copy outside the damage")
         }
         Assurance::Consistent => format!("{source}: has the size that the server recorded"),
         _ => format!("{source}: reads and parses clean"),
-    }
+    };
+    base + &body.unwrap_or_default()
 }
 
-/// Groups the usable candidates by content and grades each group.
+/// Groups the usable candidates by content and grades each group. Of copies with one header the one whose body the
+/// sender's signature proves is the message; the others are not, however many they are.
 fn group(case: &Case) -> Vec<Group<'_>> {
     let mut by_content: BTreeMap<Digest, Vec<(usize, &Candidate)>> = BTreeMap::new();
     for (index, candidate) in case.candidates.iter().enumerate() {
-        if let Some(digest) = candidate.facts.digest.filter(|_| usable(candidate)) {
+        if let Some(digest) = candidate.facts.digest.filter(|_| usable(case, candidate)) {
             by_content.entry(digest).or_default().push((index, candidate));
         }
     }
-    let damaged = case.present.and_then(|p| p.digest);
+    let damaged = case.present.as_ref().and_then(|p| p.digest);
+    // However it was found: what it proves of a copy with its own header, it proves.
+    let refuted = |members: &[(usize, &Candidate)]| {
+        members.iter().any(|(_, member)| case.candidates.iter().any(|other| refutes(&other.facts, &member.facts)))
+    };
+    let refuted: BTreeSet<Digest> = by_content.iter().filter(|(_, m)| refuted(m)).map(|(digest, _)| *digest).collect();
     by_content
         .into_iter()
+        .filter(|(digest, _)| !refuted.contains(digest))
         // A copy that equals the damaged file holds the same damage.
         .filter(|(digest, _)| Some(*digest) != damaged)
         .map(|(digest, mut members)| {
@@ -159,11 +194,15 @@ fn group(case: &Case) -> Vec<Group<'_>> {
 }
 
 /// Whole by its own evidence, and shown to be this message.
-fn usable(candidate: &Candidate) -> bool {
+fn usable(case: &Case, candidate: &Candidate) -> bool {
     let whole = candidate.facts.evidence.verdict().is_intact();
     let shown = match candidate.identity {
         Identity::Key => candidate.outside != Some(false),
-        Identity::Size | Identity::Stray => candidate.outside == Some(true),
+        // Mails of one sender may be alike in all but a few bytes, which may be those that are damaged.
+        Identity::Size | Identity::Stray => {
+            let own = case.present.as_ref().and_then(|p| p.message_id.as_deref());
+            candidate.outside == Some(true) && own.is_some() && own == message_id(&candidate.facts)
+        }
     };
     whole && shown
 }
@@ -188,7 +227,7 @@ fn grade(members: &[(usize, &Candidate)]) -> Assurance {
 mod tests {
     use super::*;
     use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome};
-    use crate::model::{Span, Stat};
+    use crate::model::{Agrees, Envelope, Signed, Span, Stat};
     use proptest::prelude::*;
 
     fn copy(rank: u32, content: u8, dev: u64, sized: bool) -> Candidate {
@@ -202,6 +241,7 @@ mod tests {
             stat: Stat { dev, ino: u64::from(rank), ..Stat::default() },
             digest: Some(Digest([content; 32])),
             evidence,
+            envelope: Some(Envelope { message_id: Some("m".into()), ..Envelope::default() }),
             ..CopyFacts::default()
         };
         Candidate { rank, source: format!("s{rank}"), identity: Identity::Key, facts, outside: None }
@@ -218,7 +258,7 @@ mod tests {
     }
 
     fn damaged(candidates: Vec<Candidate>) -> Case {
-        let present = Some(Present { empty: false, digest: Some(Digest([99; 32])) });
+        let present = Some(Present { empty: false, digest: Some(Digest([99; 32])), message_id: Some("m".into()) });
         Case { verdict: Verdict::Damaged, expected: None, present, candidates }
     }
 
@@ -242,7 +282,7 @@ mod tests {
     fn plausible_alone_never_overwrites_but_fills_a_gap() {
         let mut case = damaged(vec![copy(0, 1, 1, false)]);
         assert_eq!(taken(&decide(&case)), None);
-        case.present = Some(Present { empty: true, digest: None });
+        case.present = Some(Present { empty: true, ..Present::default() });
         assert_eq!(taken(&decide(&case)), Some((0, Assurance::Plausible)));
         case.present = None;
         assert_eq!(taken(&decide(&case)), Some((0, Assurance::Plausible)));
@@ -279,7 +319,29 @@ mod tests {
         candidate.identity = Identity::Size;
         assert_eq!(taken(&decide(&damaged(vec![candidate.clone()]))), None);
         candidate.outside = Some(true);
-        assert_eq!(taken(&decide(&damaged(vec![candidate]))), Some((0, Assurance::Consistent)));
+        assert_eq!(taken(&decide(&damaged(vec![candidate.clone()]))), Some((0, Assurance::Consistent)));
+        candidate.facts.envelope = None;
+        assert_eq!(taken(&decide(&damaged(vec![candidate]))), None, "a mail that is alike in all but a few bytes");
+    }
+
+    #[test]
+    fn a_copy_that_the_sender_signed_refutes_any_number_of_others() {
+        let signed = |mut candidate: Candidate, agrees| {
+            let header = Some([1; 16]);
+            candidate.facts.evidence.sign(Signed { domain: None, agrees, header, body: 9 });
+            candidate
+        };
+        let rotten = |rank| signed(copy(rank, 1, u64::from(rank), true), Agrees::No);
+        let good = |identity| Candidate { identity, ..signed(copy(5, 2, 1, true), Agrees::Whole) };
+        let all = |good| damaged(vec![rotten(0), rotten(1), rotten(2), good]);
+        assert_eq!(taken(&decide(&all(good(Identity::Key)))), Some((3, Assurance::Consistent)));
+        assert_eq!(taken(&decide(&all(good(Identity::Size)))), None, "what it refutes is not taken either");
+        let other = Candidate { facts: copy(5, 2, 1, true).facts, ..good(Identity::Key) };
+        assert_eq!(
+            taken(&decide(&all(other))),
+            Some((0, Assurance::Corroborated)),
+            "without a signature nothing is refuted"
+        );
     }
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {

@@ -355,6 +355,7 @@ mod tests {
                 span: Span::new(512, 512),
                 errno: None,
             }],
+            signed: None,
             reason: String::new(),
             envelope: None,
             action: Some(ActionSummary {

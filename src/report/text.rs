@@ -6,7 +6,7 @@ use super::sanitise::{FIELD, SENTENCE, inline};
 use super::words::{self, count, number};
 use crate::model::event::{ActionSummary, Finding, Phase, Subject};
 use crate::model::tally::Tally;
-use crate::model::{Assurance, Envelope, Fault, Missing, Outcome, Stamp, Verdict, journal};
+use crate::model::{Agrees, Assurance, Envelope, Fault, Missing, Outcome, Signed, Stamp, Verdict, journal};
 
 /// How text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -213,6 +213,9 @@ fn details(text: &mut String, finding: &Finding, style: Style) {
     for fault in &finding.faults {
         indented(text, &range(fault));
     }
+    if let Some(signed) = &finding.signed {
+        indented(text, &signature(signed));
+    }
     indented(text, meaning(finding));
     if let Some(action) = &finding.action
         && action.kind != "report"
@@ -252,6 +255,23 @@ fn meaning(finding: &Finding) -> &'static str {
         Verdict::Undetermined => "undetermined: neither whole nor damaged is proven",
         Verdict::Missing(_) => "",
     }
+}
+
+/// `body: the sender's DKIM signature (d=example.org) agrees: authenticated`.
+fn signature(signed: &Signed) -> String {
+    let domain = inline(signed.domain.as_deref().unwrap_or("unknown"), FIELD);
+    let says = match signed.agrees {
+        Agrees::Whole => "agrees: authenticated, whatever looks strange in it".to_owned(),
+        Agrees::UpTo(end) => {
+            format!(
+                "agrees up to byte {}, where it ends (l=): what follows is not proven",
+                number(end.saturating_sub(1))
+            )
+        }
+        Agrees::No => "does not agree; that alone proves nothing: mailing lists rewrite bodies".to_owned(),
+        Agrees::Unread => "cannot be compared: bytes are missing".to_owned(),
+    };
+    format!("body: the sender's DKIM signature (d={domain}) {says}")
 }
 
 /// `bytes 512 to 1,023 (512): a run of zero bytes [pattern]`.
@@ -362,6 +382,7 @@ mod tests {
             verdict: Verdict::Damaged,
             checks: vec![("read", Outcome::Pass), ("pattern", Outcome::Fail)],
             faults: vec![fault(512), fault(4096)],
+            signed: None,
             reason: String::new(),
             envelope: Some(Envelope {
                 message_id: None,
@@ -425,6 +446,26 @@ mod tests {
             assert!(text.starts_with(&format!("{word}: ")), "{verdict:?}: {text}");
         }
         assert_eq!(said(Verdict::Suspect, false), "suspect: its structure is nested deeper than the checks follow");
+    }
+
+    #[test]
+    fn verbose_says_what_the_signature_says() {
+        let said = |agrees| {
+            let mut finding = damaged();
+            finding.signed = Some(Signed { domain: Some("a\u{1b}[2J".into()), agrees, header: None, body: 9 });
+            assert!(!super::finding(&finding, PLAIN).contains("DKIM"), "only under -v");
+            let text = super::finding(&finding, VERBOSE);
+            assert!(!text.contains('\u{1b}'), "a stranger wrote the domain");
+            text.lines().map(str::trim_start).find(|line| line.starts_with("body: ")).unwrap().to_owned()
+        };
+        let body = "body: the sender's DKIM signature (d=a\u{fffd}[2J)";
+        assert_eq!(said(Agrees::Whole), format!("{body} agrees: authenticated, whatever looks strange in it"));
+        assert_eq!(
+            said(Agrees::UpTo(5000)),
+            format!("{body} agrees up to byte 4,999, where it ends (l=): what follows is not proven")
+        );
+        assert!(said(Agrees::No).ends_with("that alone proves nothing: mailing lists rewrite bodies"));
+        assert!(said(Agrees::Unread).ends_with("bytes are missing"));
     }
 
     #[test]

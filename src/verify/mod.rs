@@ -5,6 +5,9 @@
 //! whatever strangers wrote, the answer is evidence.
 
 pub mod checks;
+pub mod dkim;
+mod dkim_body;
+mod dkim_tags;
 mod encoding;
 mod envelope;
 pub mod hashing;
@@ -13,8 +16,11 @@ mod line_ends;
 mod mime;
 mod part;
 mod pattern;
+mod pieces;
 mod sector;
 mod yenc;
 
 pub use checks::{Checks, Claims};
+pub use dkim::BodyProof;
 pub use hashing::{Hashes, Hashing};
+pub use pieces::Piecer;

@@ -4,8 +4,9 @@
 
 use super::serve::trouble;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
-use crate::model::limits::{BLOCKS_MAX, COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
+use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
+use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
 use crate::model::{Digest, RelPath, Span, Stat};
 use crate::read::{self, Medium, Piece, Sequential};
@@ -15,6 +16,7 @@ use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::{ALIGN, AlignedBuf};
 use crate::verify::checks::{Checks, Claims};
 use crate::verify::hashing::Hashing;
+use crate::verify::{BodyProof, Piecer};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
@@ -89,6 +91,48 @@ impl Subject<'_> {
         }
     }
 
+    /// The deep tier, where it is to run whatever the cheap one says.
+    fn proof(&self, encoding: Encoding) -> Option<BodyProof> {
+        (self.item.deep && self.is_undecided(encoding)).then(BodyProof::new)
+    }
+
+    /// Whether the checks judge the content, or are asked to although a digest does.
+    fn is_undecided(&self, encoding: Encoding) -> bool {
+        let message = self.item.mode == ReadMode::Message && encoding != Encoding::Crypted;
+        message && (self.item.expected.is_none() || self.item.deep)
+    }
+
+    /// The deep tier on what the cheap one doubts: the sender may have written it just so, and among copies it tells
+    /// which is right. Read once more, for there is little of it.
+    fn doubted(&self, encoding: Encoding, buffer: &mut [u8], evidence: &mut Evidence) {
+        let doubted = matches!(evidence.verdict(), Verdict::Suspect | Verdict::Damaged);
+        if self.item.deep || !doubted || !self.is_undecided(encoding) {
+            return;
+        }
+        let (mut proof, mut progress) = (BodyProof::new(), 0);
+        let mut count = || {
+            progress += 1;
+            (self.tick)(progress);
+        };
+        if encoding == Encoding::Plain {
+            read::stream(&self.file, self.stat.size, buffer, &mut count, &mut |piece| match piece {
+                Piece::Bytes(bytes) => proof.feed(bytes),
+                Piece::Hole(span, _) => proof.hole(span),
+            });
+        } else {
+            let mut raw = |_: &[u8]| ();
+            let reader = Box::new(Sequential::new(&self.file, self.stat.size, &mut raw));
+            let mut feed = |bytes: &[u8]| {
+                count();
+                proof.feed(bytes);
+            };
+            if decode(encoding, reader, buffer, &mut feed).is_err() {
+                return;
+            }
+        }
+        proof.finish().into_iter().for_each(|signed| evidence.sign(signed));
+    }
+
     /// Bytes as stored are the message's bytes.
     fn plain(&self, encoding: Encoding, buffer: &mut [u8]) -> CopyFacts {
         let whole = self.stat.size <= WHOLE_MESSAGE;
@@ -115,6 +159,9 @@ impl Subject<'_> {
             // Holes: judged by what was read, without bothering the medium again for a whole pass of checks.
             pass.evidence.get_or_insert_with(Evidence::default);
         }
+        if let (Some(evidence), Some(_)) = (&mut pass.evidence, pass.digest) {
+            self.doubted(encoding, buffer, evidence);
+        }
         self.judged(pass, encoding)
     }
 
@@ -122,6 +169,7 @@ impl Subject<'_> {
     fn pass(&self, encoding: Encoding, buffer: &mut [u8], check: bool) -> Pass {
         let mut hashing = Hashing::new();
         let mut checks = check.then(|| self.checks(encoding));
+        let mut proof = self.proof(encoding).filter(|_| check);
         let mut holes = Vec::new();
         let mut progress = 0;
         let mut tick = || {
@@ -134,8 +182,14 @@ impl Subject<'_> {
                 if let Some(checks) = &mut checks {
                     checks.feed(bytes);
                 }
+                if let Some(proof) = &mut proof {
+                    proof.feed(bytes);
+                }
             }
             Piece::Hole(span, errno) => {
+                if let Some(proof) = &mut proof {
+                    proof.hole(span);
+                }
                 holes.push((span, errno));
                 if let Some(checks) = &mut checks {
                     checks.hole(span, FaultKind::ReadError, errno);
@@ -144,7 +198,10 @@ impl Subject<'_> {
         });
         let hashes = hashing.finish();
         let (evidence, envelope) = match checks.map(Checks::finish) {
-            Some((evidence, envelope)) => (Some(evidence), envelope),
+            Some((mut evidence, envelope)) => {
+                proof.and_then(BodyProof::finish).into_iter().for_each(|signed| evidence.sign(signed));
+                (Some(evidence), envelope)
+            }
             None => (None, None),
         };
         let mut pass = Pass {
@@ -205,6 +262,7 @@ impl Subject<'_> {
         };
         let mut hashing = Hashing::new();
         let mut checks = self.checks(encoding);
+        let mut proof = self.proof(encoding);
         let mut progress = 0;
         let failed = {
             let reader = Box::new(Sequential::new(&self.file, self.stat.size, &mut raw));
@@ -213,6 +271,9 @@ impl Subject<'_> {
                 (self.tick)(progress);
                 hashing.feed(bytes);
                 checks.feed(bytes);
+                if let Some(proof) = &mut proof {
+                    proof.feed(bytes);
+                }
             };
             decode(encoding, reader, &mut buffer[..WINDOW], &mut feed).err()
         };
@@ -222,6 +283,8 @@ impl Subject<'_> {
             self.decoding_failed(error, stored_bytes, &mut evidence);
         } else {
             evidence.set(Check::NativeHash, if has_checksum(encoding) { Outcome::Pass } else { Outcome::Absent });
+            proof.and_then(BodyProof::finish).into_iter().for_each(|signed| evidence.sign(signed));
+            self.doubted(encoding, &mut buffer[..WINDOW], &mut evidence);
         }
         let whole = failed.is_none();
         let pass = Pass {
@@ -352,44 +415,31 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
     Ok((file, stat, codec::detect(&magic[..known])))
 }
 
-/// Short digests of each block of the decoded content; a block that the medium did not give ends the list.
-pub fn blocks(
-    root: &Root,
-    number: u32,
-    path: &RelPath,
-    block: u64,
-    tick: &dyn Fn(u64),
-) -> Result<Vec<[u8; 16]>, Trouble> {
-    let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
-    if !(512..=1 << 20).contains(&block) {
-        return Err(fail("compare", io::Error::from(io::ErrorKind::InvalidInput)));
-    }
+/// Short digests of each piece of the decoded content. A decoder ends at the first byte that the medium did not give.
+pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, tick: &dyn Fn(u64)) -> Result<Pieces, Trouble> {
     let (file, stat, encoding) = open(root, number, path)?;
-    let mut raw = |_: &[u8]| ();
-    let mut reader = codec::decoder(encoding, Box::new(Sequential::new(&file, stat.size, &mut raw)))
-        .map_err(|e| fail("decode", e))?;
-    let (mut digests, mut buffer) = (Vec::new(), vec![0; block as usize]);
-    loop {
-        tick(digests.len() as u64);
-        let mut got = 0;
-        while got < buffer.len() {
-            match reader.read(&mut buffer[got..]) {
-                Ok(0) => break,
-                Ok(n) => got += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What came before it is still worth comparing.
-                Err(_) => return Ok(digests),
-            }
-        }
-        if got > 0 {
-            let mut short = [0; 16];
-            short.copy_from_slice(&blake3::hash(&buffer[..got]).as_bytes()[..16]);
-            digests.push(short);
-        }
-        if got < buffer.len() || digests.len() >= BLOCKS_MAX {
-            return Ok(digests);
-        }
+    let mut piecer = Piecer::new(cuts);
+    let (mut buffer, mut progress) = (vec![0; WINDOW], 0);
+    let mut count = || {
+        progress += 1;
+        tick(progress);
+    };
+    if matches!(encoding, Encoding::Plain | Encoding::Crypted) {
+        read::stream(&file, stat.size, &mut buffer, &mut count, &mut |piece| match piece {
+            Piece::Bytes(bytes) => piecer.feed(bytes),
+            Piece::Hole(span, _) => piecer.hole(span.length),
+        });
+    } else {
+        let mut raw = |_: &[u8]| ();
+        let reader = Box::new(Sequential::new(&file, stat.size, &mut raw));
+        let mut feed = |bytes: &[u8]| {
+            count();
+            piecer.feed(bytes);
+        };
+        // What came before a failure is still worth comparing.
+        drop(decode(encoding, reader, &mut buffer, &mut feed));
     }
+    Ok(piecer.finish())
 }
 
 /// Sends a file's bytes: as stored, or decoded and encoded as `encode` where that differs. The digest is that

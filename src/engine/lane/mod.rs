@@ -15,6 +15,7 @@ mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
 use crate::model::message::Encoding;
+use crate::model::pieces::{Cuts, Pieces};
 use crate::model::server::{Guids, Ledger, Witness};
 use crate::model::wire::{
     Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
@@ -419,20 +420,15 @@ impl Lane {
         Ok(ended.map_or_else(|_| Vec::new(), |()| all))
     }
 
-    /// Digests of each block of a file's content.
-    pub fn blocks(
-        &mut self,
-        root: u32,
-        path: &RelPath,
-        block: u64,
-    ) -> Result<Result<Vec<[u8; 16]>, Trouble>, LaneError> {
+    /// Digests of each piece of a file's content.
+    pub fn pieces(&mut self, root: u32, path: &RelPath, cuts: &Cuts) -> Result<Result<Pieces, Trouble>, LaneError> {
         let id = self.id();
-        let request = Request::Blocks { id, root, path: path.clone(), block };
-        let digests = self.ask(&request, (root, path, "compare"), |answer| match answer {
-            Answer::Blocks { id: got, digests } if got == id => Some(digests),
+        let request = Request::Pieces { id, root, path: path.clone(), cuts: cuts.clone() };
+        let pieces = self.ask(&request, (root, path, "compare"), |answer| match answer {
+            Answer::Pieces { id: got, pieces } if got == id => Some(pieces),
             _ => None,
         })?;
-        Ok(digests.flatten())
+        Ok(pieces.flatten())
     }
 
     /// Brings a file's bytes, window by window.

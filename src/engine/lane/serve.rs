@@ -135,12 +135,12 @@ impl Shop {
                     .try_for_each(|part| self.send(&Answer::Lines { id: *id, lines: part.to_vec() }));
                 sent.and_then(|()| self.send(&Answer::Ledger { id: *id, ledger }))
             }
-            Request::Blocks { id, root, path, block } => {
+            Request::Pieces { id, root, path, cuts } => {
                 self.name(*id, 0);
-                let digests = self
+                let pieces = self
                     .root(*root, path.as_bytes())
-                    .and_then(|r| examine::blocks(r, *root, path, *block, &|n| self.name(*id, n)));
-                self.send(&Answer::Blocks { id: *id, digests })
+                    .and_then(|r| examine::pieces(r, *root, path, cuts, &|n| self.name(*id, n)));
+                self.send(&Answer::Pieces { id: *id, pieces })
             }
             Request::Fetch { id, root, path, encode } => {
                 self.name(*id, 0);

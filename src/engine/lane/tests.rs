@@ -27,6 +27,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             crlf_claim: None,
             envelope: false,
             medium: false,
+            deep: false,
         }
     };
     (0..count).map(item).collect()

@@ -1,0 +1,10 @@
+//! The deep tier: what signatures prove on real mail, what they prove of damaged mail, and what the binary makes of it.
+
+mod common;
+
+#[path = "deep/copies.rs"]
+mod copies;
+#[path = "deep/laws.rs"]
+mod laws;
+#[path = "deep/real.rs"]
+mod real;
