@@ -143,6 +143,10 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
         undoes: None,
     };
     call.folder.write_note(&note)?;
+    if !call.elsewhere {
+        let (lane, root) = supply.store;
+        super::kept::keep(&call.plan, &call.folder, (&mut supply.lanes.lanes[lane], root), call.observer)?;
+    }
     let fs = open_fs(&call.base, &quarantine)?;
     let mut prover = LaneProver::start(&call.base, &quarantine, &call.lane)?;
     let mut log = FileLog::open(&call.folder.journal())
@@ -294,7 +298,7 @@ pub fn finding(step: &Step, store: &str, outcome: Option<(Outcome, &str)>) -> Op
         account: step.account.clone(),
         mailbox: step.mailbox.clone(),
         key: step.key.clone(),
-        uid: None,
+        uid: details.uid,
         guid: None,
         path: step.target.clone(),
         size: details.size,

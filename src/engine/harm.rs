@@ -145,7 +145,7 @@ pub fn finding(job: &Job<'_>, account: &str, mailboxes: &[Mailbox], harm: &Harm)
         account: account.to_owned(),
         mailbox: mailboxes[harm.mailbox].name.clone(),
         key: Some(harm.key.clone()),
-        uid: None,
+        uid: harm.witnessed.uid,
         guid: None,
         path: harm.path(mailboxes),
         size: facts.filter(|_| harm.present).map(|f| f.stat.size).or(harm.row.as_ref().map(|r| r.size)),

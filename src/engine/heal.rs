@@ -18,7 +18,7 @@ use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
 use crate::plan::{Candidate, Case, Choice, Identity, Undecided, decide};
-use crate::store::maildir::{self, Layout, name};
+use crate::store::maildir::{self, Layout, companion, name};
 use std::collections::BTreeMap;
 
 /// Everything that was found for one harm.
@@ -98,8 +98,17 @@ fn menders(
     patients: &[Patient],
 ) -> Result<(), EngineError> {
     let mut returning: BTreeMap<usize, (Vec<Returning>, bool)> = BTreeMap::new();
-    for patient in patients.iter().filter(|patient| comes_back(job, patient)) {
+    let insisted = job.options.undecided == Undecided::Restore;
+    for patient in patients.iter().filter(|patient| comes_back(patient, insisted)) {
         let Harm { mailbox, key, name, witnessed, .. } = &patient.harm;
+        job.risk.lost(witnessed.says);
+        for found in patient.found.iter().filter(|found| found.identity == Identity::Key) {
+            let shelf = sources.shelf(job, found.generation, &mailboxes[*mailbox].rel)?;
+            if shelf.top().any(|entry| entry.name == companion::INDEX_LOG) {
+                let label = job.generations[found.generation].label.clone();
+                *job.risk.copies.entry(label).or_default() += 1;
+            }
+        }
         let (names, expunged) = returning.entry(*mailbox).or_default();
         names.push((key.clone(), name.clone()));
         *expunged |= witnessed.expunged || witnessed.unlisted;
@@ -113,10 +122,10 @@ fn menders(
 }
 
 /// Whether a missing message may come back to its own mailbox.
-fn comes_back(job: &Job<'_>, patient: &Patient) -> bool {
+fn comes_back(patient: &Patient, insisted: bool) -> bool {
     match patient.harm.verdict {
         Verdict::Missing(Missing::Lost) => !patient.candidates.is_empty() || patient.harm.expected().is_some(),
-        Verdict::Missing(Missing::Undecided) => job.options.undecided == Undecided::Restore,
+        Verdict::Missing(Missing::Undecided) => insisted,
         _ => false,
     }
 }
@@ -490,6 +499,7 @@ fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Deta
     Details {
         reason: finding.reason.clone(),
         source: Some(source),
+        uid: finding.uid,
         size: finding.size,
         internal_date: finding.internal_date,
         envelope: finding.envelope.clone(),

@@ -4,6 +4,7 @@ use super::account::EngineError;
 use super::lane::Lane;
 use super::lanes::Lanes;
 use super::planfile::PlanWriter;
+use super::risk::Risk;
 use super::selection::Selection;
 use super::unfinished::Resumed;
 use crate::catalog::{Catalog, RunId, StoreId};
@@ -100,6 +101,8 @@ pub struct Job<'a> {
     pub resumed: Resumed,
     /// The catalog knows accounts of this store.
     pub catalog_knows_store: bool,
+    /// What the server or its sync would do now.
+    pub risk: Risk,
     /// How often each kind of "not checked" was told: after a few, only the number grows.
     pub told: HashMap<String, u64>,
     /// Generations that were walked whole and hold mail, whosever: an account that is not in one was not there.

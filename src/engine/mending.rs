@@ -333,6 +333,7 @@ impl Known {
         let path = healed.cloned().or_else(|| mailbox.dir.join(UIDLIST).ok());
         let Some(path) = path.filter(|_| !self.mending.troubles.is_empty()) else { return };
         job.tally.companions_lost += 1;
+        job.risk.books += 1;
         let healed = healed.filter(|_| job.options.mode != Mode::Verify);
         let action = healed.map(|_| ActionSummary {
             kind: "write".to_owned(),

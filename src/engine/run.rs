@@ -8,7 +8,7 @@ use super::job::{Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
-use super::{absent, companions, deep, execute, heal, record, scan, unfinished};
+use super::{absent, companions, deep, execute, heal, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -128,6 +128,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         store_errors: 0,
         resumed,
         catalog_knows_store: false,
+        risk: risk::Risk::default(),
         told: HashMap::new(),
         holds_mail: HashSet::new(),
     };
@@ -463,6 +464,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
         }
         one_account(job, &account, &mailboxes, &mut folders)?;
     }
+    risk::tell(job);
     if empty {
         job.tally.not_checked += 1;
         job.observer.event(Event::Error {
@@ -517,6 +519,11 @@ fn examine(
     scan::scan(job, mailboxes, haul)?;
     if job.stopped() {
         return Ok(false);
+    }
+    if mailboxes.iter().any(|m| m.messages().next().is_some()) {
+        let listed = mailboxes.iter().any(Mailbox::has_witness);
+        job.risk.listed += u64::from(listed);
+        job.risk.unlisted += u64::from(!listed);
     }
     let mut sources = Sources::new(job, account);
     let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;

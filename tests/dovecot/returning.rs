@@ -8,6 +8,8 @@ use crate::kit;
 use crate::server::{Dovecot, give};
 use mailmend::drill::{Repair, Undecided, copy, disk};
 use mailmend::model::Stamp;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
@@ -94,6 +96,19 @@ fn lost_messages_come_back_under_their_old_uids() {
             world.server.stop();
         }
         let damaged = world.bench.tree();
+        let audit = world.bench.tool.run([
+            OsString::from("audit"),
+            (&world.bench.store).into(),
+            "--from".into(),
+            (&world.bench.replica).into(),
+        ]);
+        assert!(format!("{audit}").contains("would delete 3 whole message(s)"), "{audit}");
+        assert_eq!(
+            format!("{audit}").contains("3 lost message(s) are still on the server's lists"),
+            state != Server::Noticed
+        );
+        let list = world.bench.store.join("ann/Maildir/dovecot-uidlist");
+        let evidence = fs::read(&list).expect("a list of UIDs");
         let mut answer = world.bench.tool.repair(&world.bench.store, &world.repair()).expect(1);
         if state == Server::Noticed {
             world.bench.tool.undo(&answer.run_name()).expect(0);
@@ -101,6 +116,13 @@ fn lost_messages_come_back_under_their_old_uids() {
             answer = world.bench.tool.repair(&world.bench.store, &world.repair()).expect(1);
         }
         assert_eq!((answer.count("repaired"), answer.count("held")), (3, 0), "{state:?}: {answer}");
+        let uids: BTreeSet<u64> = answer.findings().filter_map(|finding| finding["uid"].as_u64()).collect();
+        assert!(uids.len() == 3 && uids.iter().all(|uid| world.golden.messages.contains_key(uid)), "{answer}");
+        let back = |before: &Golden| uids.iter().all(|uid| !before.messages.contains_key(uid));
+        assert!(before.as_ref().is_none_or(back), "{answer}");
+        let kept =
+            world.bench.tool.state.join("runs").join(answer.run_name()).join("server/ann/Maildir/dovecot-uidlist");
+        assert_eq!(fs::read(&kept).ok(), Some(evidence), "the server's own list as it was, {kept:?}");
         if state != Server::Running {
             world.server.go();
         }
