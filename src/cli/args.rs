@@ -6,6 +6,7 @@
 use super::values::{Owner, Size, Spec, StoreArg, Undecided};
 use crate::model::Stamp;
 use crate::report::sanitise;
+use crate::source::layout::Layout;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -147,6 +148,14 @@ pub struct Reading {
     #[arg(long, value_name = "SECONDS", env = "MAILMEND_READ_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub read_timeout: Option<u32>,
+    /// Look for the server's lists and indexes where its mail_location says: maildir:...:CONTROL=...:INDEX=...
+    #[arg(long, value_name = "LOCATION", env = "MAILMEND_LAYOUT", hide_env_values = true)]
+    #[arg(value_parser = layout_parser)]
+    pub layout: Option<Layout>,
+}
+
+fn layout_parser(text: &str) -> Result<Layout, String> {
+    Layout::parse(text)
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ use super::config_file::{File, StoreKeys};
 use super::values::{Owner, Spec, Undecided};
 use crate::engine::selection::Selection;
 use crate::model::limits::SETTINGS_MAX;
+use crate::source::layout::Layout;
 use crate::sys::links::read_named;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -67,6 +68,8 @@ pub struct StoreSettings {
     /// `None`: beside the store.
     pub quarantine: Option<PathBuf>,
     pub deep: bool,
+    /// Where the server keeps lists and indexes, if not with the mail.
+    pub layout: Option<Layout>,
 }
 
 /// Everything settled.
@@ -155,6 +158,7 @@ impl Settings {
             owner: first(&layers, |keys| &keys.owner),
             quarantine: first(&layers, |keys| &keys.quarantine),
             deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
+            layout: first(&layers, |keys| &keys.layout),
         }
     }
 }
@@ -163,6 +167,7 @@ impl Settings {
 fn given(command: &Command) -> StoreKeys {
     let reading = |reading: &Reading| StoreKeys {
         read_timeout: reading.read_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+        layout: reading.layout.clone(),
         ..StoreKeys::default()
     };
     let some = |from: &[Spec]| (!from.is_empty()).then(|| from.to_vec());

@@ -3,6 +3,7 @@
 //! Pure: text in, values or one error with its line out. May not read files or fill in defaults.
 
 use super::values::{Owner, Spec, Undecided};
+use crate::source::layout::Layout;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub struct StoreKeys {
     pub owner: Option<Owner>,
     pub quarantine: Option<PathBuf>,
     pub deep: Option<bool>,
+    pub layout: Option<Layout>,
 }
 
 /// A parsed file. `None` is what it does not say.
@@ -37,7 +39,7 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 6] = ["from", "undecided", "read-timeout", "owner", "quarantine", "deep"];
+const STORE_KEYS: [&str; 7] = ["from", "undecided", "read-timeout", "owner", "quarantine", "deep", "layout"];
 const TOP_KEYS: [&str; 10] =
     ["json", "quiet", "verbose", "threads", "catalog", "state", "accounts", "accounts-file", "mailbox", "store"];
 /// Options that only a person may give, at the time.
@@ -130,6 +132,7 @@ impl StoreKeys {
             "owner" => self.owner = Some(parsed(value)?),
             "quarantine" => self.quarantine = Some(path(value)?),
             "deep" => self.deep = Some(flag(value)?),
+            "layout" => self.layout = Some(Layout::parse(&string(value)?)?),
             _ => return Ok(false),
         }
         Ok(true)

@@ -115,6 +115,7 @@ impl Engine {
                 },
                 owner: None,
                 select: Selection::default(),
+                layout: None,
                 both_sides: false,
                 hold_findings: repair.is_some_and(|r| r.apply),
             },

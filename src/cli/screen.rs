@@ -123,6 +123,7 @@ fn reading(reading: &Reading, deep: bool, undecided: Option<Undecided>) -> Vec<S
     let mut options = Vec::new();
     options.extend(deep.then(|| "--deep".to_owned()));
     options.extend(option("--read-timeout", reading.read_timeout.map(|seconds| seconds.to_string())));
+    options.extend(option("--layout", reading.layout.as_ref().map(ToString::to_string)));
     options.extend(option("--undecided", undecided.map(|undecided| undecided.to_string())));
     options
 }

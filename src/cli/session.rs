@@ -78,6 +78,7 @@ impl Session {
             },
             owner: store.owner.as_ref().map(owner).transpose()?,
             select: self.settings.selection.clone(),
+            layout: store.layout.clone(),
             both_sides: false,
             hold_findings: false,
         })

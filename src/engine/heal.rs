@@ -250,7 +250,11 @@ fn treat(
          with --undecided restore"
             .to_owned()
     });
-    let held = held.or(partner.as_ref());
+    let far = matches!(patient.harm.verdict, Verdict::Missing(_))
+        .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
+        .flatten()
+        .filter(|_| job.options.undecided == Undecided::Report);
+    let held = held.or(partner.as_ref()).or(far.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;

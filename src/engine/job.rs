@@ -15,6 +15,7 @@ use crate::model::wire::{ReadItem, Reading, Trouble};
 use crate::model::{Verdict, path};
 use crate::plan::Undecided;
 use crate::source::Generation;
+use crate::source::layout::Layout;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -49,6 +50,8 @@ pub struct Options {
     /// `--owner`.
     pub owner: Option<(u32, u32)>,
     pub select: Selection,
+    /// `--layout`.
+    pub layout: Option<Layout>,
     /// The other side of the server's sync has what it deleted back: nothing is held because of it.
     pub both_sides: bool,
     /// Hold findings that a step will heal back until its outcome is known.
@@ -70,6 +73,17 @@ pub struct StoreRef {
     pub fs_type: String,
     /// Its number in the catalog.
     pub id: Option<StoreId>,
+    /// `--layout`.
+    pub desk: Option<Desk>,
+}
+
+/// Where the server of the store keeps lists and indexes, if not with the mail: lane and root of what all accounts have
+/// in common.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    pub layout: Layout,
+    pub control: Option<(usize, u32)>,
+    pub index: Option<(usize, u32)>,
 }
 
 /// One run on one store.

@@ -9,6 +9,7 @@ use super::account::{Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::folders::Folders;
 use super::job::{Job, Mode};
+use super::server;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::LIST_MAX;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
@@ -70,20 +71,11 @@ impl Menders {
     ) -> Result<(), EngineError> {
         let mailbox = &mailboxes[m];
         let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
-        if !kept && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {
+        let desk = job.store.desk.is_some();
+        if !kept && !desk && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {
             return Ok(());
         }
-        let root = job.store.root;
-        let own = match mailbox.folder {
-            None => Ledger::default(),
-            Some(_) => match job.store_lane().ledger(root, &mailbox.dir)? {
-                Ok(ledger) => ledger,
-                Err(trouble) => {
-                    job.not_checked(&trouble);
-                    return Ok(());
-                }
-            },
-        };
+        let own = server::ledger(job, mailbox)?;
         let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
         let here = here(mailbox, &own);
         let named: BTreeMap<Key, Vec<u8>> = returning.into_iter().collect();
@@ -121,7 +113,7 @@ impl Menders {
             return Ok(steps.clone());
         }
         let mut steps = Vec::new();
-        if let Some(known) = self.known.get(&m) {
+        if let Some(known) = self.known.get(&m).filter(|_| job.store.desk.is_none()) {
             let mailbox = &scene.mailboxes[m];
             folders.need(job, scene.account, scene.mailboxes, &mailbox.dir)?;
             let owner = folders.owner(job, scene.account, scene.mailboxes, &mailbox.dir)?;
@@ -145,13 +137,25 @@ impl Menders {
         let mut waiting: Vec<usize> = self.known.iter().filter_map(wrong).collect();
         waiting.sort_unstable();
         for m in waiting.into_iter().filter(|m| !self.planned.contains_key(m)).collect::<Vec<_>>() {
-            if held(m) || !self.known[&m].mending.is_needed() {
+            if held(m) || job.store.desk.is_some() || !self.known[&m].mending.is_needed() {
                 self.known[&m].tell(job, scene, &scene.mailboxes[m], None);
             } else {
                 self.needs(job, scene, folders, m)?;
             }
         }
         Ok(())
+    }
+
+    /// Why nothing may come back to mailbox `m` now: its lists or indexes would have to change, and they lie where no step
+    /// of this plan can reach.
+    pub fn out_of_reach(&self, job: &Job<'_>, m: usize) -> Option<String> {
+        let needed = self.known.get(&m).is_some_and(|known| known.mending.is_needed());
+        (needed && job.store.desk.is_some()).then(|| {
+            "held: the server counts it as gone, and keeps its lists and indexes elsewhere (--layout), where this cannot \
+             change them; stop the server, move the dovecot.index* files of this mailbox aside, and insist with \
+             --undecided restore"
+                .to_owned()
+        })
     }
 
     /// Whether a step of this plan writes that file.

@@ -57,8 +57,8 @@ impl Risk {
         if self.unlisted > 0 && self.listed == 0 {
             words.push(format!(
                 "{} account(s) hold mail and none of the server's lists of UIDs: is the control directory elsewhere \
-                 (CONTROL= in mail_location; see doveconf -n)? Then neither UIDs nor deletions are known from here; \
-                 keep the server stopped during a repair",
+                 (CONTROL= in mail_location)? Then name it: --layout \"$(doveconf -h mail_location)\"; without it neither \
+                 UIDs nor deletions are known",
                 self.unlisted
             ));
         }

@@ -4,7 +4,7 @@ use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::folders::Folders;
 use super::harm::Haul;
-use super::job::{Job, Mode, Options, StoreRef, state_error};
+use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
@@ -16,6 +16,7 @@ use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
 use crate::model::{RelPath, Stamp, path};
 use crate::plan::guards;
+use crate::source::layout::{Apart, Layout};
 use crate::source::time::{self, Origin};
 use crate::source::{self, Generation, Spec};
 use crate::store::maildir;
@@ -72,7 +73,7 @@ pub struct Scanned {
 pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     let mut scanned =
         Scanned { tally: Tally::default(), plan: None, need: (0, 0, 0), store_errors: 0, store: None, lock: None };
-    let mut setup = prepare(&call.store, &call.sources, &call.lane)?;
+    let mut setup = prepare(&call.store, &call.sources, call.options.layout.as_ref(), &call.lane)?;
     warnings(&call, &mut setup)?;
     let run_id = match begin(&mut call, &mut setup.store) {
         Ok(run_id) => run_id,
@@ -268,13 +269,24 @@ pub struct Setup {
 ///
 /// # Errors
 /// A path that is not there, a store inside a source or a source inside the store.
-pub fn prepare(path: &Path, sources: &[Spec], settings: &Settings) -> Result<Setup, EngineError> {
+pub fn prepare(
+    path: &Path,
+    sources: &[Spec],
+    layout: Option<&Layout>,
+    settings: &Settings,
+) -> Result<Setup, EngineError> {
     let templates = sources
         .iter()
         .map(|s| s.template().map_err(|e| EngineError::Usage(format!("--from {}: {e}", s.label()))))
         .collect::<Result<Vec<_>, _>>()?;
     let mut paths = vec![(path.to_owned(), false)];
     paths.extend(sources.iter().zip(&templates).map(|(s, t)| (t.base.clone(), s.pattern)));
+    let bases = [Apart::Control, Apart::Index].map(|apart| layout.and_then(|layout| layout.base(apart)));
+    let desks = bases.map(|base| {
+        let number = paths.len();
+        paths.extend(base.map(|base| (base, false)));
+        number
+    });
     let lanes = Lanes::start(&paths, settings)?;
     if let Some((spec, trouble)) = lanes.troubles.first() {
         return Err(unusable(*spec, trouble, sources));
@@ -290,6 +302,7 @@ pub fn prepare(path: &Path, sources: &[Spec], settings: &Settings) -> Result<Set
         mount_point: place.info.mount_point,
         fs_type: place.info.fs_type.clone(),
         id: None,
+        desk: layout.map(|layout| desk(layout, &lanes, desks)),
     };
     let mut generations = Vec::new();
     let mut notes = sandbox_notes(&lanes);
@@ -304,6 +317,15 @@ pub fn prepare(path: &Path, sources: &[Spec], settings: &Settings) -> Result<Set
     }
     source::rank(&mut generations);
     Ok(Setup { lanes, store, generations: generations.into_iter().map(|(_, g)| g).collect(), notes })
+}
+
+/// The folders of `--layout`, with the numbers of their paths.
+fn desk(layout: &Layout, lanes: &Lanes, [control, index]: [usize; 2]) -> Desk {
+    let of = |apart, number| {
+        layout.base(apart)?;
+        lanes.of_spec(number).next().map(|place| (place.lane, place.root))
+    };
+    Desk { layout: layout.clone(), control: of(Apart::Control, control), index: of(Apart::Index, index) }
 }
 
 fn unusable(spec: usize, trouble: &Trouble, sources: &[Spec]) -> EngineError {
@@ -521,7 +543,7 @@ fn examine(
         return Ok(false);
     }
     if mailboxes.iter().any(|m| m.messages().next().is_some()) {
-        let listed = mailboxes.iter().any(Mailbox::has_witness);
+        let listed = job.store.desk.is_some() || mailboxes.iter().any(Mailbox::has_witness);
         job.risk.listed += u64::from(listed);
         job.risk.unlisted += u64::from(!listed);
     }

@@ -4,12 +4,15 @@ use super::account::{EngineError, Mailbox};
 use super::find::Sources;
 use super::job::Job;
 use super::lane::{LaneError, serve};
-use crate::model::server::{Says, Whole, Witness, Witnessed};
+use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
-use crate::model::{RelPath, Stamp};
+use crate::model::{Key, RelPath, Stamp};
 use crate::plan::Fate;
+use crate::source::layout::{self, Apart};
 use crate::store::dovecot::mailbox_name_guid;
+use crate::store::maildir::name::key;
 use crate::store::maildir::{companion, mailbox_name};
+use std::collections::HashMap;
 
 /// What an account's server noted of deleted mailboxes.
 #[derive(Default)]
@@ -82,7 +85,13 @@ impl Asked {
 /// the sources' lists of the same UIDVALIDITY know under which UID it was.
 pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
     let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
-    if mailbox.folder.is_none() || !kept || names.is_empty() {
+    if names.is_empty() {
+        return Ok(Asked::default());
+    }
+    if job.store.desk.is_some() {
+        return at_its_desk(job, mailbox, names);
+    }
+    if mailbox.folder.is_none() || !kept {
         return Ok(Asked::default());
     }
     let mut asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), None)).collect();
@@ -112,6 +121,96 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     }
     partners(job, sources, mailbox, &asked, &mut own);
     Ok(Asked(own.messages))
+}
+
+/// The same, where the server keeps its lists or its indexes apart from the mail.
+fn at_its_desk(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
+    let own = ledger(job, mailbox)?;
+    let uids: HashMap<&Key, u32> = own.lines.iter().map(|line| (&line.key, line.uid)).collect();
+    let uid = |name: &Vec<u8>| uids.get(&key(name)).copied();
+    let asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), uid(name))).collect();
+    let place = desk_of(job, mailbox, Apart::Index)
+        .or_else(|| mailbox.folder.map(|_| ((job.store.lane, job.store.root), mailbox.dir.clone())));
+    let Some((at, dir)) = place else { return Ok(Asked::default()) };
+    let Some(mut witness) = put(job, at, &dir, &asked)? else { return Ok(Asked::default()) };
+    for (mine, (_, uid)) in witness.messages.iter_mut().zip(&asked) {
+        mine.unlisted = uid.is_none();
+        if uid.is_some() && mine.says == Says::Nothing && !mine.expunged {
+            mine.says = Says::Listed;
+        }
+    }
+    Ok(Asked(witness.messages))
+}
+
+/// Where the server keeps such files of a mailbox, if that is not with the mail.
+fn desk_of(job: &Job<'_>, mailbox: &Mailbox, apart: Apart) -> Option<((usize, u32), RelPath)> {
+    let desk = job.store.desk.as_ref()?;
+    let at = match apart {
+        Apart::Control => desk.control,
+        Apart::Index => desk.index,
+    }?;
+    let mut account = mailbox.dir.clone();
+    for _ in mailbox.rel.components() {
+        account = account.parent().unwrap_or_default();
+    }
+    let below = desk.layout.below(apart, &job.store.path.join(account.as_path()))?;
+    Some((at, layout::folder(&below, &mailbox.rel)?))
+}
+
+/// All that the server's files of a mailbox say, wherever it keeps them; of a mailbox that is not there, nothing.
+pub fn ledger(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Ledger, EngineError> {
+    let root = job.store.root;
+    let mut own = match mailbox.folder {
+        None => Ledger::default(),
+        Some(_) => read_ledger(job, (job.store.lane, root), &mailbox.dir, false)?,
+    };
+    if let Some((at, dir)) = desk_of(job, mailbox, Apart::Control) {
+        let theirs = read_ledger(job, at, &dir, true)?;
+        own = Ledger {
+            list: theirs.list,
+            uid_validity: theirs.uid_validity,
+            next_uid: theirs.next_uid,
+            mailbox_guid: theirs.mailbox_guid,
+            head: theirs.head,
+            lines: theirs.lines,
+            keywords: theirs.keywords,
+            letters: theirs.letters,
+            ..own
+        };
+    }
+    if let Some((at, dir)) = desk_of(job, mailbox, Apart::Index) {
+        let theirs = read_ledger(job, at, &dir, true)?;
+        own = Ledger {
+            index: theirs.index,
+            begun: theirs.begun,
+            highest_modseq: theirs.highest_modseq,
+            log_seq: theirs.log_seq,
+            indexed: theirs.indexed,
+            noticed: theirs.noticed,
+            marked: theirs.marked,
+            next_uid: own.next_uid.max(theirs.next_uid),
+            uid_validity: own.uid_validity.or(theirs.uid_validity),
+            ..own
+        };
+    }
+    Ok(own)
+}
+
+fn read_ledger(
+    job: &mut Job<'_>,
+    (lane, root): (usize, u32),
+    dir: &RelPath,
+    may_lack: bool,
+) -> Result<Ledger, EngineError> {
+    match job.lanes.lanes[lane].ledger(root, dir)? {
+        Ok(ledger) => Ok(ledger),
+        // A mailbox that the server never opened has no folder there.
+        Err(trouble) if may_lack && matches!(trouble.errno, Some(2)) => Ok(Ledger::default()),
+        Err(trouble) => {
+            job.not_checked(&trouble);
+            Ok(Ledger::default())
+        }
+    }
 }
 
 /// Notes messages that a server never knew because it began anew: a source lists them under an older UIDVALIDITY.

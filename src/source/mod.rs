@@ -1,6 +1,7 @@
 //! Replicas and backups: somewhere copies can be fetched from. Nothing in here writes, and nothing opens a
 //! file: listing and fetching happen in lanes.
 
+pub mod layout;
 pub mod time;
 
 use crate::model::{RelPath, Stamp};

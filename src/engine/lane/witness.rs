@@ -102,7 +102,8 @@ impl Known {
 
     /// Whether a UID was given away and is nobody's now.
     fn is_free(&self, uid: u32) -> bool {
-        self.list.as_ref().is_some_and(|list| uid < list.next_uid() && list.get(uid).is_none())
+        // Where the list is kept elsewhere, whoever asks has looked there.
+        self.list.as_ref().is_none_or(|list| uid < list.next_uid() && list.get(uid).is_none())
     }
 }
 
