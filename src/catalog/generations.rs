@@ -5,10 +5,11 @@
 
 use super::error::{Fail, Inner, Result};
 use super::health::{self, Regress};
-use super::{Catalog, open};
+use super::{Catalog, Kind, open};
 use crate::model::Stamp;
 use crate::sys::clock;
-use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -113,8 +114,7 @@ impl Catalog {
         if let Some((newest, regress)) = self.regress(&before, now)? {
             return Ok(Kept::Refused { newest, regress });
         }
-        let name = format!("{}{MARK}{}", self.path.display(), stamp_text(now));
-        let copy = PathBuf::from(name);
+        let copy = self.free_name(now)?;
         self.backup(&copy)?;
         let sound = Catalog::open_existing_read_only(&copy).and_then(|opened| match opened {
             Some(opened) => opened.quick_check(),
@@ -126,11 +126,21 @@ impl Catalog {
         }
         let mut removed = Vec::new();
         for old in generations(&self.path)?.into_iter().filter(|old| old.path != copy).skip(keep.max(1) - 1) {
-            fs::remove_file(&old.path)
-                .map_err(|error| Fail::Os { what: "cannot remove an old copy", error }.at(&old.path))?;
+            // Another run may have been faster.
+            open::remove(&old.path).map_err(|fail| fail.at(&old.path))?;
             removed.push(old.path);
         }
         Ok(Kept::Made { copy, removed })
+    }
+
+    /// The name of a copy made now; two of one second have two seconds.
+    fn free_name(&self, now: Stamp) -> Result<PathBuf> {
+        let names = (0..60).map(|more| {
+            let at = Stamp { sec: now.sec.saturating_add(more), nsec: 0 };
+            open::beside(&self.path, &format!("{MARK}{}", stamp_text(at)))
+        });
+        let mut free = names.filter(|name| fs::symlink_metadata(name).is_err());
+        free.next().ok_or_else(|| Fail::Other(Kind::Io, "too many copies of this minute".into()).at(&self.path))
     }
 
     /// What the catalog has lost since the newest copy that can be read.
@@ -198,11 +208,18 @@ fn replace(path: &Path, sound: &Connection, now: Stamp) -> Inner<PathBuf> {
 
 /// A process that writes to the damaged file would go on in the one that was put aside.
 fn not_in_use(path: &Path) -> Inner<()> {
-    let Ok(conn) = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE) else {
+    if !open::is_there(path)? {
         return Ok(());
-    };
+    }
+    // A journal would be played back: nothing of the evidence is touched.
+    if fs::symlink_metadata(open::beside(path, "-journal")).is_ok() {
+        return Ok(());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let Ok(conn) = Connection::open_with_flags(path, flags) else { return Ok(()) };
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     match conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(Fail::from) {
-        Err(fail) if fail.kind() == super::Kind::Busy => Err(fail),
+        Err(fail) if fail.kind() == Kind::Busy => Err(fail),
         _ => Ok(()),
     }
 }

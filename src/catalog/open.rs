@@ -122,7 +122,7 @@ fn settle(path: &Path, create: bool) -> Inner<PathBuf> {
 }
 
 /// Whether the catalog is there. It and what SQLite keeps beside it must be files: at a FIFO SQLite would wait.
-fn is_there(path: &Path) -> Inner<bool> {
+pub(super) fn is_there(path: &Path) -> Inner<bool> {
     for suffix in ["-wal", "-shm", "-journal"] {
         is_file(&beside(path, suffix))?;
     }

@@ -141,6 +141,60 @@ fn a_digest_that_was_replaced_for_a_reason_is_not_lost() {
     assert_eq!(catalog.all(mailbox, Which::All).len(), 2);
 }
 
+/// Content that was first seen as damage, then recorded, then replaced: the history has to tell of the last.
+#[test]
+fn a_content_that_came_and_went_twice_is_not_lost() {
+    let (home, mut catalog, store, _) = three();
+    let changed = MessageChange::Changed { key: key("b"), digest: Digest::of(b"edited"), length: 6 };
+    catalog.look(store, &update(at(200)), vec![changed]).unwrap();
+    let replace = |catalog: &mut Catalog, content: &str, when: i64| {
+        edit(&home.path, "UPDATE message SET suspect = 1 WHERE key = x'62'");
+        let row = message("b", content, at(when));
+        let change = MessageChange::Replaced { row, why: "accepted".into() };
+        catalog.look(store, &update(at(when)), vec![change]).unwrap();
+    };
+    replace(&mut catalog, "edited", 300);
+    made(catalog.keep_generation(3, true, night(0)).unwrap());
+    replace(&mut catalog, "b", 400);
+    made(catalog.keep_generation(3, true, night(1)).unwrap());
+}
+
+#[test]
+fn two_copies_of_one_second_have_two_names() {
+    let (home, catalog, ..) = three();
+    for _ in 0..3 {
+        made(catalog.keep_generation(3, false, night(0)).unwrap());
+    }
+    assert_eq!(generations(&home.path).unwrap().len(), 3);
+}
+
+#[test]
+fn what_stands_in_the_catalogs_place_and_is_no_file_is_not_moved() {
+    let (home, catalog, ..) = three();
+    made(catalog.keep_generation(3, true, night(0)).unwrap());
+    drop(catalog);
+    fs::rename(&home.path, home.path.with_file_name("elsewhere")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &home.path, rustix::fs::Mode::RUSR).unwrap();
+    assert!(rebuild(&home.path, night(1)).is_err(), "and it does not hang");
+    assert!(!fs::symlink_metadata(&home.path).unwrap().is_file());
+}
+
+/// What is put aside is evidence: neither it nor the log beside it is changed by a look.
+#[test]
+fn the_damaged_file_and_its_log_are_kept_to_the_byte() {
+    let (home, mut catalog, store, _) = three();
+    made(catalog.keep_generation(3, true, night(0)).unwrap());
+    catalog.look(store, &update(at(200)), vec![seen("z", "z", at(200))]).unwrap();
+    let files = ["", "-wal"].map(|suffix| fs::read(open::beside(&home.path, suffix)).unwrap());
+    drop(catalog);
+    fs::write(&home.path, &files[0][..files[0].len() - 20_000]).unwrap();
+    fs::write(open::beside(&home.path, "-wal"), &files[1]).unwrap();
+    let rebuilt = rebuild(&home.path, night(1)).unwrap().unwrap();
+    assert!(fs::read(&rebuilt.aside).unwrap() == files[0][..files[0].len() - 20_000], "the file");
+    assert!(fs::read(open::beside(&rebuilt.aside, "-wal")).unwrap() == files[1], "the log");
+    assert!(!open::beside(&home.path, "-wal").exists());
+}
+
 #[test]
 fn a_damaged_copy_is_passed_over() {
     let (home, catalog, ..) = three();
