@@ -14,6 +14,8 @@ mod live;
 mod nights;
 #[path = "scenarios/people.rs"]
 mod people;
+#[path = "scenarios/records.rs"]
+mod records;
 #[path = "scenarios/refusals.rs"]
 mod refusals;
 #[path = "scenarios/sources.rs"]

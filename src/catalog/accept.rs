@@ -56,18 +56,30 @@ impl Catalog {
 
     /// Everything that was ever accepted in a store, in force or not, by mailbox and key.
     pub fn accepted(&self, store: StoreId, each: &mut dyn FnMut(Result<AcceptedRow>)) -> Result<()> {
-        self.read(|conn| {
-            let sql = "SELECT mailbox_dir, subject, key, at, at_ns, account, run, verdict, reason, who, why, ended,
-                       ended_ns FROM accepted WHERE store = ?1 ORDER BY mailbox_dir, subject, key, at, at_ns";
-            let mut statement = conn.prepare_cached(sql)?;
-            let mut rows = statement.query([store.0])?;
-            while let Some(row) = rows.next()? {
-                let accepted = accepted_row(&mut Cells::new(row));
-                each(accepted.map_err(|bad| bad.of("an acceptance").at(&self.path)));
-            }
-            Ok(())
-        })
+        self.read(|conn| each_accepted(conn, store, &mut |row| each(row.map_err(|fail| fail.at(&self.path)))))
     }
+}
+
+/// Reads everything that was ever accepted in a store.
+pub(super) fn read_all(conn: &Connection, store: StoreId) -> Inner<()> {
+    let mut bad = None;
+    each_accepted(conn, store, &mut |row| {
+        if let Err(fail) = row {
+            bad.get_or_insert(fail);
+        }
+    })?;
+    bad.map_or(Ok(()), Err)
+}
+
+fn each_accepted(conn: &Connection, store: StoreId, each: &mut dyn FnMut(Inner<AcceptedRow>)) -> Inner<()> {
+    let sql = "SELECT mailbox_dir, subject, key, at, at_ns, account, run, verdict, reason, who, why, ended,
+               ended_ns FROM accepted WHERE store = ?1 ORDER BY mailbox_dir, subject, key, at, at_ns";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([store.0])?;
+    while let Some(row) = rows.next()? {
+        each(accepted_row(&mut Cells::new(row)).map_err(|bad| bad.of("an acceptance")));
+    }
+    Ok(())
 }
 
 /// One finding that may be accepted.

@@ -31,21 +31,29 @@ impl Catalog {
     pub fn companions(&self, store: StoreId, account: &RelPath) -> Result<Vec<CompanionRow>> {
         self.read(|conn| {
             let Some(account) = stores::find_account(conn, store, account)? else { return Ok(Vec::new()) };
-            let sql = "SELECT path, digest, size, uid, gid, mode, mtime, mtime_ns, xattrs, seen, seen_ns, gone
-                       FROM companion WHERE account = ?1 ORDER BY path";
-            let mut statement = conn.prepare_cached(sql)?;
-            let mut rows = statement.query([account])?;
-            let mut companions = Vec::new();
-            while let Some(row) = rows.next()? {
-                let mut cells = Cells::new(row);
-                let path =
-                    cells.path("path").map_err(|bad| bad.of(format_args!("a companion of account {account}")))?;
-                let row = rest_of_row(path.clone(), &mut cells);
-                companions.push(row.map_err(|bad| bad.of(format_args!("companion {path}")))?);
-            }
-            Ok(companions)
+            of_account(conn, account)
         })
     }
+}
+
+fn of_account(conn: &Connection, account: i64) -> Inner<Vec<CompanionRow>> {
+    let sql = "SELECT path, digest, size, uid, gid, mode, mtime, mtime_ns, xattrs, seen, seen_ns, gone
+               FROM companion WHERE account = ?1 ORDER BY path";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([account])?;
+    let mut companions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut cells = Cells::new(row);
+        let path = cells.path("path").map_err(|bad| bad.of(format_args!("a companion of account {account}")))?;
+        let row = rest_of_row(path.clone(), &mut cells);
+        companions.push(row.map_err(|bad| bad.of(format_args!("companion {path}")))?);
+    }
+    Ok(companions)
+}
+
+/// Reads every companion of an account.
+pub(super) fn read_all(conn: &Connection, account: i64) -> Inner<()> {
+    of_account(conn, account).map(drop)
 }
 
 fn rest_of_row(path: RelPath, cells: &mut Cells<'_, '_>) -> std::result::Result<CompanionRow, Bad> {

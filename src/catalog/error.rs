@@ -56,8 +56,8 @@ impl CatalogError {
     pub fn hint(&self) -> &'static str {
         match &self.kind {
             Kind::Corrupt => {
-                "put back a copy made by 'mailmend catalog backup', or move the file away: the next verify starts a \
-                 new catalog, which knows nothing of what was whole before"
+                "'mailmend catalog check' says what is wrong; with --repair it puts the newest sound backup in its place \
+                 and keeps the damaged file"
             }
             Kind::NotOurs => "give another file with --catalog, or move this one away",
             Kind::TooNew { .. } => "use the newer mailmend that wrote it, or another file with --catalog",
@@ -65,7 +65,7 @@ impl CatalogError {
             Kind::Busy => "another mailmend is writing; wait for it to end and try again",
             Kind::ReadOnly => "copy the catalog and its '-wal' file to a writable folder and name it with --catalog",
             Kind::Io => "see that the folder exists, belongs to this user and is no symbolic link",
-            Kind::BadRow => "put back a copy made by 'mailmend catalog backup', or correct the row with sqlite3",
+            Kind::BadRow => "'mailmend catalog check' names every such row; --repair puts back the newest sound backup",
             Kind::DigestConflict(_) => "changed content is recorded as such, it never replaces a digest",
             Kind::Misuse => "this is a mistake in mailmend; please report it",
         }
@@ -118,15 +118,18 @@ impl Fail {
         }
     }
 
-    /// The public error: `path` is the catalog's file.
-    pub fn at(self, path: &Path) -> CatalogError {
-        let kind = self.kind();
-        let detail = match self {
+    /// What failed, for people.
+    pub fn words(self) -> String {
+        match self {
             Fail::Sql(error) => error.to_string(),
             Fail::Os { what, error } => format!("{what}: {error}"),
             Fail::Other(_, detail) => detail,
-        };
-        CatalogError { kind, path: path.to_owned(), detail }
+        }
+    }
+
+    /// The public error: `path` is the catalog's file.
+    pub fn at(self, path: &Path) -> CatalogError {
+        CatalogError { kind: self.kind(), path: path.to_owned(), detail: self.words() }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::error::{Inner, Result};
 use super::rows::{Bad, Cells};
-use super::types::{Coverage, DirTimes, Folder, MailboxId, MailboxRow, StoreId};
+use super::types::{Coverage, DirTimes, Folder, MailboxId, MailboxRow, Proof, StoreId};
 use super::{Catalog, stores};
 use crate::model::{RelPath, Stamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -52,6 +52,36 @@ impl Catalog {
             let sql = format!("SELECT {COLUMNS} WHERE mailbox.store = ?1 ORDER BY account.dir, mailbox.dir");
             for_each(conn, &sql, store.0, each)?;
             Ok(all)
+        })
+    }
+}
+
+impl Catalog {
+    /// How long ago everything of a store was proven, without looking at every mailbox's rows.
+    pub fn proof(&self, store: StoreId) -> Result<Proof> {
+        self.read(|conn| {
+            // The oldest exception of a mailbox, and those never proven, are at the start of an index.
+            let sql = "SELECT messages, verified, verified_ns,
+                (SELECT count(*) FROM message WHERE mailbox = m.id AND state = 0 AND verified = 0 AND verified_ns = 0),
+                (SELECT verified FROM message WHERE mailbox = m.id AND state = 0 AND verified IS NOT NULL
+                 AND (verified, verified_ns) > (0, 0) ORDER BY verified, verified_ns LIMIT 1)
+                FROM mailbox m WHERE store = ?1 AND gone = 0 AND messages > 0";
+            let mut statement = conn.prepare_cached(sql)?;
+            let mut rows = statement.query([store.0])?;
+            let mut proof = Proof::default();
+            while let Some(row) = rows.next()? {
+                let mut cells = Cells::new(row);
+                let named = |bad: Bad| bad.of("a mailbox");
+                let messages = cells.count("messages").map_err(named)?;
+                let epoch = cells.maybe_stamp("verified").map_err(named)?;
+                let never = cells.count("never").map_err(named)?;
+                let exception = cells.maybe_int("oldest").map_err(named)?.map(|sec| Stamp { sec, nsec: 0 });
+                proof.messages = proof.messages.saturating_add(messages);
+                proof.never += if epoch.is_none() { messages } else { never };
+                let oldest = [proof.oldest, epoch, exception].into_iter().flatten().min();
+                proof.oldest = oldest;
+            }
+            Ok(proof)
         })
     }
 }

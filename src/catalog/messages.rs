@@ -17,7 +17,7 @@ macro_rules! columns {
         first_seen, first_seen_ns, last_seen, last_seen_ns, verified, verified_ns"
     };
 }
-const ALL: &str = concat!("SELECT ", columns!(), " FROM message WHERE mailbox = ?1 ORDER BY key");
+pub(super) const ALL: &str = concat!("SELECT ", columns!(), " FROM message WHERE mailbox = ?1 ORDER BY key");
 const OPEN: &str = concat!("SELECT ", columns!(), " FROM message WHERE mailbox = ?1 AND state < 5 ORDER BY key");
 const FIND: &str = concat!("SELECT ", columns!(), " FROM message WHERE mailbox = ?1 AND key = ?2");
 /// Adds a message or puts it in the place of the one with its key.
@@ -177,6 +177,19 @@ fn history_row(cells: &mut Cells<'_, '_>) -> std::result::Result<HistoryRow, Bad
     })
 }
 
+/// Reads every earlier content of a mailbox's messages.
+pub(super) fn read_history(conn: &Connection, mailbox: MailboxId) -> Inner<()> {
+    let sql = "SELECT digest, length, at, at_ns, replaced, why, key FROM history WHERE mailbox = ?1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([mailbox.0])?;
+    while let Some(row) = rows.next()? {
+        let mut cells = Cells::new(row);
+        let read = history_row(&mut cells).and_then(|_| cells.key("key"));
+        read.map_err(|bad| bad.of(format_args!("history of a message of mailbox {}", mailbox.0)))?;
+    }
+    Ok(())
+}
+
 fn harmed_row(cells: &mut Cells<'_, '_>) -> std::result::Result<HarmedRow, Bad> {
     Ok(HarmedRow {
         mailbox: MailboxId(cells.int("mailbox")?),
@@ -212,7 +225,11 @@ pub(super) fn find(
     rows.next()?.map(|row| message_row(&mut Cells::new(row), mailbox, epochs)).transpose()
 }
 
-fn message_row(cells: &mut Cells<'_, '_>, mailbox: MailboxId, epochs: Epochs) -> Inner<(MessageRow, OwnTimes)> {
+pub(super) fn message_row(
+    cells: &mut Cells<'_, '_>,
+    mailbox: MailboxId,
+    epochs: Epochs,
+) -> Inner<(MessageRow, OwnTimes)> {
     let key = cells.key("key").map_err(|bad| bad.of(format_args!("a message of mailbox {}", mailbox.0)))?;
     let named = key.clone();
     rest_of_row(key, cells, epochs).map_err(|bad| bad.of(format_args!("message {named} of mailbox {}", mailbox.0)))

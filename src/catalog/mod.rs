@@ -9,6 +9,10 @@
 mod accept;
 mod companions;
 mod error;
+mod export;
+mod generations;
+mod health;
+mod import;
 mod mailboxes;
 mod messages;
 mod open;
@@ -23,10 +27,13 @@ mod types;
 mod tests;
 
 pub use error::{CatalogError, DigestConflict, Kind, Result};
+pub use generations::{Generation, Kept, Rebuilt, generations, rebuild};
+pub use health::Regress;
+pub use import::Imported;
 pub use messages::Which;
 pub use types::{
     Acceptance, AcceptedRow, AccountRow, CompanionRow, Coverage, DirTimes, FindingRow, Folder, HarmCounts, HarmedRow,
-    HistoryRow, MailboxId, MailboxRow, MailboxUpdate, MessageChange, MessageRow, RunId, RunRow, State, StoreId,
+    HistoryRow, MailboxId, MailboxRow, MailboxUpdate, MessageChange, MessageRow, Proof, RunId, RunRow, State, StoreId,
     StoreRow,
 };
 
@@ -59,7 +66,7 @@ impl Catalog {
         &self.path
     }
 
-    /// Reads the whole file and checks its structure.
+    /// Reads the whole file and checks its structure; [`Catalog::examine`] looks closer.
     pub fn quick_check(&self) -> Result<()> {
         self.read(|conn| match open::quick_check(conn)? {
             None => schema::check(conn),

@@ -122,7 +122,7 @@ fn settle(path: &Path, create: bool) -> Inner<PathBuf> {
 }
 
 /// Whether the catalog is there. It and what SQLite keeps beside it must be files: at a FIFO SQLite would wait.
-fn is_there(path: &Path) -> Inner<bool> {
+pub(super) fn is_there(path: &Path) -> Inner<bool> {
     for suffix in ["-wal", "-shm", "-journal"] {
         is_file(&beside(path, suffix))?;
     }
@@ -272,7 +272,7 @@ fn fill(temporary: &Path, work: impl FnOnce(&mut Connection) -> Inner<()>) -> In
     synced
 }
 
-fn remove(path: &Path) -> Inner<()> {
+pub(super) fn remove(path: &Path) -> Inner<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Fail::Os { what: "cannot remove a leftover", error }),
         _ => Ok(()),
@@ -280,7 +280,7 @@ fn remove(path: &Path) -> Inner<()> {
 }
 
 /// Gives `temporary` its name without replacing what may be there, and syncs the folder.
-fn publish(temporary: &Path, path: &Path) -> Inner<()> {
+pub(super) fn publish(temporary: &Path, path: &Path) -> Inner<()> {
     // A hard link is refused where the name is taken, on every kernel; not every file system has them.
     let named = fs::hard_link(temporary, path).or_else(|error| match error.kind() {
         ErrorKind::AlreadyExists => Err(error),
@@ -327,7 +327,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

@@ -167,7 +167,9 @@ impl<'a> Pen<'a> {
     fn remember(&self, key: &Key, digest: Digest, length: u64, replaced: Option<&str>) -> Inner<()> {
         let at = self.update.listed;
         let sql = "INSERT INTO history (mailbox, key, digest, length, at, at_ns, replaced, why)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                   ON CONFLICT DO UPDATE SET replaced = 1, at = excluded.at, at_ns = excluded.at_ns, why = excluded.why
+                   WHERE excluded.replaced = 1 AND history.replaced = 0";
         let why = replaced.unwrap_or("");
         let params =
             params![self.mailbox.0, key.0, digest.0, number(length)?, at.sec, at.nsec, replaced.is_some(), why];

@@ -74,6 +74,44 @@ impl Catalog {
         })
     }
 
+    /// The last verify of a store that ended by itself: not interrupted, and without a failure of its own.
+    pub fn last_whole_verify(&self, store: StoreId) -> Result<Option<RunRow>> {
+        self.read(|conn| {
+            let sql = "SELECT id, run, store, command, began, began_ns, ended, ended_ns, exit, tally FROM run
+                       WHERE store = ?1 AND command = 'verify' AND ended IS NOT NULL AND exit & 48 = 0
+                       ORDER BY id DESC";
+            let mut statement = conn.prepare_cached(sql)?;
+            let mut rows = statement.query([store.0])?;
+            while let Some(row) = rows.next()? {
+                let mut cells = Cells::new(row);
+                let id = cells.int("id").map_err(|bad| bad.of("a run"))?;
+                let run = run_row(RunId(id), &mut cells)?;
+                if run.tally.as_ref().is_some_and(|tally| tally.own_errors == 0) {
+                    return Ok(Some(run));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// The first verify of a store, however it went.
+    pub fn first_verify(&self, store: StoreId) -> Result<Option<RunRow>> {
+        self.read(|conn| {
+            let sql = "SELECT id, run, store, command, began, began_ns, ended, ended_ns, exit, tally FROM run
+                       WHERE store = ?1 AND command = 'verify' ORDER BY id LIMIT 1";
+            Ok(collect(conn, sql, params![store.0])?.pop())
+        })
+    }
+
+    /// The newest verify of a store, however it went.
+    pub fn newest_verify(&self, store: StoreId) -> Result<Option<RunRow>> {
+        self.read(|conn| {
+            let sql = "SELECT id, run, store, command, began, began_ns, ended, ended_ns, exit, tally FROM run
+                       WHERE store = ?1 AND command = 'verify' ORDER BY id DESC LIMIT 1";
+            Ok(collect(conn, sql, params![store.0])?.pop())
+        })
+    }
+
     /// Adds to what a run found.
     pub fn record_findings(&mut self, run: RunId, findings: &[FindingRow]) -> Result<()> {
         self.write(|tx| {
@@ -101,16 +139,7 @@ impl Catalog {
 
     /// Calls `each` for what a run found, in the order in which it was recorded.
     pub fn findings(&self, run: RunId, each: &mut dyn FnMut(Result<FindingRow>)) -> Result<()> {
-        self.read(|conn| {
-            let sql = "SELECT number, subject, account, mailbox, mailbox_dir, key, verdict, reason, digest, open, json
-                       FROM finding WHERE run = ?1 ORDER BY number";
-            let mut statement = conn.prepare_cached(sql)?;
-            let mut rows = statement.query([run.0])?;
-            while let Some(row) = rows.next()? {
-                each(finding_row(run, &mut Cells::new(row)).map_err(|fail| fail.at(&self.path)));
-            }
-            Ok(())
-        })
+        self.read(|conn| each_finding(conn, run, &mut |row| each(row.map_err(|fail| fail.at(&self.path)))))
     }
 
     /// Drops the findings of all but the newest `keep` runs of a store; the runs themselves stay.
@@ -125,6 +154,34 @@ impl Catalog {
             Ok(())
         })
     }
+}
+
+/// Reads every run.
+pub(super) fn read_all(conn: &Connection) -> Inner<()> {
+    let sql = "SELECT id, run, store, command, began, began_ns, ended, ended_ns, exit, tally FROM run";
+    collect(conn, sql, []).map(drop)
+}
+
+/// Reads everything that a run found.
+pub(super) fn read_findings(conn: &Connection, run: RunId) -> Inner<()> {
+    let mut bad = None;
+    each_finding(conn, run, &mut |row| {
+        if let Err(fail) = row {
+            bad.get_or_insert(fail);
+        }
+    })?;
+    bad.map_or(Ok(()), Err)
+}
+
+fn each_finding(conn: &Connection, run: RunId, each: &mut dyn FnMut(Inner<FindingRow>)) -> Inner<()> {
+    let sql = "SELECT number, subject, account, mailbox, mailbox_dir, key, verdict, reason, digest, open, json
+               FROM finding WHERE run = ?1 ORDER BY number";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([run.0])?;
+    while let Some(row) = rows.next()? {
+        each(finding_row(run, &mut Cells::new(row)));
+    }
+    Ok(())
 }
 
 fn collect(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Inner<Vec<RunRow>> {

@@ -31,16 +31,7 @@ impl Catalog {
     }
 
     pub fn stores(&self) -> Result<Vec<StoreRow>> {
-        self.read(|conn| {
-            let sql = "SELECT id, path, added, added_ns, mount_point, fs_type FROM store ORDER BY path";
-            let mut statement = conn.prepare(sql)?;
-            let mut rows = statement.query([])?;
-            let mut stores = Vec::new();
-            while let Some(row) = rows.next()? {
-                stores.push(store_row(&mut Cells::new(row))?);
-            }
-            Ok(stores)
-        })
+        self.read(all)
     }
 
     /// Remembers whether the store is a mount point, and of what: a store that was one and is none has
@@ -59,6 +50,27 @@ impl Catalog {
     pub fn accounts(&self, store: StoreId) -> Result<Vec<AccountRow>> {
         self.read(|conn| accounts(conn, store))
     }
+}
+
+fn all(conn: &Connection) -> Inner<Vec<StoreRow>> {
+    let sql = "SELECT id, path, added, added_ns, mount_point, fs_type FROM store ORDER BY path";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut stores = Vec::new();
+    while let Some(row) = rows.next()? {
+        stores.push(store_row(&mut Cells::new(row))?);
+    }
+    Ok(stores)
+}
+
+/// Reads every store.
+pub(super) fn read_all(conn: &Connection) -> Inner<()> {
+    all(conn).map(drop)
+}
+
+/// Reads every account of a store, with its mailboxes.
+pub(super) fn read_accounts(conn: &Connection, store: StoreId) -> Inner<()> {
+    accounts(conn, store).map(drop)
 }
 
 fn find(conn: &Connection, path: &[u8]) -> Inner<Option<StoreId>> {

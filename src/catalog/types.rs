@@ -233,6 +233,17 @@ pub struct Coverage {
     pub listed: Option<Stamp>,
 }
 
+/// How well a whole store is covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Proof {
+    /// Files of messages that are there.
+    pub messages: u64,
+    /// Of these, about how many were never proven whole.
+    pub never: u64,
+    /// The oldest proof of the others.
+    pub oldest: Option<Stamp>,
+}
+
 /// A message on record whose harm is open or accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HarmedRow {

@@ -3,7 +3,7 @@
 //! Only describes and parses. May not read files, open stores or decide defaults that depend on the
 //! machine: that is `config`.
 
-use super::values::{Owner, Size, Spec, StoreArg, Undecided};
+use super::values::{Most, Owner, Size, Span, Spec, StoreArg, Undecided};
 use crate::model::Stamp;
 use crate::report::sanitise;
 use crate::source::layout::Layout;
@@ -48,7 +48,8 @@ Examples:
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   mailmend verify /var/vmail
-  mailmend verify /var/vmail --quiet";
+  mailmend verify /var/vmail --quiet
+  mailmend verify /var/vmail --quiet --metrics /var/lib/prometheus/node-exporter/mailmend.prom";
 
 const UNDO_EXAMPLES: &str = "\
 Examples:
@@ -72,6 +73,23 @@ const DRILL_EXAMPLES: &str = "\
 Examples:
   mailmend drill
   mailmend drill --size 50x400 --seed 7 --dir /srv/drill --keep";
+
+const CHECK_HELP: &str = "\
+Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+A threshold is the highest value that is still well; 'off' switches it off.
+
+Examples:
+  mailmend check /var/vmail
+  mailmend check /var/vmail --warn-age 8d --crit-age 15d --crit-undecided 100";
+
+const CATALOG_EXAMPLES: &str = "\
+Examples:
+  mailmend catalog check
+  mailmend catalog check --repair
+  mailmend catalog backup
+  mailmend catalog export > catalog.jsonl
+  mailmend catalog export --b3sum /var/vmail > sums; cd /var/vmail && b3sum --check --quiet sums
+  mailmend catalog import catalog.jsonl";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -168,6 +186,8 @@ pub enum Command {
     Verify(Verify),
     #[command(after_help = UNDO_EXAMPLES)]
     Undo(Undo),
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
     Status(Status),
     /// Look at what repairs and undos moved aside
     ///
@@ -178,6 +198,13 @@ pub enum Command {
     Quarantine(Quarantine),
     #[command(after_help = ACCEPT_EXAMPLES)]
     Accept(Accept),
+    /// Check, copy, rebuild and exchange what mailmend remembers
+    ///
+    /// The catalog holds the digests of all messages; see mailmend-catalog(5). Copies of it are kept beside it; the
+    /// first verify of a day makes one. Nothing here looks at mail.
+    #[command(after_help = CATALOG_EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
     #[command(after_help = DRILL_EXAMPLES)]
     Drill(Drill),
     #[command(after_help = COMPLETIONS_EXAMPLES)]
@@ -208,6 +235,9 @@ pub struct Audit {
     /// and ARC signatures, and by comparing them with the copies in the sources
     #[arg(long)]
     pub deep: bool,
+    /// Write metrics for node_exporter's textfile collector to FILE (*.prom), replacing it at once
+    #[arg(long, value_name = "FILE", env = "MAILMEND_METRICS", hide_env_values = true)]
+    pub metrics: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
     #[command(flatten)]
@@ -278,6 +308,11 @@ pub struct Verify {
     /// ARC signatures
     #[arg(long)]
     pub deep: bool,
+    /// Write metrics for node_exporter's textfile collector to FILE (*.prom), replacing it at once
+    #[arg(long, value_name = "FILE", env = "MAILMEND_METRICS", hide_env_values = true)]
+    pub metrics: Option<PathBuf>,
+    #[command(flatten)]
+    pub backups: Backups,
     #[command(flatten)]
     pub reading: Reading,
     #[command(flatten)]
@@ -306,8 +341,103 @@ pub struct Status {
     /// Show these stores only
     #[arg(value_name = "STORE", value_parser = store_parser())]
     pub stores: Vec<StoreArg>,
+    /// Write metrics for node_exporter's textfile collector to FILE (*.prom), replacing it at once
+    #[arg(long, value_name = "FILE", env = "MAILMEND_METRICS", hide_env_values = true)]
+    pub metrics: Option<PathBuf>,
     #[command(flatten)]
     pub select: Select,
+}
+
+/// Answer a monitoring system from the records
+///
+/// Looks at no mail and ends at once. What counts is the time since everything on record was last proven whole and
+/// since the last complete verify ended, whichever is longer: a job that hangs or fails every night raises the
+/// alarm by that age. A store that was never verified is UNKNOWN, and CRITICAL once the first try is older than
+/// --crit-age.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// The stores, by their paths
+    #[arg(required = true, value_name = "STORE", value_parser = store_parser())]
+    pub stores: Vec<StoreArg>,
+    /// WARNING if the last whole verification is longer ago (90m, 36h, 8d)
+    #[arg(long, value_name = "TIME", default_value = "36h")]
+    pub warn_age: Span,
+    /// CRITICAL if the last whole verification is longer ago
+    #[arg(long, value_name = "TIME", default_value = "3d")]
+    pub crit_age: Span,
+    /// WARNING above N damaged or unreadable messages and server files
+    #[arg(long, value_name = "N", default_value = "off")]
+    pub warn_damaged: Most,
+    /// CRITICAL above N damaged or unreadable messages and server files
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub crit_damaged: Most,
+    /// WARNING above N lost messages
+    #[arg(long, value_name = "N", default_value = "off")]
+    pub warn_lost: Most,
+    /// CRITICAL above N lost messages
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub crit_lost: Most,
+    /// WARNING above N messages that are lost or deleted
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub warn_undecided: Most,
+    /// CRITICAL above N messages that are lost or deleted
+    #[arg(long, value_name = "N", default_value = "off")]
+    pub crit_undecided: Most,
+    /// WARNING above N messages, folders and files that the last verify could not check
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub warn_not_checked: Most,
+    /// CRITICAL above N messages, folders and files that the last verify could not check
+    #[arg(long, value_name = "N", default_value = "off")]
+    pub crit_not_checked: Most,
+    /// WARNING above N read errors of the last verify and errors on record for the file system
+    #[arg(long, value_name = "N", default_value = "off")]
+    pub warn_device_errors: Most,
+    /// CRITICAL above N read errors of the last verify and errors on record for the file system
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub crit_device_errors: Most,
+}
+
+/// How many copies of the catalog are kept.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Backups {
+    /// Keep N copies of the catalog beside it (default: 3; 0: a verify makes none)
+    #[arg(long, value_name = "N", env = "MAILMEND_BACKUPS", hide_env_values = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub backups: Option<u16>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum CatalogCommand {
+    /// Print the whole catalog as JSON lines, or as a check file for b3sum
+    Export {
+        /// With --b3sum: the store (default: the only one on record)
+        #[arg(value_name = "STORE", value_parser = store_parser(), requires = "b3sum")]
+        store: Option<StoreArg>,
+        /// Print the digests of the files as they are stored, under their paths below STORE
+        #[arg(long)]
+        b3sum: bool,
+    },
+    /// Take in the lines of an export
+    ///
+    /// Adds what is not on record. A recorded digest is never replaced by another: such messages are named, and the
+    /// exit status is 8. Lines that are damaged or cut short are refused as a whole.
+    Import {
+        /// The file; '-' is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Copy the catalog beside itself, and let the oldest copy go
+    ///
+    /// A catalog that has lost digests since the newest copy is not copied: it would push out those that have them.
+    Backup(Backups),
+    /// Check the catalog: its structure, every row, and that no digest was lost since the newest copy
+    ///
+    /// Exit status 0: sound; 1: it was damaged and has been rebuilt; 4: it is damaged; 8: it could not be checked.
+    Check {
+        /// Put the newest sound copy in the place of a damaged catalog, which is kept under another name
+        #[arg(long)]
+        repair: bool,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -409,7 +539,9 @@ impl Command {
             Command::Repair(_) => "repair",
             Command::Verify(_) => "verify",
             Command::Undo(_) => "undo",
+            Command::Check(_) => "check",
             Command::Status(_) => "status",
+            Command::Catalog(_) => "catalog",
             Command::Quarantine(_) => "quarantine",
             Command::Accept(_) => "accept",
             Command::Drill(_) => "drill",

@@ -74,6 +74,31 @@ fn a_purge_names_what_it_purges() {
 }
 
 #[test]
+fn a_plugin_is_known_whatever_stands_before_its_name() {
+    let meant = |line: &[&str]| crate::cli::check::is_meant([&["mailmend"], line].concat().into_iter().map(Into::into));
+    assert!(meant(&["check"]) && meant(&["--state", "/s", "-q", "--catalog=/c", "check", "--nonsense"]));
+    assert!(meant(&["--nonsense", "check", "/m"]));
+    assert!(
+        !meant(&["catalog", "check"]) && !meant(&["--state", "check"]) && !meant(&["verify", "check"]) && !meant(&[])
+    );
+}
+
+#[test]
+fn thresholds_are_numbers_times_or_off() {
+    let check = |line: &[&str]| match parsed(&[&["check", "/m"], line].concat()).map(|cli| cli.command) {
+        Ok(Command::Check(check)) => Ok(check),
+        other => Err(format!("{other:?}")),
+    };
+    assert_eq!(check(&[]).unwrap().warn_age.0, Some(36 * 3600));
+    assert_eq!(check(&["--crit-age", "2w"]).unwrap().crit_age.0, Some(14 * 86_400));
+    assert_eq!(check(&["--crit-age", "off", "--crit-lost", "off"]).unwrap().crit_lost.0, None);
+    for bad in ["", "h", "12", "-1h", "1.5h", "1y", "h1", "ä", "99999999999999999999d", "9999999999999999999d"] {
+        assert!(check(&["--warn-age", bad]).is_err(), "{bad}");
+    }
+    assert!(check(&["--crit-lost", "-1"]).is_err() && check(&["--crit-lost", "many"]).is_err());
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     let help = parsed(&["--help"]).unwrap_err();
     assert_eq!(help.status, 0);

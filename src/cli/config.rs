@@ -3,7 +3,7 @@
 //!
 //! [`Settings::resolve`] is pure; [`Settings::load`] reads the environment and the two files. May not write.
 
-use super::args::{Cli, Command, Exit, Reading};
+use super::args::{CatalogCommand, Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
 use super::values::{Owner, Spec, Undecided};
 use crate::engine::selection::Selection;
@@ -83,6 +83,10 @@ pub struct Settings {
     pub state: PathBuf,
     pub catalog: PathBuf,
     pub selection: Selection,
+    /// Copies of the catalog that are kept; 0: a verify makes none.
+    pub backups: usize,
+    /// The file for metrics.
+    pub metrics: Option<PathBuf>,
     /// The configuration file that was read.
     pub config: Option<PathBuf>,
     /// Of the command line.
@@ -130,6 +134,8 @@ impl Settings {
                 .unwrap_or_else(|| state.join("catalog.db")),
             state,
             selection: Selection::new(accounts, listed, mailboxes, select.since).map_err(Exit::usage)?,
+            backups: backups(&cli.command).or(file.backups).map_or(BACKUPS, usize::from),
+            metrics: metrics(&cli.command).or_else(|| file.metrics.clone()),
             config: None,
             given: given(&cli.command),
             file,
@@ -160,6 +166,26 @@ impl Settings {
             deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
             layout: first(&layers, |keys| &keys.layout),
         }
+    }
+}
+
+/// Copies of the catalog that are kept.
+const BACKUPS: usize = 3;
+
+fn backups(command: &Command) -> Option<u16> {
+    match command {
+        Command::Verify(verify) => verify.backups.backups,
+        Command::Catalog(CatalogCommand::Backup(backups)) => backups.backups,
+        _ => None,
+    }
+}
+
+fn metrics(command: &Command) -> Option<PathBuf> {
+    match command {
+        Command::Audit(audit) => audit.metrics.clone(),
+        Command::Verify(verify) => verify.metrics.clone(),
+        Command::Status(status) => status.metrics.clone(),
+        _ => None,
     }
 }
 

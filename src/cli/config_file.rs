@@ -34,14 +34,28 @@ pub struct File {
     pub accounts: Option<Vec<String>>,
     pub accounts_file: Option<PathBuf>,
     pub mailbox: Option<Vec<String>>,
+    pub backups: Option<u16>,
+    pub metrics: Option<PathBuf>,
     /// For every store without a table of its own, or whose table does not say.
     pub every: StoreKeys,
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
 const STORE_KEYS: [&str; 7] = ["from", "undecided", "read-timeout", "owner", "quarantine", "deep", "layout"];
-const TOP_KEYS: [&str; 10] =
-    ["json", "quiet", "verbose", "threads", "catalog", "state", "accounts", "accounts-file", "mailbox", "store"];
+const TOP_KEYS: [&str; 12] = [
+    "json",
+    "quiet",
+    "verbose",
+    "threads",
+    "catalog",
+    "state",
+    "accounts",
+    "accounts-file",
+    "mailbox",
+    "backups",
+    "metrics",
+    "store",
+];
 /// Options that only a person may give, at the time.
 const NEVER: [&str; 9] =
     ["apply", "plan", "save-plan", "into", "write-to-sick-device", "since", "config", "reason", "older-than"];
@@ -82,6 +96,8 @@ impl File {
             "state" => self.state = Some(path(value).map_err(wrong)?),
             "accounts" => self.accounts = Some(list(value).map_err(wrong)?),
             "accounts-file" => self.accounts_file = Some(path(value).map_err(wrong)?),
+            "backups" => self.backups = Some(whole(value, 0, 1000).map_err(wrong)? as u16),
+            "metrics" => self.metrics = Some(path(value).map_err(wrong)?),
             "mailbox" => self.mailbox = Some(list(value).map_err(wrong)?),
             name => {
                 if !self.every.set(name, value).map_err(wrong)? {

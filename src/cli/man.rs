@@ -21,7 +21,8 @@ const EXIT_STATUS: Section = (
         "8\tSomething that should have been checked could not be, or mailmend itself failed.",
         "16\tUsage or configuration error; nothing was done.",
         "32\tInterrupted. The same command goes on where it was; nothing is done twice.",
-        "Suspect, deferred, presumed deleted and accepted messages set no bit.",
+        "Suspect, deferred, presumed deleted and accepted messages set no bit. The monitoring plugin has a status of its \
+         own, see mailmend-check(1).",
     ],
 );
 
@@ -170,7 +171,9 @@ const FILES: Section = (
         "/etc/mailmend.toml\tSettings, read if it exists; see mailmend.toml(5).",
         "/var/lib/mailmend\tState folder of root: runs with their journals and plans, and the catalog. Otherwise \
          $STATE_DIRECTORY, $XDG_STATE_HOME/mailmend or ~/.local/state/mailmend.",
-        "catalog.db\tIn the state folder: digests of every message, and what was seen when.",
+        "catalog.db\tIn the state folder: digests of every message, and what was seen when; see mailmend-catalog(5).",
+        "catalog.db.backup-TIME\tCopies of it: the first verify of a day makes one, and three are kept (--backups).",
+        "catalog.db.damaged-TIME\tA damaged catalog that 'mailmend catalog check --repair' has replaced by a copy.",
         "runs/RUN\tIn the state folder: plan.jsonl, journal.jsonl and run.json of a run; see mailmend-repair(1).",
         ".mailmend/RUN\tBeside STORE, else in it: what a repair or its undo moved aside.",
     ],
@@ -210,7 +213,59 @@ const SPEC: Section = (
     ],
 );
 
-const SEE_ALSO: Section = ("SEE ALSO", &["mailmend(1), mailmend.toml(5), mailmend-formats(7)"]);
+const PLUGIN: Section = (
+    "OUTPUT",
+    &[
+        "One line, as the Monitoring Plugins guidelines have it: MAILMEND, the status, what there is to say of each store \
+         with the worst first, and after '|' the performance data age (seconds), damaged, lost, undecided, not_checked, \
+         device_errors and messages, with thresholds. With several stores each label begins with the store's path.",
+        "age\tTime since everything on record was last proven whole, or since the last verify ended that was neither \
+         interrupted nor failed, whichever is longer. Messages that are new since count from the next verify on.",
+        "damaged, lost, undecided\tBy the records; what was accepted is not counted. damaged has unreadable messages and \
+         lost files of the server in it.",
+        "not_checked, device_errors\tBy the last verify that ended; device_errors also what the kernel has on record \
+         for the file system (ext4, btrfs).",
+        "With --json: a line of type check for each store, and the summary; the exit status is the plugin's all the same.",
+    ],
+);
+
+const PLUGIN_STATUS: Section = (
+    "EXIT STATUS",
+    &[
+        "0\tOK: no threshold is passed.",
+        "1\tWARNING. Also when the last verify failed at its own work, such as writing the catalog.",
+        "2\tCRITICAL. Also when the first verify of a store began longer ago than --crit-age and none has ended yet.",
+        "3\tUNKNOWN: the store was never verified, the catalog cannot be read, or the command line is wrong.",
+    ],
+);
+
+const METRICS: Section = (
+    "METRICS",
+    &[
+        "--metrics FILE writes what is on record of all stores for the textfile collector of Prometheus' node_exporter. All \
+         names begin with mailmend_; labels are store, device and assurance, never an account. The file is replaced at \
+         once, also when the run found damage; a run that could not begin leaves it as it was.",
+        "A job that hangs or fails is known by its age: alarm on time() - mailmend_verified_timestamp_seconds and on \
+         time() - mailmend_oldest_verified_timestamp_seconds. Damage: mailmend_damaged_messages, \
+         mailmend_unreadable_messages, mailmend_lost_messages, mailmend_undecided_messages, mailmend_not_checked. The \
+         disk: increase(mailmend_read_errors_total[1d]), mailmend_filesystem_errors.",
+    ],
+);
+
+const LINES: Section = (
+    "LINES",
+    &[
+        "One JSON object a line. The first has the type catalog, the format (mailmend-catalog/1) and the schema version; the \
+         last has the type end and the number of lines between. The type of the others is a table of mailmend-catalog(5), \
+         the keys are its columns; what is empty is left out. Digests are hexadecimal; paths, names and keys are text \
+         in which control bytes, '%' and what is not UTF-8 are percent-escaped.",
+        "With --b3sum: a check file of b3sum, the paths below STORE, with the digests of the files as they are stored, \
+         compressed or not. It names what is there and what should be; b3sum reports files whose flags changed since as \
+         missing. Names that are not UTF-8 have no form in it: they are counted, and the exit status is 8.",
+    ],
+);
+
+const SEE_ALSO: Section = ("SEE ALSO", &["mailmend(1), mailmend.toml(5), mailmend-catalog(5), mailmend-formats(7)"]);
 
 /// Every page: its file name and its text.
 pub fn pages() -> Vec<(String, String)> {
@@ -247,7 +302,11 @@ fn sections(name: &str) -> Vec<Section> {
                 SEE_ALSO,
             ]
         }
-        "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, METRICS, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-verify" | "mailmend-status" => vec![METRICS, EXIT_STATUS, SEE_ALSO],
+        "mailmend-check" => vec![PLUGIN, PLUGIN_STATUS, SEE_ALSO],
+        "mailmend-catalog-export" => vec![LINES, EXIT_STATUS, SEE_ALSO],
+        "mailmend-catalog-import" | "mailmend-catalog-check" => vec![SEE_ALSO],
         "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
         "mailmend-undo" | "mailmend-quarantine" => vec![PLACES, EXIT_STATUS, SEE_ALSO],
         "mailmend-completions" => vec![SEE_ALSO],

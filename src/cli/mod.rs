@@ -4,11 +4,14 @@
 
 pub mod accept;
 pub mod args;
+pub mod catalog;
+pub mod check;
 pub mod complete;
 pub mod config;
 pub mod config_file;
 pub mod drill;
 pub mod man;
+pub mod metrics;
 pub mod quarantine;
 pub mod repair;
 pub mod scan;
@@ -28,9 +31,12 @@ use std::io::Write;
 pub fn main() -> u8 {
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
+        // A monitoring system takes other codes, and reads standard output only.
+        Err(exit) if exit.status != 0 && check::is_meant(std::env::args_os()) => return check::unknown(&exit.text),
         Err(exit) => return exit.print(),
     };
     match &cli.command {
+        Command::Check(_) => run(&cli).unwrap_or_else(|exit| check::unknown(&exit.text)),
         // A lane has no terminal to complain to: its parent sees the socket close.
         Command::Lane => u8::from(crate::engine::lane::lane_main().is_err()) * 8,
         Command::Completions(completions) => {
@@ -68,7 +74,9 @@ fn run(cli: &Cli) -> Result<u8, Exit> {
         Command::Audit(_) | Command::Verify(_) => scan::run(&mut session, cli),
         Command::Repair(repair) => repair::run(&mut session, repair),
         Command::Undo(undo) => undo::run(&mut session, undo),
+        Command::Check(check) => return Ok(check::run(&mut session, check)),
         Command::Status(status) => status::run(&mut session, status),
+        Command::Catalog(catalog) => catalog::run(&mut session, catalog),
         Command::Quarantine(quarantine) => quarantine::run(&mut session, quarantine),
         Command::Accept(accept) => accept::run(&mut session, accept),
         Command::Drill(drill) => drill::run(&mut session, drill),

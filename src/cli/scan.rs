@@ -1,13 +1,17 @@
 //! `audit` and `verify`: scan, report, and for verify record.
 
 use super::args::{Cli, Command};
-use super::session::{Scan, Session, check_store, exit_of, spec};
+use super::session::{Scan, Session, check_store, exit_of, spec, told};
 use super::values::StoreArg;
+use crate::catalog::Catalog;
 use crate::engine::account::EngineError;
 use crate::engine::job::Mode;
 use crate::engine::run::Scanned;
+use crate::model::Stamp;
 use crate::model::event::{Event, Observer};
 use crate::model::tally::Tally;
+use crate::report::metrics;
+use crate::sys::clock;
 use std::path::PathBuf;
 
 /// Runs the command; returns the exit status.
@@ -25,8 +29,9 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
     }
     let (mut catalog, record) = session.catalog(mode == Mode::Verify)?;
     let mut tally = Tally { own_errors: u64::from(!record), ..Tally::default() };
-    let mut plan = None;
+    let (mut plan, mut looked) = (None, Vec::new());
     for (number, store) in stores.iter().enumerate() {
+        let began = clock::now();
         let scanned = match one(session, mode, store, catalog.as_mut(), record, save.clone()) {
             Ok(scanned) => scanned,
             // What was found in the stores before it is not thrown away.
@@ -39,12 +44,16 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
             Err(error) => return Err(error),
         };
         tally.add(&scanned.tally);
+        if !record && session.settings.metrics.is_some() {
+            looked.push(unrecorded(store, began, &scanned.tally));
+        }
         plan = plan.or(scanned.plan);
         if tally.interrupted {
             break;
         }
     }
     session.nothing_selected(&mut tally);
+    afterwards(session, mode, catalog.as_ref(), record, &mut tally, looked);
     let status = tally.exit();
     session.screen.event(Event::Summary {
         command: mode.name().to_owned(),
@@ -55,11 +64,38 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
     Ok(status)
 }
 
+/// What follows the look at the stores: the catalog's backup of the day, and the metrics.
+fn afterwards(
+    session: &mut Session,
+    mode: Mode,
+    catalog: Option<&Catalog>,
+    record: bool,
+    tally: &mut Tally,
+    looked: Vec<metrics::Store>,
+) {
+    let mut failed = Vec::new();
+    if let (Mode::Verify, Some(catalog), true) = (mode, catalog, record) {
+        failed.extend(super::catalog::daily(session, catalog));
+    }
+    failed.extend(super::metrics::write(session, catalog, looked).err().map(|error| told(&error)));
+    for what in failed {
+        tally.own_errors += 1;
+        session.screen.event(Event::Error { path: String::new(), what, hint: None });
+    }
+}
+
+/// A run that no catalog took down.
+fn unrecorded(store: &StoreArg, began: Stamp, tally: &Tally) -> metrics::Store {
+    let path = std::fs::canonicalize(&store.path).unwrap_or_else(|_| store.path.clone());
+    let run = metrics::Run { began, ended: clock::now(), exit: tally.exit(), tally: tally.clone() };
+    metrics::Store { run: Some(run), ..super::metrics::known(&path) }
+}
+
 fn one(
     session: &mut Session,
     mode: Mode,
     store: &StoreArg,
-    catalog: Option<&mut crate::catalog::Catalog>,
+    catalog: Option<&mut Catalog>,
     record: bool,
     plan: Option<PathBuf>,
 ) -> anyhow::Result<Scanned> {

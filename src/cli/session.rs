@@ -263,7 +263,7 @@ pub fn check_store(store: &StoreArg) -> anyhow::Result<()> {
 }
 
 /// An error and its causes. Many errors name their cause themselves: nothing is said twice.
-fn told(error: &anyhow::Error) -> String {
+pub fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {

@@ -39,6 +39,7 @@ pub fn run(session: &mut Session, status: &Status) -> anyhow::Result<u8> {
             return Err(EngineError::Usage(text).into());
         }
     }
+    super::metrics::write(session, Some(&catalog), Vec::new())?;
     let mut text = String::new();
     for store in stores.iter().filter(|s| wanted.is_empty() || wanted.contains(&s.path)) {
         one_store(session, &catalog, store, &mut text)?;

@@ -26,6 +26,10 @@ pub enum BadValue {
     Size(String),
     #[error("'{0}' is no name of a run")]
     Run(String),
+    #[error("'{0}' is no time such as 90m, 36h or 8d, nor 'off'")]
+    Span(String),
+    #[error("'{0}' is no number, nor 'off'")]
+    Most(String),
     #[error("'{0}' is none of report, restore, folder")]
     Undecided(String),
 }
@@ -38,6 +42,51 @@ pub enum Format {
 
 /// Formats that are recognised by name, to be refused by name.
 const UNSUPPORTED: [&str; 6] = ["mbox", "sdbox", "mdbox", "dbox", "mh", "cyrus"];
+
+/// A length of time, in seconds; `None` for `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Option<u64>);
+
+impl FromStr for Span {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Span, BadValue> {
+        let bad = || BadValue::Span(text.to_owned());
+        if text == "off" {
+            return Ok(Span(None));
+        }
+        let (digits, unit) = match text.char_indices().last() {
+            Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit),
+            _ => return Err(bad()),
+        };
+        let unit = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            _ => return Err(bad()),
+        };
+        let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+        number.checked_mul(unit).map(|seconds| Span(Some(seconds))).ok_or_else(bad)
+    }
+}
+
+/// The highest number that is still well; `None` for `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most(pub Option<u64>);
+
+impl FromStr for Most {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Most, BadValue> {
+        if text == "off" {
+            return Ok(Most(None));
+        }
+        text.parse().map(|number| Most(Some(number))).map_err(|_| BadValue::Most(text.to_owned()))
+    }
+}
 
 /// `[FORMAT:]PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]

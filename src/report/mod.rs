@@ -2,8 +2,11 @@
 //!
 //! Pure. May import only `model`, and may not print, draw, read a clock or know a terminal.
 
+pub mod b3sum;
 pub mod base64;
+pub mod check;
 pub mod json;
+pub mod metrics;
 pub mod plan_text;
 pub mod sanitise;
 pub mod summary;

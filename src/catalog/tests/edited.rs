@@ -132,7 +132,7 @@ fn bad_rows_of_the_other_tables_are_named() {
     }
 }
 
-fn fill(catalog: &mut Catalog, store: StoreId) {
+pub(super) fn fill(catalog: &mut Catalog, store: StoreId) {
     let run = catalog.begin_run("R", "audit", Some(store), at(1)).unwrap();
     let finding = FindingRow {
         subject: crate::model::event::Subject::Message,

@@ -3,7 +3,9 @@
 mod edited;
 mod files;
 mod full;
+mod keep;
 mod laws;
+mod lines;
 mod manual;
 mod round_trip;
 mod speed;
