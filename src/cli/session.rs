@@ -30,6 +30,8 @@ pub struct Session {
     pub screen: Screen,
     pub signals: Signals,
     pub run: String,
+    /// Options that every command takes, as typed: for commands that are named to the user.
+    pub general: Vec<String>,
     pub began: Instant,
 }
 
@@ -41,9 +43,11 @@ impl Session {
         let fail = |error: std::io::Error| Exit { status: 8, text: format!("error: {error}\n") };
         let taken = |run: &str| RunFolder::named(&settings.state, run).is_ok_and(|folder| folder.path.exists());
         let run = clock::run_id(clock::now(), taken).map_err(fail)?;
-        let screen = Screen::standard(&settings, screen::origin(cli, &settings, &run));
+        let origin = screen::origin(cli, &settings, &run);
+        let general = origin.general.clone();
+        let screen = Screen::standard(&settings, origin);
         let signals = Signals::install().map_err(fail)?;
-        Ok(Session { settings, screen, signals, run, began: Instant::now() })
+        Ok(Session { settings, screen, signals, run, general, began: Instant::now() })
     }
 
     /// How lanes are run for a store.

@@ -22,4 +22,5 @@ pub mod runs;
 pub mod scan;
 pub mod selection;
 mod server;
+pub mod triage;
 pub mod unfinished;

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod server;
 pub mod span;
 pub mod tally;
+pub mod triage;
 pub mod wire;
 
 pub use digest::Digest;

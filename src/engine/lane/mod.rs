@@ -7,6 +7,8 @@ pub mod examine;
 pub mod frame;
 mod ledger;
 pub mod roots;
+mod sample;
+pub mod sampling;
 pub mod serve;
 mod witness;
 
