@@ -68,7 +68,7 @@ const TRIAGE: Section = (
          array is inactive.",
         "degrading\tErrors on record of the file system, or the file system damaged; sectors that the disk has replaced or \
          cannot read, errors of its medium, worn out; an array that lacks members; or slow: half of the reads over 60 ms \
-         (10 ms for flash), one in a hundred over 1 s (250 ms), two over 2 s, or 8 times the typical read of the other \
+         (10 ms for flash), one in a hundred over 1 s (250 ms), two over 2 s, a folder over 1 s on average, not one message in all of the time, or 8 times the typical read of the other \
          devices of its kind.",
         "not the disk\tSomething is wrong, and all evidence of the device is clean: damaged messages that came without an \
          error, slow while others had it do at least three times as much as this, or trouble of a network file system or \

@@ -203,6 +203,8 @@ fn report(
         corrupt: counted.corrupt,
         damaged: counted.damaged,
         latency: latency(&mut reads),
+        none_in_time: gathered.walk.messages > 0 && gathered.files.is_empty() && gathered.hangs == 0,
+        folder_ms: gathered.walk.took_ms / gathered.walk.folders.max(1),
         peers_p50: None,
         foreign: (reads.len() as u64 >= OURS_MIN).then(|| others / ours.max(1)),
         recorded_errors: unit.mount_points(places).iter().filter_map(|at| health::recorded_errors(at)).sum(),

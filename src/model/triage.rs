@@ -66,6 +66,8 @@ pub struct Walk {
     pub messages: u64,
     /// Symbolic links that were not followed.
     pub symlinks: u64,
+    /// How long looking into the folders took. Milliseconds.
+    pub took_ms: u64,
 }
 
 impl Walk {
@@ -240,6 +242,10 @@ pub struct Signs {
     /// Messages that came without an error and are not what they should be.
     pub damaged: u64,
     pub latency: Latency,
+    /// Messages were listed, and not one was read in the time.
+    pub none_in_time: bool,
+    /// What looking into a folder took on average, in milliseconds.
+    pub folder_ms: u64,
     /// The typical read of the other devices of its kind.
     pub peers_p50: Option<u64>,
     /// Requests of others per request of ours.

@@ -10,6 +10,11 @@ use crate::model::triage::{Array, Disk, Health, Kind, Latency, Signs, Smart, spa
 const STALL: u32 = 2_000_000;
 /// Fewer reads tell nothing about how fast a device is.
 const READS_MIN: u64 = 8;
+/// So few are enough where each is so many times as slow as it may be.
+const READS_FEW: u64 = 3;
+const MUCH: u64 = 4;
+/// No folder takes so long on average on a healthy device. Milliseconds.
+const FOLDER: u64 = 1_000;
 /// Fewer reads have no hundredth part that could be slow.
 const READS_TAIL: u64 = 100;
 /// So many requests of others for one of ours explain slow answers.
@@ -138,6 +143,13 @@ fn slow(signs: &Signs) -> Option<Reason> {
     let peers = signs.peers_p50.filter(|&peers| p50 >= floor && p50 >= peers.saturating_mul(PEERS));
     let words = match () {
         () if stalls >= 2 => format!("{stalls} reads took longer than 2 s: a disk that tries again and again"),
+        () if signs.none_in_time => "so slow that not one message could be read in the time".to_owned(),
+        () if signs.folder_ms > FOLDER => {
+            format!("slow: looking into a folder took {} on average", span(signs.folder_ms.saturating_mul(1_000)))
+        }
+        () if (READS_FEW..READS_MIN).contains(&reads) && p50 > half * MUCH => {
+            format!("slow: half of only {reads} reads took longer than {}", span(p50))
+        }
         () if reads < READS_MIN => return None,
         () if p50 > half => format!("slow: half of the reads took longer than {}", span(p50)),
         () if p99 > most && reads >= READS_TAIL => {

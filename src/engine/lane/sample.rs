@@ -142,6 +142,7 @@ impl Work<'_> {
             }
         }
         self.walk.folders_left += levels.values().map(|steps| steps.len() as u64).sum::<u64>();
+        self.walk.took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(())
     }
 
