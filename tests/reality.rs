@@ -28,5 +28,7 @@ mod odd;
 mod sick;
 #[path = "reality/signals.rs"]
 mod signals;
+#[path = "reality/triage.rs"]
+mod triage;
 #[path = "reality/user.rs"]
 mod user;

@@ -51,6 +51,13 @@ Examples:
   mailmend verify /var/vmail --quiet
   mailmend verify /var/vmail --quiet --metrics /var/lib/prometheus/node-exporter/mailmend.prom";
 
+const TRIAGE_EXAMPLES: &str = "\
+Examples:
+  mailmend triage /var/vmail
+  mailmend triage /var/vmail --save-accounts hit.txt
+  mailmend audit /var/vmail --accounts-file hit.txt
+  mailmend triage /srv/mail1 /srv/mail2 --within 60 --json";
+
 const UNDO_EXAMPLES: &str = "\
 Examples:
   mailmend undo RUN
@@ -184,6 +191,8 @@ pub enum Command {
     Repair(Box<Repair>),
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Verify),
+    #[command(after_help = TRIAGE_EXAMPLES)]
+    Triage(Triage),
     #[command(after_help = UNDO_EXAMPLES)]
     Undo(Undo),
     #[command(after_help = CHECK_HELP)]
@@ -317,6 +326,27 @@ pub struct Verify {
     pub reading: Reading,
     #[command(flatten)]
     pub select: Select,
+}
+
+/// Say within seconds whether it is the disk, which one, and who is hit
+///
+/// Looks at every device below the stores at once: reads messages drawn by lot from the medium, and asks the kernel
+/// and the disks themselves. The verdict on each device is healthy, degrading, failing, gone, or not the disk, with
+/// the reasons and the accounts on it. Changes nothing.
+#[derive(Debug, Clone, Args)]
+pub struct Triage {
+    /// Mail root, account, or mailbox; FORMAT:PATH forces the format
+    #[arg(required = true, value_name = "STORE", value_parser = store_parser())]
+    pub stores: Vec<StoreArg>,
+    /// End after SECONDS with what is known by then (default: 25)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(5..=86_400))]
+    pub within: Option<u32>,
+    /// Write the names of the accounts on devices that fail to FILE, which must not exist
+    #[arg(long, value_name = "FILE")]
+    pub save_accounts: Option<PathBuf>,
+    /// Call a device silent when it has not answered for SECONDS (default: 5)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub read_timeout: Option<u32>,
 }
 
 /// Put back what a repair changed
@@ -538,6 +568,7 @@ impl Command {
             Command::Audit(_) => "audit",
             Command::Repair(_) => "repair",
             Command::Verify(_) => "verify",
+            Command::Triage(_) => "triage",
             Command::Undo(_) => "undo",
             Command::Check(_) => "check",
             Command::Status(_) => "status",

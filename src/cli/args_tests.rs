@@ -99,6 +99,17 @@ fn thresholds_are_numbers_times_or_off() {
 }
 
 #[test]
+fn a_triage_has_time_for_something() {
+    let cli =
+        parsed(&["triage", "/a", "/b", "--within", "60", "--save-accounts", "hit", "--read-timeout", "2"]).unwrap();
+    let Command::Triage(triage) = cli.command else { panic!() };
+    assert_eq!((triage.stores.len(), triage.within, triage.read_timeout), (2, Some(60), Some(2)));
+    refused(&["triage"]);
+    refused(&["triage", "/a", "--within", "4"]);
+    refused(&["triage", "/a", "--accounts", "x"]);
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     let help = parsed(&["--help"]).unwrap_err();
     assert_eq!(help.status, 0);

@@ -39,6 +39,12 @@ const MACHINE_OUTPUT: Section = (
          failed, conflict, held, skipped. Bytes of names that are no UTF-8, control bytes and '%' are \
          percent-escaped in path and key; path_raw and key_raw carry the very bytes in base64 then.",
         "account\tAn account is finished: account, and the counters of the summary.",
+        "device\tOf a triage: device, kind, verdict (healthy, unknown, not_the_disk, degrading, failing, gone), reasons, notes, \
+         disks [{name, model, bytes, rotating, state, backing, smart}], arrays, file_systems [{mount_point, source, fs_type, \
+         device}], accounts [{store, account, listed}], latency_us {reads, p50, p90, p99, max, stalls}, medium_tested, \
+         read_errors, hangs, recorded_errors, not_checked, sample {checked, damaged, uniform, uniform_damaged, \
+         upper_per_million, listed, complete, census}. Its summary has devices {verdict: number}, accounts, \
+         accounts_affected, messages, damaged, read_errors, not_checked, own_errors, interrupted, elapsed_s, exit.",
         "progress\tphase, done, total, bytes; at most once a second.",
         "note\ttext: something to know that is no damage.",
         "error\tSomething could not be done: path, what, hint.",
@@ -47,6 +53,51 @@ const MACHINE_OUTPUT: Section = (
          undecided}, deleted, moved, presumed_deleted, undetermined, not_checked, deferred, accepted, repairable, \
          repaired, held, conflicts, failed, read_errors, companions_lost, companions_repaired, own_errors, \
          interrupted, elapsed_s, plan, exit.",
+    ],
+);
+
+const TRIAGE: Section = (
+    "VERDICTS ON DEVICES",
+    &[
+        "Devices are what lies below the file systems of STORE and those mounted in it: partitions, volumes, RAID arrays and \
+         btrfs are followed to their disks; NFS and FUSE are named by their source. All devices are looked at at the same \
+         time, so that a slow one takes no time from the others. The most urgent of these is the verdict; all that hold \
+         are told:",
+        "gone\tIt does not answer, also not when asked once more; or the kernel has it as offline or does not know it any \
+         more.",
+        "failing\tRead errors; it stopped answering and went on; commands failed meanwhile; it says so itself (SMART); or its \
+         array is inactive.",
+        "degrading\tErrors on record of the file system, or the file system damaged; sectors that the disk has replaced or \
+         cannot read, errors of its medium, worn out; an array that lacks members; or slow: half of the reads over 60 ms \
+         (10 ms for flash), one in a hundred over 1 s (250 ms), two over 2 s, a folder over 1 s on average, not one message in all of the time, or 8 times the typical read of the other \
+         devices of its kind.",
+        "not the disk\tSomething is wrong, and all evidence of the device is clean: damaged messages that came without an \
+         error, slow while others had it do at least three times as much as this, or trouble of a network file system or \
+         FUSE mount, whose disks are another machine's.",
+        "not known\tNo message was read from it.",
+        "healthy\tNone of these.",
+        "Messages are drawn by lot, all alike, from as many as can be listed in two fifths of the time, and read whole, \
+         past the cache (where the file system refuses that, \"medium not tested\" is said). A message is damaged if it is \
+         not what the catalog recorded; if nothing was, if it cannot be read or the cheap checks prove damage. The bound \
+         (\"95 % sure that fewer than x per million\") is the exact binomial one, and holds for what was listed. One message \
+         of each account is read besides, which the bound leaves out.",
+        "Accounts are those that were seen and those of the catalog: after a verify they are named also where nothing can be \
+         listed any more. smartctl(8) is asked where it is installed, by root.",
+        "Nothing is recorded: the figures of earlier nights are not compared.",
+    ],
+);
+
+const TRIAGE_STATUS: Section = (
+    "EXIT STATUS",
+    &[
+        "The numbers are or-ed.",
+        "0\tEvery device was read from and is healthy.",
+        "4\tA device is degrading, failing or gone, or something is wrong that is not the disk; or messages of the sample are \
+         damaged.",
+        "8\tSomething could not be looked at (a device without an answer, a folder without permission, a store without \
+         mail), or mailmend itself failed. What there was no time for is no such thing.",
+        "16\tUsage or configuration error; nothing was done.",
+        "32\tInterrupted; what was known by then was told.",
     ],
 );
 
@@ -309,6 +360,7 @@ fn sections(name: &str) -> Vec<Section> {
         "mailmend-catalog-import" | "mailmend-catalog-check" => vec![SEE_ALSO],
         "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
         "mailmend-undo" | "mailmend-quarantine" => vec![PLACES, EXIT_STATUS, SEE_ALSO],
+        "mailmend-triage" => vec![TRIAGE, TRIAGE_STATUS, SAFETY, SEE_ALSO],
         "mailmend-completions" => vec![SEE_ALSO],
         _ => vec![EXIT_STATUS, SEE_ALSO],
     }

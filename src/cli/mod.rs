@@ -18,6 +18,7 @@ pub mod scan;
 pub mod screen;
 pub mod session;
 pub mod status;
+pub mod triage;
 pub mod undo;
 pub mod values;
 
@@ -73,6 +74,7 @@ fn run(cli: &Cli) -> Result<u8, Exit> {
     let result = match &cli.command {
         Command::Audit(_) | Command::Verify(_) => scan::run(&mut session, cli),
         Command::Repair(repair) => repair::run(&mut session, repair),
+        Command::Triage(triage) => triage::run(&mut session, triage),
         Command::Undo(undo) => undo::run(&mut session, undo),
         Command::Check(check) => return Ok(check::run(&mut session, check)),
         Command::Status(status) => status::run(&mut session, status),

@@ -30,6 +30,8 @@ pub struct Session {
     pub screen: Screen,
     pub signals: Signals,
     pub run: String,
+    /// Options that every command takes, as typed: for commands that are named to the user.
+    pub general: Vec<String>,
     pub began: Instant,
 }
 
@@ -40,9 +42,11 @@ impl Session {
         let settings = Settings::load(cli)?;
         let fail = |error: std::io::Error| Exit { status: 8, text: format!("error: {error}\n") };
         let run = new_run(&settings).map_err(fail)?;
-        let screen = Screen::standard(&settings, screen::origin(cli, &settings, &run));
+        let origin = screen::origin(cli, &settings, &run);
+        let general = origin.general.clone();
+        let screen = Screen::standard(&settings, origin);
         let signals = Signals::install().map_err(fail)?;
-        Ok(Session { settings, screen, signals, run, began: Instant::now() })
+        Ok(Session { settings, screen, signals, run, general, began: Instant::now() })
     }
 
     /// Begins another run of the same command, on that store.

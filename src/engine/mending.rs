@@ -35,6 +35,8 @@ pub struct Menders {
     planned: HashMap<usize, Vec<u64>>,
     /// The files that these steps write.
     targets: HashSet<RelPath>,
+    /// The account's index of its mailboxes goes aside already.
+    forgotten: bool,
 }
 
 /// One mailbox's files as they are, and what they need.
@@ -117,6 +119,10 @@ impl Menders {
             let mailbox = &scene.mailboxes[m];
             folders.need(job, scene.account, scene.mailboxes, &mailbox.dir)?;
             let owner = folders.owner(job, scene.account, scene.mailboxes, &mailbox.dir)?;
+            if known.mending.list.is_some() && !self.forgotten {
+                self.forgotten = true;
+                forget_mailboxes(job, scene, &mut steps)?;
+            }
             let targets = known.plan(job, scene, mailbox, owner, &mut steps)?;
             known.tell(job, scene, mailbox, targets.last());
             self.targets.extend(targets);
@@ -162,6 +168,32 @@ impl Menders {
     pub fn writes(&self, path: &RelPath) -> bool {
         self.targets.contains(path)
     }
+}
+
+/// Moves the account's index of its mailboxes aside: it remembers GUIDs and UIDVALIDITYs, and sync goes by them.
+fn forget_mailboxes(job: &mut Job<'_>, scene: &Scene<'_>, steps: &mut Vec<u64>) -> Result<(), EngineError> {
+    for file in companion::MAILBOX_INDEX {
+        let Ok(target) = scene.account.dir.join(file) else { continue };
+        let root = job.store.root;
+        let Ok(there) = job.store_lane().stat(root, &target)? else { continue };
+        let mut step = Step {
+            number: 0,
+            account: scene.account.name.clone(),
+            mailbox: String::new(),
+            key: None,
+            verdict: Verdict::Missing(Missing::Lost),
+            target,
+            before: Fingerprint::Inode(there.stat),
+            action: Action::Quarantine,
+            assurance: None,
+            why: WHY.to_owned(),
+            needs: Vec::new(),
+            details: Details::default(),
+        };
+        job.push_step(&mut step)?;
+        steps.push(step.number);
+    }
+    Ok(())
 }
 
 /// What the sources' servers say of one mailbox, the newest first, and what the sources are called.

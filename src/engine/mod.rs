@@ -25,4 +25,5 @@ pub mod runs;
 pub mod scan;
 pub mod selection;
 mod server;
+pub mod triage;
 pub mod unfinished;

@@ -3,7 +3,7 @@
 use super::account::{EngineError, Mailbox};
 use super::find::Sources;
 use super::job::Job;
-use super::lane::{LaneError, serve};
+use super::lane::{LaneError, NOT_A_FILE, serve};
 use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{Key, RelPath, Stamp};
@@ -30,16 +30,7 @@ impl Deeds {
         let Some(inbox) = inbox.filter(|inbox| inbox.complete()) else { return Ok(Deeds::default()) };
         let root = job.store.root;
         match job.store_lane().ledger(root, &inbox.dir)? {
-            // Dovecot makes the log when there is something to write: where it still has its list, and never made the
-            // log, it deleted nothing.
-            Ok(ledger) => Ok(Deeds {
-                whole: match ledger.mailbox_log {
-                    Whole::Absent => ledger.list == Whole::Sound,
-                    Whole::Damaged => false,
-                    Whole::Sound => true,
-                },
-                deleted: ledger.deleted,
-            }),
+            Ok(ledger) => Ok(Deeds { whole: ledger.mailbox_log == Whole::Sound, deleted: ledger.deleted }),
             Err(trouble) => {
                 job.not_checked(&trouble);
                 Ok(Deeds::default())
@@ -204,6 +195,8 @@ fn read_ledger(
 ) -> Result<Ledger, EngineError> {
     match job.lanes.lanes[lane].ledger(root, dir)? {
         Ok(ledger) => Ok(ledger),
+        // What is no file is counted where it was listed.
+        Err(trouble) if trouble.detail == NOT_A_FILE => Ok(Ledger::default()),
         // A mailbox that the server never opened has no folder there.
         Err(trouble) if may_lack && matches!(trouble.errno, Some(2)) => Ok(Ledger::default()),
         Err(trouble) => {

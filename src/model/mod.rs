@@ -15,6 +15,7 @@ pub mod server;
 pub mod signed;
 pub mod span;
 pub mod tally;
+pub mod triage;
 pub mod wire;
 
 pub use digest::Digest;

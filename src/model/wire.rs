@@ -7,6 +7,7 @@ use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
 use super::server::{Guids, Ledger, Line, Witness};
+use super::triage::{Doing, SampleOrder, Sampled, Walk};
 use serde::{Deserialize, Serialize};
 
 /// A directory that a lane opens before it enters its sandbox; the only places it can read afterwards.
@@ -223,6 +224,11 @@ pub enum Request {
         path: RelPath,
         encode: Option<Encoding>,
     },
+    /// Look around for a while, then read messages drawn by lot.
+    Sample {
+        id: u64,
+        order: SampleOrder,
+    },
 }
 
 /// From the lane. Every request is answered by exactly one message that ends it (`*End`, `Stated`, or one `Copy` for each item).
@@ -306,6 +312,29 @@ pub enum Answer {
     DataEnd {
         id: u64,
         result: Result<Fetched, Trouble>,
+    },
+    /// What a sample is about to touch, so that a hang can be put down to it.
+    SampleAt {
+        id: u64,
+        doing: Doing,
+    },
+    /// An account's folder, below the root of this number.
+    SampleAccount {
+        id: u64,
+        root: u32,
+        dir: RelPath,
+    },
+    SampleFile {
+        id: u64,
+        file: Sampled,
+    },
+    /// How far looking around came.
+    SampleWalk {
+        id: u64,
+        walk: Walk,
+    },
+    SampleEnd {
+        id: u64,
     },
     /// The lane's own code failed (a panic): never damage, always our error.
     Broken {

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod guards;
 pub mod ledger;
 pub mod missing;
+pub mod triage;
 
 pub use decide::{Candidate, Case, Choice, Identity, decide};
 pub use missing::{Absence, Fate, classify};

@@ -11,4 +11,5 @@ pub mod plan_text;
 pub mod sanitise;
 pub mod summary;
 pub mod text;
+pub mod triage;
 pub mod words;

@@ -6,6 +6,7 @@ pub mod attr;
 pub mod clock;
 pub mod dir;
 pub mod direct;
+pub mod disks;
 pub mod fs;
 pub mod health;
 pub mod holder;
@@ -20,4 +21,5 @@ pub mod signals;
 #[cfg(test)]
 pub mod simfs;
 pub mod slots;
+pub mod smart;
 pub mod users;

@@ -206,7 +206,7 @@ impl Ground {
     #[track_caller]
     pub fn assert_healed(&self, after: &Answer) {
         assert_none(
-            &self.truth.differences(&self.tree(), Strictness::Healed),
+            &self.truth.differences(&self.tree(), Strictness::Served),
             &format!("not healed by {}", brief(after)),
         );
         let now = self.copies();
@@ -216,7 +216,7 @@ impl Ground {
     }
 
     pub fn healed(&self) -> bool {
-        self.truth.differences(&self.tree(), Strictness::Healed).is_empty()
+        self.truth.differences(&self.tree(), Strictness::Served).is_empty()
     }
 
     pub fn taken_back(&self) -> bool {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const MESSAGES: u64 = 400;
 
-fn possible(test: &str) -> bool {
+pub fn possible(test: &str) -> bool {
     if !kit::can(test, true, &["nbdkit", "nbdfuse", "losetup", "mkfs.ext4", "filefrag"]) {
         return false;
     }
@@ -125,7 +125,7 @@ fn a_dead_disk_calls_nothing_missing() {
 }
 
 /// First block of a file on its disk, by its offset in the file.
-fn block(file: &Path, offset: u64) -> u64 {
+pub fn block(file: &Path, offset: u64) -> u64 {
     let map = must("filefrag", &["-b4096", "-v", &spec(file)]);
     let wanted = offset / 4096;
     let extents = map.lines().filter_map(|line| {
@@ -139,7 +139,7 @@ fn block(file: &Path, offset: u64) -> u64 {
 }
 
 /// ddrescue's map of a disk on which the blocks are bad.
-fn bad_map(mut blocks: Vec<u64>, size: u64) -> String {
+pub fn bad_map(mut blocks: Vec<u64>, size: u64) -> String {
     blocks.sort_unstable();
     let mut map = String::from("# Mapfile\n0x0 ? 1\n");
     let mut at = 0;

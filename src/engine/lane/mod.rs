@@ -7,8 +7,12 @@ pub mod examine;
 pub mod frame;
 mod ledger;
 pub mod roots;
+mod sample;
+pub mod sampling;
 pub mod serve;
 mod witness;
+
+pub use witness::NOT_A_FILE;
 
 #[cfg(test)]
 mod tests;

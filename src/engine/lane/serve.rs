@@ -3,7 +3,7 @@
 //! Runs in a process of its own, sandboxed before its first thread; under test on a thread. Knows no
 //! catalog, no plan, no terminal. Everything that strangers wrote is parsed here and nowhere else.
 
-use super::{examine, frame, ledger, roots, witness};
+use super::{examine, frame, ledger, roots, sample, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
@@ -150,6 +150,15 @@ impl Shop {
                     .and_then(|r| examine::fetch(r, *root, path, *encode, sink, &|n| self.name(*id, n)));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
+            Request::Sample { id, order } => sample::sample(
+                &sample::Desk {
+                    id: *id,
+                    roots: &self.roots,
+                    say: &|answer| self.send(answer),
+                    tick: &|progress| self.name(*id, progress),
+                },
+                order,
+            ),
         };
         self.name(0, 0);
         done

@@ -139,12 +139,18 @@ fn asked_for(logs: &[&log::Log], guid: &Guid) -> Option<u32> {
     requests(logs).find(|asked| asked.guid.as_ref() == Some(guid)).map(|asked| *asked.uids.start())
 }
 
+/// What is said of a link, a folder or a device where a server's file belongs.
+pub const NOT_A_FILE: &str = "not a file that a server writes";
+
 /// A file's bytes; `None` where there is none.
 pub(super) fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
     match dir.stat(file)? {
         None => return Ok(None),
         Some((Kind::File, stat)) if stat.size <= SERVER_FILE_MAX => {}
-        Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file that a server writes")),
+        Some((Kind::File, _)) => {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too long for a file that a server writes"));
+        }
+        Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, NOT_A_FILE)),
     }
     let mut bytes = Vec::new();
     // One that grows meanwhile is cut where it became too long.

@@ -23,6 +23,9 @@ pub struct Uidlist {
     pub records: Vec<Record>,
 }
 
+/// Lines that are read; each costs far more memory than the few bytes that it may have.
+const RECORDS_MAX: usize = 1 << 19;
+
 /// A value with the letter that names it.
 pub type Field = (u8, Vec<u8>);
 
@@ -114,6 +117,10 @@ pub fn parse(text: &[u8]) -> Parsed {
     // What stands where the head should be may still be a message.
     let mut numbers = Vec::new();
     for line in all {
+        if list.records.len() == RECORDS_MAX {
+            faults.add(line.number, "there are more lines than any mailbox has messages");
+            break;
+        }
         match readable(line, list.version) {
             Ok(record) => {
                 numbers.push(line.number);

@@ -78,6 +78,14 @@ pub fn is_index(name: &[u8]) -> bool {
     INDEX.contains(&name)
 }
 
+/// Whether a file is the index of an account's mailboxes.
+pub fn is_mailbox_index(name: &[u8]) -> bool {
+    MAILBOX_INDEX.contains(&name)
+}
+
+pub const MAILBOX_INDEX: [&[u8]; 4] =
+    [b"dovecot.list.index", b"dovecot.list.index.cache", b"dovecot.list.index.log.2", b"dovecot.list.index.log"];
+
 /// `dovecot.index` is first: without it the logs decide, and they are next.
 pub const INDEX: [&[u8]; 4] = [b"dovecot.index", b"dovecot.index.cache", b"dovecot.index.log.2", INDEX_LOG];
 pub const INDEX_LOG: &[u8] = b"dovecot.index.log";

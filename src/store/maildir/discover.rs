@@ -104,6 +104,29 @@ pub fn discover(
     walked
 }
 
+/// What the walk sees in one folder.
+#[derive(Debug, Default)]
+pub struct Glance {
+    pub mailbox: bool,
+    pub begins_account: bool,
+    /// Folders in it in which there may be more, sorted.
+    pub children: Vec<Vec<u8>>,
+    pub symlinks: u64,
+}
+
+/// One step of the walk, for whoever goes in an order of his own. What was seen before an error is kept.
+pub fn glance(dir: &Dir, name: &[u8], in_account: bool) -> (Glance, io::Result<()>) {
+    let mut links = Vec::new();
+    let (mut folder, ended) = look(dir, in_account, &mut links);
+    let mailbox = is_mailbox(&folder);
+    if !mailbox && RESERVED.contains(&name) {
+        return (Glance::default(), ended);
+    }
+    folder.children.retain(|child| !(mailbox && SUBFOLDERS.contains(&&child[..])));
+    let begins_account = !in_account && begins(&folder);
+    (Glance { mailbox, begins_account, children: folder.children, symlinks: links.len() as u64 }, ended)
+}
+
 /// Whether the walk would see an account in this folder, were it not inside one already.
 ///
 /// # Errors

@@ -31,7 +31,9 @@ pub fn permitted(step: &Step) -> Result<(), String> {
                 false => Err(format!("{target} is no file that a server makes")),
             }
         }
-        Action::Quarantine if companion::is_index(target.name()) => Ok(()),
+        Action::Quarantine if companion::is_index(target.name()) || companion::is_mailbox_index(target.name()) => {
+            Ok(())
+        }
         Action::Quarantine => Err(format!("{target} is no index that a server makes again")),
         Action::Rename { .. } if !is_message(target) => {
             Err(format!("{target}: a file can only be given the name of a message"))
@@ -90,7 +92,8 @@ fn plain(target: &RelPath, attrs: &Attrs, allowed: u32) -> Result<(), String> {
 
 /// Whether a change of a journal, which is a file that can be edited too, is made where mail is.
 pub fn lawful(intent: &Intent) -> bool {
-    let place = |path: &RelPath| is_message(path) || is_companion(path) || companion::is_index(path.name());
+    let made_again = |name: &[u8]| companion::is_index(name) || companion::is_mailbox_index(name);
+    let place = |path: &RelPath| is_message(path) || is_companion(path) || made_again(path.name());
     let placed = match &intent.change {
         Change::Exchange | Change::Put | Change::Take => place(&intent.at),
         Change::Carry { from } => place(&intent.at) && place(from),
