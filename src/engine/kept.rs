@@ -92,10 +92,11 @@ fn copy(lane: &mut Lane, root: u32, path: &RelPath, place: &Path) -> Result<Opti
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place).map_err(Failed::Here)?;
     let mut failed = None;
-    let fetched = lane
-        .fetch(root, path, None, &mut |bytes| file.write_all(bytes).inspect_err(|error| failed = Some(error.kind())));
-    if let Some(kind) = failed {
-        return Err(Failed::Here(kind.into()));
+    let fetched = lane.fetch(root, path, None, &mut |bytes| {
+        file.write_all(bytes).inspect_err(|error| failed = Some((error.raw_os_error(), error.kind())))
+    });
+    if let Some((number, kind)) = failed {
+        return Err(Failed::Here(number.map_or_else(|| kind.into(), io::Error::from_raw_os_error)));
     }
     match fetched.map_err(|e| Failed::Lane(e.into()))? {
         Ok(_) => file.sync_all().map(Some).map_err(Failed::Here),

@@ -28,14 +28,12 @@ impl Deeds {
     pub fn of(job: &mut Job<'_>, mailboxes: &[Mailbox]) -> Result<Deeds, EngineError> {
         let inbox = mailboxes.iter().find(|mailbox| mailbox.rel.is_root() && mailbox.folder.is_some());
         let Some(inbox) = inbox.filter(|inbox| inbox.complete()) else { return Ok(Deeds::default()) };
-        let root = job.store.root;
-        match job.store_lane().ledger(root, &inbox.dir)? {
-            Ok(ledger) => Ok(Deeds { whole: ledger.mailbox_log == Whole::Sound, deleted: ledger.deleted }),
-            Err(trouble) => {
-                job.not_checked(&trouble);
-                Ok(Deeds::default())
-            }
+        // Only where a folder is gone, or may turn out to be.
+        if job.generations.is_empty() && mailboxes.iter().all(|mailbox| mailbox.folder.is_some()) {
+            return Ok(Deeds::default());
         }
+        let ledger = read_ledger(job, (job.store.lane, job.store.root), &inbox.dir, false)?;
+        Ok(Deeds { whole: ledger.mailbox_log == Whole::Sound, deleted: ledger.deleted })
     }
 
     /// What became of a folder that was there at a time.
