@@ -3,6 +3,8 @@
 //!
 //! Seeded; two runs print the same but for the times. The tests measure the same and hold it to its targets.
 
+#[path = "../tests/common/canonical.rs"]
+mod canonical;
 // The tests take single messages from there as well.
 #[allow(dead_code)]
 #[path = "../tests/common/corpus.rs"]

@@ -1,5 +1,7 @@
 //! The deep tier: what signatures prove on real mail, what they prove of damaged mail, and what the binary makes of it.
 
+#[path = "common/canonical.rs"]
+mod canonical;
 mod common;
 
 #[path = "deep/copies.rs"]

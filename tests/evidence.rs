@@ -5,6 +5,8 @@
 //! prints the same and the cost.
 //! `MAILMEND_UPDATE_README=1 cargo test --test evidence` writes the table in the README anew.
 
+#[path = "common/canonical.rs"]
+mod canonical;
 #[path = "common/corpus.rs"]
 mod corpus;
 #[path = "evidence/harm.rs"]
@@ -63,6 +65,8 @@ fn reaches_its_target(row: &Row) {
         let exact = *column == measure::CATALOG || (row.kind.shortens() && column.name.starts_with("S="));
         assert!(!exact || *seen == row.total, "{:?}, {}: {row:?}", row.kind, column.name);
     }
+    assert_eq!(row.wrong, 0, "a damaged copy was taken for the message: {row:?}");
+    assert_eq!(row.unseen, 0, "a signed body changed, and a signed copy does not name it: {row:?}");
     let alone = row.seen[0] as f64 / row.total as f64;
     match row.kind {
         Kind::Over(Fill::Zeros | Fill::Ff | Fill::Random, _) => {

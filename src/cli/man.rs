@@ -106,11 +106,14 @@ const VERDICTS: Section = (
     &[
         "intact\tWhole, with an assurance: plausible (reads and parses clean), consistent (a size, GUID or checksum \
          that the server recorded agrees), corroborated (equal copies on different file systems), authenticated (a \
-         DKIM body hash agrees), identical (equals what was recorded before). A message has the lower of the assurances \
+         DKIM body hash agrees; no key is asked, so that it tells rot from mail and not who wrote it), identical (equals what was recorded before). A message has the lower of the assurances \
          of its header and its body, and a signature proves the body alone, up to where its l= ends, and not the white \
          space and line ends that its canonical form ignores.",
         "suspect\tOdd, but nothing proves damage. Repaired only from a copy that is identical to what was recorded. It is \
-         damaged where a copy with the very same header agrees with the sender's DKIM signature, and it does not.",
+         damaged where a copy of the same key in the same account, with the very same header and of the length that \
+         the server recorded, agrees with the body hash of its DKIM signature, and it does not. With --deep that holds \
+         for messages that look whole, too: one that its owner edited in place below the header is then called damaged, \
+         and what was edited is in quarantine after a repair.",
         "damaged\tBytes were lost or changed.",
         "unreadable\tThe medium did not give every byte.",
         "missing\tExpected, by the catalog or a source, and not in a folder whose listing finished. Why, see below.",
@@ -125,8 +128,14 @@ const UNSEEN: Section = (
          principle, show a letter that became another letter, text cut off at the end of a line, text of another \
          message in the place of text, more text behind the end, or a whole message in the place of another.",
         "The size in a file's name (S=) shows all that is cut off, longer, or another message; W= also most of what \
-         moved an end of line. A bit, and bytes that were replaced by as many others, are seen by the catalog alone: \
-         what mailmend verify has recorded is never called whole when it changed.",
+         moved an end of line. A bit, and bytes that were replaced by as many others, are seen by the catalog and by \
+         copies alone: what mailmend verify has recorded is never called whole when it changed.",
+        "A copy on another device (--from, with --deep) shows that something differs, but not which of the two is \
+         damaged, unless one shows damage of its own. A DKIM body hash that fits one copy under the same header and not \
+         the other names the damaged body, all but the white space and line ends that its canonical form ignores; what \
+         follows its l=, and the header, it does not see. Mail that was not signed, or whose body a mailing list \
+         rewrote, has no such witness. Copies that were made after the damage hold it, too, and equal copies on \
+         two devices corroborate only that nothing changed since the older was made.",
     ],
 );
 

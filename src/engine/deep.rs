@@ -4,26 +4,27 @@
 
 use super::account::{EngineError, Mailbox};
 use super::find::{self, Found, Sources};
-use super::harm::{self, Harm, Haul};
+use super::harm::{Harm, Haul};
 use super::heal::Patient;
 use super::job::Job;
 use super::scan;
 use crate::model::message::CopyFacts;
 use crate::model::server::Witnessed;
-use crate::model::{Assurance, RelPath, Span, Verdict};
-use crate::plan::compare::{self, Comparison};
+use crate::model::{Assurance, RelPath, Signed, Span, Verdict};
+use crate::plan::compare::{self, Comparison, Word};
 use crate::plan::{Candidate, Identity};
 use crate::store::maildir::name;
 
 /// Compares candidates that nothing else proves with the damaged file, in every byte that nothing excuses. A suspect
-/// message is damaged where the sender's signature proves a copy with its very header, and not the message itself.
+/// message is damaged where the hash that its sender signed proves a copy with its very header and key, and not the
+/// message itself.
 pub fn compare(job: &mut Job<'_>, mailboxes: &[Mailbox], patient: &mut Patient) -> Result<(), EngineError> {
     let harm = &mut patient.harm;
     let unknown = harm.expected().is_none();
     let Some(own) = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0 && unknown) else {
         return Ok(());
     };
-    let proven = patient.candidates.iter().find(|candidate| compare::refutes(&candidate.facts, own));
+    let proven = patient.candidates.iter().find(|c| compare::accuses(&c.facts, c.identity, own));
     if let (Verdict::Suspect, Some(candidate)) = (harm.verdict, proven) {
         harm.verdict = Verdict::Damaged;
         harm.reason = refuted(&candidate.source, &candidate.facts);
@@ -38,7 +39,7 @@ pub fn compare(job: &mut Job<'_>, mailboxes: &[Mailbox], patient: &mut Patient) 
     let comparisons = side_by_side(job, &harm.path(mailboxes), own, &others)?;
     for (at, comparison) in compared.into_iter().zip(comparisons) {
         let candidate = &mut patient.candidates[at];
-        candidate.outside = comparison.and_then(|comparison| compare::outside(own, &candidate.facts, &comparison));
+        candidate.outside = comparison.and_then(|c| compare::outside(own, &candidate.facts, candidate.identity, &c));
     }
     Ok(())
 }
@@ -54,27 +55,28 @@ fn side_by_side(
     if others.is_empty() {
         return Ok(comparisons);
     }
-    let cuts = compare::cuts(own, others.iter().map(|(_, facts)| *facts));
+    let cuts = compare::cuts(own, others.iter().map(|(found, facts)| (*facts, found.identity)));
     let root = job.store.root;
     let Ok(mine) = job.store_lane().pieces(root, path, &cuts)? else { return Ok(comparisons) };
     for ((found, facts), comparison) in others.iter().zip(&mut comparisons) {
         let generation = &job.generations[found.generation];
         let (lane, root) = (generation.lane, generation.root);
         if let Ok(theirs) = job.lanes.lanes[lane].pieces(root, &found.path, &cuts)? {
-            *comparison = Some(compare::compare(&cuts, &mine, &theirs, &compare::excused(own, facts)));
+            let excused = compare::excused(own, facts, found.identity);
+            *comparison = Some(compare::compare(&cuts, &mine, &theirs, &excused));
         }
     }
     Ok(comparisons)
 }
 
 fn refuted(source: &str, facts: &CopyFacts) -> String {
-    let domain = facts.evidence.signed().and_then(|signed| signed.domain.as_deref()).unwrap_or("unknown");
-    format!("the sender's DKIM signature (d={domain}) proves the body of the copy in {source}, and not this one")
+    let hash = facts.evidence.signed().map(Signed::words).unwrap_or_default();
+    format!("{hash} fits the body of the copy in {source}, and not this one")
 }
 
 /// What a message that looks whole has against it.
 enum Doubt {
-    /// The sender's signature proves another copy.
+    /// The hash that the sender signed proves another copy.
     Refuted(String),
     /// A whole copy has other content.
     Rival(String, Found, Box<CopyFacts>),
@@ -107,18 +109,14 @@ pub fn deep(
         for (index, found, result) in find::read(job, generation, wanted) {
             let Ok(copy) = result else { continue };
             let own = &unproven[index].1;
-            if copy.digest == own.digest {
-                corroborated[index] |= copy.stat.dev != own.stat.dev;
-            } else if compare::refutes(&copy, own) {
-                if !matches!(doubts[index], Some(Doubt::Refuted(_))) {
-                    doubts[index] = Some(Doubt::Refuted(refuted(&label, &copy)));
+            let doubt = &mut doubts[index];
+            match compare::word(&copy, own) {
+                Word::Equal { apart } => corroborated[index] |= apart,
+                Word::Accuses if !matches!(doubt, Some(Doubt::Refuted(_))) => {
+                    *doubt = Some(Doubt::Refuted(refuted(&label, &copy)));
                 }
-            } else if copy.canonical_digest() != own.canonical_digest()
-                && harm::is_clean(&copy)
-                && !compare::refutes(own, &copy)
-                && doubts[index].is_none()
-            {
-                doubts[index] = Some(Doubt::Rival(label.clone(), found, Box::new(copy)));
+                Word::Rival if doubt.is_none() => *doubt = Some(Doubt::Rival(label.clone(), found, Box::new(copy))),
+                Word::Accuses | Word::Rival | Word::Nothing => {}
             }
         }
     }

@@ -8,7 +8,8 @@ use crate::model::event::{Finding, Subject};
 use crate::model::message::CopyFacts;
 use crate::model::server::Witnessed;
 use crate::model::wire::{Entry, Place};
-use crate::model::{Attrs, Check, Digest, Evidence, FaultKind, Key, RelPath, Stamp, Verdict};
+use crate::model::{Attrs, Check, Digest, Evidence, Key, RelPath, Stamp, Verdict};
+pub use crate::plan::compare::is_clean;
 use crate::sys::mounts;
 use std::collections::{BTreeMap, HashMap};
 
@@ -97,12 +98,6 @@ pub struct Haul {
     pub unproven: Vec<(super::account::At, CopyFacts)>,
     /// Damage or read errors were found.
     pub harmed: bool,
-}
-
-/// Whether a copy was read whole and shows no fault but that it is not what was recorded.
-pub fn is_clean(facts: &CopyFacts) -> bool {
-    let mut own = facts.evidence.faults().iter().filter(|f| f.kind != FaultKind::DigestMismatch);
-    facts.digest.is_some() && own.next().is_none()
 }
 
 /// The row that records a message as it was just read.

@@ -40,6 +40,11 @@ impl Signed {
         if self.agrees == Agrees::Whole { Outcome::Pass } else { Outcome::Unknown }
     }
 
+    /// What it is called to people. Anybody can write any `d=`: no key was asked.
+    pub fn words(&self) -> String {
+        format!("the DKIM body hash (d={}, key not checked)", self.domain.as_deref().unwrap_or("unknown"))
+    }
+
     /// The bytes that are proven; of a body that is proven to its end, also all that might follow.
     pub fn proven(&self) -> Option<Span> {
         let span = |end: u64| Span::new(self.body, end.saturating_sub(self.body));

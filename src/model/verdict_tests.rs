@@ -14,6 +14,11 @@ impl Seen<'_> {
         checks.iter().any(|&check| self.is(check, outcome))
     }
 
+    /// A structure that the checks cannot follow, and that no signature shows to be as the sender wrote it.
+    fn strange(&self) -> bool {
+        self.any(&STRUCTURE, Outcome::Unknown) && !self.is(Check::DkimBody, Outcome::Pass)
+    }
+
     fn proof(&self) -> bool {
         self.0.faults().iter().any(|fault| fault.kind.proves_damage())
     }
@@ -35,7 +40,7 @@ const TABLE: [Row; 12] = [
     ("a fault that no whole mail has", |s| s.proof(), Verdict::Damaged),
     ("encrypted", |s| s.0.opaque, Verdict::Undetermined),
     ("a fault", |s| s.any(&ESSENTIAL, Outcome::Fail) || s.any(&STRUCTURE, Outcome::Fail), Verdict::Suspect),
-    ("not followed", |s| s.any(&STRUCTURE, Outcome::Unknown) && !s.any(&ESSENTIAL, Outcome::Unknown), Verdict::Suspect),
+    ("not followed", |s| s.strange() && !s.any(&ESSENTIAL, Outcome::Unknown), Verdict::Suspect),
     ("not finished", |s| s.any(&ESSENTIAL, Outcome::Unknown), Verdict::Undetermined),
     ("not checked", |s| s.is(Check::Header, Outcome::Absent), Verdict::Undetermined),
     (

@@ -1,7 +1,7 @@
 //! What is equal outside the damage, to the byte; what a signature proves among copies.
 
 use super::*;
-use crate::model::{Agrees, Evidence, Fault, FaultKind, Outcome, Signed};
+use crate::model::{Agrees, Evidence, Fault, Signed};
 use crate::verify::Piecer;
 use proptest::prelude::*;
 
@@ -32,8 +32,8 @@ fn pieces(cuts: &Cuts, bytes: &[u8], hole: Option<Span>) -> Pieces {
 }
 
 fn compared(own: (&CopyFacts, &[u8]), other: (&CopyFacts, &[u8])) -> Comparison {
-    let cuts = cuts(own.0, [other.0]);
-    let excused = excused(own.0, other.0);
+    let cuts = cuts(own.0, [(other.0, Identity::Key)]);
+    let excused = excused(own.0, other.0, Identity::Key);
     compare(&cuts, &pieces(&cuts, own.1, None), &pieces(&cuts, other.1, None), &excused)
 }
 
@@ -83,7 +83,7 @@ fn bytes_behind_a_hole_are_compared_too() {
     let hole = Span::new(8192, 4096);
     let blame = [(FaultKind::ReadError, hole)];
     let (own, theirs) = (facts(&other, &blame), facts(&other, &[]));
-    let (cuts, excused) = (cuts(&own, [&theirs]), excused(&own, &theirs));
+    let (cuts, excused) = (cuts(&own, [(&theirs, Identity::Key)]), excused(&own, &theirs, Identity::Key));
     let whole = pieces(&cuts, &other, None);
     let of = |bytes: &[u8], hole| compare(&cuts, &pieces(&cuts, bytes, Some(hole)), &whole, &excused).outside;
     assert_eq!(of(&other, hole), Some(true));
@@ -108,6 +108,60 @@ fn what_the_sender_signed_excuses_the_body_under_one_header() {
     assert_eq!(said(1, Agrees::No, own), (Some(false), false));
     assert_eq!(said(1, Agrees::UpTo(20), own), (Some(false), false), "what l= does not cover differs");
     assert_eq!(said(1, Agrees::UpTo(20), b"From: a\n\nthe b0dy as it was signed\n"), (Some(true), false));
+}
+
+/// Whoever knows a message's header can write another body that its hash fits; what that may do is bounded.
+#[test]
+fn a_planted_body_under_one_header_is_heard_by_key_alone() {
+    let (own, planted) = (b"From: a\n\nwhat was sent and received\n", b"From: a\n\nwhat the hash in it fits\n  \n");
+    assert_eq!(own.len(), planted.len() - 1);
+    let facts_of = |bytes: &[u8], agrees| {
+        let mut said = facts(bytes, &[]);
+        said.evidence.set(Check::Header, Outcome::Pass);
+        signed(&mut said, 1, 9, agrees);
+        said.digest = Some(crate::model::Digest::of(bytes));
+        said
+    };
+    let (mut mine, theirs) = (facts_of(own, Agrees::No), facts_of(planted, Agrees::Whole));
+    assert!(accuses(&theirs, Identity::Key, &mine));
+    assert_eq!(word(&theirs, &mine), Word::Accuses);
+    for identity in [Identity::Size, Identity::Stray] {
+        assert!(!accuses(&theirs, identity, &mine));
+        assert_eq!(excused(&mine, &theirs, identity), [], "it excuses no byte");
+        assert_eq!(super::outside(&mine, &theirs, identity, &Comparison::default()), None);
+    }
+    let mut odd = theirs.clone();
+    odd.evidence.blame(Fault {
+        check: Check::NativeSize,
+        kind: FaultKind::TooLong,
+        span: Span::new(9, 1),
+        errno: None,
+    });
+    assert!(!accuses(&odd, Identity::Key, &mine), "it is not whole itself");
+    // The server recorded that what was sent is as long as it is here.
+    mine.evidence.set(Check::NativeSize, Outcome::Pass);
+    assert!(!accuses(&theirs, Identity::Key, &mine));
+    assert_eq!(excused(&mine, &theirs, Identity::Key), []);
+    assert_eq!(word(&theirs, &mine), Word::Rival, "shown, and left alone");
+    let rotten = facts_of(b"From: a\n\nwhat was sent and r3ceived\n", Agrees::No);
+    assert_eq!(word(&mine, &rotten), Word::Rival, "neither is proven");
+}
+
+/// Equal copies corroborate if they lie on two file systems, and nothing else does.
+#[test]
+fn only_equal_bytes_elsewhere_corroborate() {
+    let of = |bytes: &[u8], dev: u64, read: bool| {
+        let mut said = facts(bytes, &[]);
+        said.digest = read.then(|| crate::model::Digest::of(bytes));
+        said.stat.dev = dev;
+        said
+    };
+    let own = of(b"From: a\n\nx\n", 1, true);
+    assert_eq!(word(&of(b"From: a\n\nx\n", 2, true), &own), Word::Equal { apart: true });
+    assert_eq!(word(&of(b"From: a\n\nx\n", 1, true), &own), Word::Equal { apart: false });
+    assert_eq!(word(&of(b"From: a\n\ny\n", 2, true), &own), Word::Rival);
+    let unread = of(b"From: a\n\nx\n", 2, false);
+    assert_eq!((word(&unread, &own), word(&unread, &of(b"", 1, false))), (Word::Nothing, Word::Nothing));
 }
 
 proptest! {

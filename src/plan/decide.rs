@@ -153,8 +153,7 @@ fn by_evidence(case: &Case) -> Choice {
 fn reason(group: &Group<'_>, candidate: &Candidate) -> String {
     let source = &candidate.source;
     let signed = candidate.facts.evidence.signed().filter(|_| candidate.facts.evidence.is_body_proven());
-    let domain = signed.map(|signed| signed.domain.as_deref().unwrap_or("unknown"));
-    let body = domain.map(|domain| format!("; its body is proven by the sender's DKIM signature (d={domain})"));
+    let body = signed.map(|signed| format!("; {} fits its body", signed.words()));
     let base = match group.assurance {
         Assurance::Corroborated => format!("{source}: equal copies on different file systems"),
         Assurance::Consistent if candidate.outside == Some(true) => {
@@ -167,7 +166,7 @@ fn reason(group: &Group<'_>, candidate: &Candidate) -> String {
 }
 
 /// Groups the usable candidates by content and grades each group. Of copies with one header the one whose body the
-/// sender's signature proves is the message; the others are not, however many they are.
+/// hash in its signature proves is the message; the others are not, however many they are.
 fn group(case: &Case) -> Vec<Group<'_>> {
     let mut by_content: BTreeMap<Digest, Vec<(usize, &Candidate)>> = BTreeMap::new();
     for (index, candidate) in case.candidates.iter().enumerate() {
@@ -176,7 +175,7 @@ fn group(case: &Case) -> Vec<Group<'_>> {
         }
     }
     let damaged = case.present.as_ref().and_then(|p| p.digest);
-    // However it was found: what it proves of a copy with its own header, it proves.
+    // However it was found: this only takes copies out.
     let refuted = |members: &[(usize, &Candidate)]| {
         members.iter().any(|(_, member)| case.candidates.iter().any(|other| refutes(&other.facts, &member.facts)))
     };

@@ -257,9 +257,8 @@ fn meaning(finding: &Finding) -> &'static str {
     }
 }
 
-/// `body: the sender's DKIM signature (d=example.org) agrees: authenticated`.
+/// `body: the DKIM body hash (d=example.org, key not checked) agrees: authenticated`.
 fn signature(signed: &Signed) -> String {
-    let domain = inline(signed.domain.as_deref().unwrap_or("unknown"), FIELD);
     let says = match signed.agrees {
         Agrees::Whole => "agrees: authenticated, whatever looks strange in it".to_owned(),
         Agrees::UpTo(end) => {
@@ -271,7 +270,7 @@ fn signature(signed: &Signed) -> String {
         Agrees::No => "does not agree; that alone proves nothing: mailing lists rewrite bodies".to_owned(),
         Agrees::Unread => "cannot be compared: bytes are missing".to_owned(),
     };
-    format!("body: the sender's DKIM signature (d={domain}) {says}")
+    format!("body: {} {says}", inline(&signed.words(), SENTENCE))
 }
 
 /// `bytes 512 to 1,023 (512): a run of zero bytes [pattern]`.
@@ -458,7 +457,7 @@ mod tests {
             assert!(!text.contains('\u{1b}'), "a stranger wrote the domain");
             text.lines().map(str::trim_start).find(|line| line.starts_with("body: ")).unwrap().to_owned()
         };
-        let body = "body: the sender's DKIM signature (d=a\u{fffd}[2J)";
+        let body = "body: the DKIM body hash (d=a\u{fffd}[2J, key not checked)";
         assert_eq!(said(Agrees::Whole), format!("{body} agrees: authenticated, whatever looks strange in it"));
         assert_eq!(
             said(Agrees::UpTo(5000)),

@@ -76,7 +76,10 @@ fn headers_that_are_none() {
     assert_eq!(kinds(b"no colon here\n\nbody: x\n"), [FaultKind::NotAHeader]);
     assert!(kinds(&[0; 4096]).contains(&FaultKind::NotAHeader));
     assert_eq!(kinds(b"From: a\nSubj"), [FaultKind::HeaderUnended]);
-    assert_eq!(kinds(b"From: a\nSubject: b\n"), []);
+    // Cut at the end of a line: no server keeps a header without the empty line that ends it.
+    assert_eq!(faults(b"From: a\nSubject: b\n"), [(FaultKind::HeaderUnended, 8, 11)]);
+    assert_eq!(faults(b"From: a\r\nSubject: b\r\n"), [(FaultKind::HeaderUnended, 9, 12)]);
+    assert_eq!(kinds(b"From: a\nSubject: b\n\n"), []);
     assert_eq!(kinds(b"From a@b  Thu Jan  1 00:00:00 1970\nFrom: a\n\n"), []);
     assert_eq!(kinds(b"X Odd Name\nFrom: a\nT\xf6: 8 bit\n\nx"), []);
     // One stray line is a mistake; two are another file's. Nor is every file mail whose lines hold colons.
@@ -185,7 +188,8 @@ fn lines_that_end_with_a_cr_alone() {
     assert_eq!(kinds(whole.as_bytes()), []);
     assert_eq!(evidence(whole.as_bytes()).get(Check::Mime), Outcome::Pass);
     assert_eq!(kinds(format!("{boundary}\rtext\r").as_bytes()), [FaultKind::UnclosedMultipart]);
-    assert_eq!(kinds(b"From: a\rSubject: b\r"), []);
+    assert_eq!(kinds(b"From: a\rSubject: b\r"), [FaultKind::HeaderUnended]);
+    assert_eq!(kinds(b"From: a\rSubject: b\r\r"), []);
     // A CR within the first line is no end of it.
     assert_eq!(kinds(b"From: a\r\r\nSubject: b\r\n\r\nx"), []);
     assert_eq!(kinds(b"From: a\r"), [FaultKind::HeaderUnended]);

@@ -65,9 +65,15 @@ pub(super) fn parse(value: &[u8]) -> Option<Signature> {
         Some(digits) => Some(number(digits)?),
         None => None,
     };
-    let domain = d.map(|d| String::from_utf8_lossy(&d[..d.len().min(DOMAIN_MAX)]).into_owned());
+    let domain = d.and_then(domain);
     let wanted = Wanted { algorithm, form: body_form(c)?, limit };
     (hash.len() == length && limit != Some(0)).then_some(Signature { wanted, hash, domain })
+}
+
+/// The domain for people to read; `None` where no domain is written so.
+fn domain(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= DOMAIN_MAX)?;
+    text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_')).then(|| text.to_owned())
 }
 
 /// The second half of `c=`. A lone name is the header's, and the body's is then simple.
@@ -154,6 +160,17 @@ mod tests {
         assert_eq!(limit(&"9".repeat(76)), Some(Some(u64::MAX)), "more than any message");
         for odd in ["", "0", "-1", "+5", "0x10", "1 2", "ten"] {
             assert_eq!(limit(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_one_or_is_not_shown() {
+        let domain = |d: &str| parse(format!("a=rsa-sha256; bh={HASH}; d={d}").as_bytes()).expect("signed").domain;
+        for good in ["example.org", "xn--bcher-kva.example", "bücher.example", "_x.example"] {
+            assert_eq!(domain(good).as_deref(), Some(good));
+        }
+        for odd in ["a\u{1b}[2J", "a b", "bank.example, key checked)", "a\r\n b", &"a".repeat(254), "a\u{202e}b"] {
+            assert_eq!(domain(odd), None, "{odd}");
         }
     }
 

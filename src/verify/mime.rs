@@ -216,7 +216,7 @@ impl Mime {
         }
         let field = name(text);
         if self.mode == Mode::Top {
-            self.header.line(offset, text, ended);
+            self.header.line(offset, text);
             self.fields.line(offset, text, field);
         }
         self.part.line(text, field);

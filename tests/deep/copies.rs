@@ -74,8 +74,11 @@ fn of_two_whole_copies_the_signed_one_wins() {
     assert_eq!(finding(&deep)["verdict"], "damaged", "{deep}");
     assert_eq!(finding(&deep)["checks"]["dkim_body"], "unknown", "a mismatch is no failure: {deep}");
     let text = pair.text(&["--deep", "-v"]);
-    assert!(text.contains("the sender's DKIM signature (d=example.org) proves the body of the copy in"), "{text}");
-    assert!(text.contains("(d=example.org) does not agree; that alone proves nothing"), "{text}");
+    assert!(
+        text.contains("the DKIM body hash (d=example.org, key not checked) fits the body of the copy in"),
+        "{text}"
+    );
+    assert!(text.contains("(d=example.org, key not checked) does not agree; that alone proves nothing"), "{text}");
     pair.run("repair", &["--deep", "--apply"]).expect(1);
     assert_eq!(fs::read_to_string(pair.path("store")).expect("the message"), good);
 }
@@ -153,7 +156,7 @@ fn copies_that_the_signature_refutes_do_not_outvote_it() {
     assert_eq!(fs::read_to_string(pair.path("store")).expect("the message"), holed, "nothing proves the copy");
     let more: Vec<String> = ["older", "oldest"].iter().map(|place| spec(&pair.dir.path().join(place))).collect();
     let answer = pair.run("repair", &["--from", &more[0], "--from", &more[1], "--apply"]).expect(1);
-    assert!(answer.mentions("its body is proven by the sender's DKIM signature"), "{answer}");
+    assert!(answer.mentions("the DKIM body hash (d=example.org, key not checked) fits its body"), "{answer}");
     assert_eq!(fs::read_to_string(pair.path("store")).expect("the message"), good);
 }
 
@@ -163,4 +166,36 @@ fn verify_takes_deep() {
     let pair = Pair::new(&good, &good);
     pair.run("verify", &["--deep"]).expect(0);
     pair.run("verify", &["--deep"]).expect(0);
+}
+
+/// A stranger wrote a header whose hash fits a body that was not sent. As a copy under another name, in another folder or
+/// in another account, that body takes no message's place, and accuses none.
+#[test]
+fn a_planted_body_that_the_hash_fits_takes_no_place() {
+    let mime = "Content-Type: multipart/mixed; boundary=xx\n";
+    let fits = signed(mime, "--xx\n\nPay to account one, please.\n--xx--\n");
+    let sent = fits.replace("one, please.\n--xx--\n", "two, please.\n--xx\n\nmore\n");
+    let name = format!("1700000000.M1P1.host,S={}:2,S", sent.len());
+    let planted = format!("{fits}{}", "\n".repeat(sent.len().saturating_sub(fits.len())));
+    assert_eq!(planted.len(), sent.len(), "what is planted must be as long as its name says");
+    for place in ["ann/cur", "ann/.Shared/cur", "bob/cur"] {
+        let pair = Pair::new(&sent, &sent);
+        for (root, from) in [("store", pair.path("store")), ("replica", pair.path("replica"))] {
+            let folder = pair.dir.path().join(root).join("ann/cur");
+            fs::rename(from, folder.join(&name)).expect("its size in its name");
+        }
+        fs::remove_file(pair.dir.path().join("replica/ann/cur").join(&name)).expect("no copy by its own name");
+        // It came by mail, so that the store has it, too.
+        for root in ["store", "replica"] {
+            let folder = pair.dir.path().join(root).join(place);
+            for sub in ["cur", "new", "tmp"] {
+                fs::create_dir_all(folder.with_file_name(sub)).expect("a mailbox");
+            }
+            fs::write(folder.join(name.replace("M1P1", "M9P9")), &planted).expect("a planted copy");
+        }
+        let answer = pair.run("repair", &["--deep", "--apply"]).expect(0);
+        assert_eq!(finding(&answer)["verdict"], "suspect", "{place}: {answer}");
+        let own = pair.dir.path().join("store/ann/cur").join(&name);
+        assert_eq!(fs::read_to_string(own).expect("the message"), sent, "{place}");
+    }
 }

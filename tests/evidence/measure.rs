@@ -1,25 +1,57 @@
 //! Counts: whom the checks accuse, which damage they see with which evidence, and where they say that it lies.
 //! Seeded; the order of threads does not matter.
 
+use crate::canonical::canonical;
 use crate::harm::{self, Kind};
 use crate::mail::{self, Form, Mail, Shape};
 use fastrand::Rng;
-use mailmend::model::{Check, Digest, Evidence, Outcome, Verdict, limits::WINDOW};
-use mailmend::verify::{Checks, Claims, Hashing};
+use mailmend::model::{Check, CopyFacts, Digest, Evidence, Missing, Outcome, Stat, Verdict, limits::WINDOW};
+use mailmend::plan::compare::{self, Word};
+use mailmend::plan::{Candidate, Choice, Identity, decide};
+use mailmend::verify::{BodyProof, Checks, Claims, Hashing};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// A message as it was, and as it is.
+/// One message at one place, with all that a reading of it shows.
+pub struct Copy<'a> {
+    pub bytes: &'a [u8],
+    pub facts: CopyFacts,
+}
+
+impl Copy<'_> {
+    /// As a lane reads it that hears signatures.
+    pub fn on(device: u64, bytes: &[u8]) -> Copy<'_> {
+        let (mut hashing, mut proof, mut checks) = (Hashing::new(), BodyProof::new(), Checks::new(Claims::default()));
+        for window in bytes.chunks(WINDOW) {
+            hashing.feed(window);
+            proof.feed(window);
+            checks.feed(window);
+        }
+        let (hashes, (mut evidence, envelope)) = (hashing.finish(), checks.finish());
+        proof.finish().into_iter().for_each(|signed| evidence.sign(signed));
+        let (length, digest) = (bytes.len() as u64, Some(hashes.digest));
+        let stat = Stat { dev: device, size: length, ..Stat::default() };
+        let canonical = hashes.canonical;
+        Copy { bytes, facts: CopyFacts { stat, length, digest, canonical, evidence, envelope, ..CopyFacts::default() } }
+    }
+
+    fn is_intact(&self) -> bool {
+        self.facts.evidence.verdict().is_intact()
+    }
+}
+
+/// A message as it was, which may be what a copy on another device still is, and as it is.
 pub struct Case<'a> {
-    pub whole: &'a [u8],
-    pub harmed: &'a [u8],
+    pub whole: &'a Copy<'a>,
+    pub harmed: &'a Copy<'a>,
 }
 
 /// Evidence that may be at hand. A new kind of it is one more function in `COLUMNS`.
 #[derive(Clone, Copy)]
 pub struct Column {
     pub name: &'static str,
-    pub judge: fn(&Case) -> Evidence,
+    /// Whether the damage is seen; `None` where the message has no such evidence.
+    pub judge: fn(&Case) -> Option<bool>,
 }
 
 impl PartialEq for Column {
@@ -28,15 +60,71 @@ impl PartialEq for Column {
     }
 }
 
-pub const CATALOG: Column = Column { name: "catalog", judge: catalog };
+pub const CATALOG: Column = Column { name: "catalog", judge: |case| Some(!catalog(case).verdict().is_intact()) };
+pub const SIGNED: Column = Column { name: "signed copy", judge: signed_copy };
 
 /// The first is what the bytes show alone.
-pub const COLUMNS: [Column; 4] = [
-    Column { name: "nothing", judge: |case| judge(case.harmed, Claims::default()) },
-    Column { name: "S=", judge: |case| judge(case.harmed, claims_of_size(case.whole)) },
-    Column { name: "S= and W=", judge: |case| judge(case.harmed, claims(case.whole)) },
+pub const COLUMNS: [Column; 7] = [
+    Column { name: "nothing", judge: |case| seen(&judge(case.harmed.bytes, Claims::default())) },
+    Column { name: "S=", judge: |case| seen(&judge(case.harmed.bytes, claims_of_size(case.whole.bytes))) },
+    Column { name: "S= and W=", judge: |case| seen(&judge(case.harmed.bytes, claims(case.whole.bytes))) },
+    SIGNED,
+    Column { name: "copy differs", judge: copy_differs },
+    Column { name: "copy names", judge: |case| Some(between(case) == Between::Whole) },
     CATALOG,
 ];
+
+fn seen(evidence: &Evidence) -> Option<bool> {
+    Some(!evidence.verdict().is_intact())
+}
+
+/// Of messages that a signature proves when whole, with a whole copy: its own bytes show the damage, or the signature
+/// that fits the copy and not this one.
+fn signed_copy(case: &Case) -> Option<bool> {
+    let accused = || compare::word(&case.whole.facts, &case.harmed.facts) == Word::Accuses;
+    case.whole.facts.evidence.is_body_proven().then(|| !case.harmed.is_intact() || accused())
+}
+
+/// With a whole copy on another device, signed or not: something is wrong, whichever of the two is it.
+fn copy_differs(case: &Case) -> Option<bool> {
+    let word = compare::word(&case.whole.facts, &case.harmed.facts);
+    Some(!case.harmed.is_intact() || matches!(word, Word::Accuses | Word::Rival))
+}
+
+/// Which of two copies the planner takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    Whole,
+    Harmed,
+    Neither,
+}
+
+/// Two copies of a lost message, the damaged one preferred by order: which one is the message?
+pub fn between(case: &Case) -> Between {
+    let candidate = |(rank, copy): (u32, &Copy)| {
+        let facts = copy.facts.clone();
+        Candidate { rank, source: String::new(), identity: Identity::Key, facts, outside: None }
+    };
+    let candidates = [(0, case.harmed), (1, case.whole)].map(candidate).into();
+    let verdict = Verdict::Missing(Missing::Lost);
+    match decide(&mailmend::plan::Case { verdict, expected: None, present: None, candidates }) {
+        Choice::Take { index: 0, .. } => Between::Harmed,
+        Choice::Take { .. } => Between::Whole,
+        Choice::Refuse { .. } => Between::Neither,
+    }
+}
+
+/// Whether damage that lies in the body of a signed message changed more than what its canonical form ignores.
+fn changed_what_was_signed(case: &Case) -> bool {
+    let whole = case.whole.bytes;
+    let Some(signed) = case.whole.facts.evidence.signed().filter(|s| s.outcome() == Outcome::Pass) else {
+        return false;
+    };
+    let body = signed.body as usize;
+    // What the relaxed form sees, the simple one sees, too.
+    let other = |harmed: &[u8]| canonical(&harmed[body..], true) != canonical(&whole[body..], true);
+    case.harmed.bytes.get(..body) == Some(&whole[..body]) && other(case.harmed.bytes)
+}
 
 pub fn judge(bytes: &[u8], claims: Claims) -> Evidence {
     let mut checks = Checks::new(claims);
@@ -58,10 +146,8 @@ pub fn claims(whole: &[u8]) -> Claims {
 
 /// With the digest that was recorded when the message was whole.
 pub fn catalog(case: &Case) -> Evidence {
-    let mut hashing = Hashing::new();
-    case.harmed.chunks(WINDOW).for_each(|window| hashing.feed(window));
-    let equal = hashing.finish().digest == Digest::of(case.whole);
-    let mut evidence = judge(case.harmed, Claims::default());
+    let equal = case.harmed.facts.digest == Some(Digest::of(case.whole.bytes));
+    let mut evidence = judge(case.harmed.bytes, Claims::default());
     evidence.set(Check::Digest, if equal { Outcome::Pass } else { Outcome::Fail });
     evidence
 }
@@ -125,8 +211,14 @@ impl Accused {
 pub struct Row {
     pub kind: Kind,
     pub total: usize,
-    /// Not called intact, per column.
+    /// Messages that have this evidence, and damage that is seen by it, per column.
+    pub tried: Vec<usize>,
     pub seen: Vec<usize>,
+    /// Bodies of which the signature shows that they changed, and those that it did not give away.
+    pub signed: usize,
+    pub unseen: usize,
+    /// The damaged copy was taken for the message, or the whole one accused: never.
+    pub wrong: usize,
     /// Regions where a range was blamed by what the bytes show alone, and where it covers the damage.
     pub blamed: usize,
     pub covered: usize,
@@ -134,11 +226,16 @@ pub struct Row {
 
 impl Row {
     fn empty(kind: Kind) -> Row {
-        Row { kind, total: 0, seen: vec![0; COLUMNS.len()], blamed: 0, covered: 0 }
+        let none = vec![0; COLUMNS.len()];
+        let (tried, seen) = (none.clone(), none);
+        Row { kind, total: 0, tried, seen, signed: 0, unseen: 0, wrong: 0, blamed: 0, covered: 0 }
     }
 
     pub fn add(mut self, other: &Row) -> Row {
         self.seen.iter_mut().zip(&other.seen).for_each(|(sum, more)| *sum += more);
+        self.tried.iter_mut().zip(&other.tried).for_each(|(sum, more)| *sum += more);
+        (self.signed, self.unseen) = (self.signed + other.signed, self.unseen + other.unseen);
+        self.wrong += other.wrong;
         (self.total, self.blamed) = (self.total + other.total, self.blamed + other.blamed);
         self.covered += other.covered;
         self
@@ -146,14 +243,23 @@ impl Row {
 
     fn take(&mut self, case: &Case, region: Option<&Range<usize>>) {
         self.total += 1;
-        for (index, (seen, column)) in self.seen.iter_mut().zip(COLUMNS).enumerate() {
-            let evidence = (column.judge)(case);
-            *seen += usize::from(!evidence.verdict().is_intact());
-            if let (0, Some(region), false) = (index, region, evidence.faults().is_empty()) {
-                self.blamed += 1;
-                self.covered += usize::from(covers(&evidence, region));
-            }
+        for (column, (tried, seen)) in COLUMNS.iter().zip(self.tried.iter_mut().zip(&mut self.seen)) {
+            let said = (column.judge)(case);
+            *tried += usize::from(said.is_some());
+            *seen += usize::from(said == Some(true));
         }
+        let evidence = &case.harmed.facts.evidence;
+        if let Some(region) = region.filter(|_| !evidence.faults().is_empty()) {
+            self.blamed += 1;
+            self.covered += usize::from(covers(evidence, region));
+        }
+        let (whole, harmed) = (&case.whole.facts, &case.harmed.facts);
+        if changed_what_was_signed(case) {
+            self.signed += 1;
+            self.unseen += usize::from(compare::word(whole, harmed) != Word::Accuses);
+        }
+        let accused = compare::word(harmed, whole) == Word::Accuses;
+        self.wrong += usize::from(accused || between(case) == Between::Harmed);
     }
 }
 
@@ -184,6 +290,7 @@ pub fn rows(mails: &[Mail]) -> Vec<Row> {
 
 fn harmed(index: usize, shape: &Shape, others: &[Shape], kinds: &[Kind]) -> Vec<Row> {
     let mut rows: Vec<Row> = kinds.iter().map(|&kind| Row::empty(kind)).collect();
+    let whole = Copy::on(1, &shape.bytes);
     if !judge(&shape.bytes, Claims::default()).verdict().is_intact() {
         return rows;
     }
@@ -191,7 +298,8 @@ fn harmed(index: usize, shape: &Shape, others: &[Shape], kinds: &[Kind]) -> Vec<
         let mut rng = Rng::with_seed(((index as u64) << 8) + number as u64);
         for nth in 0..row.kind.times() {
             if let Some(harmed) = harm::inflict(row.kind, nth, shape, others, &mut rng) {
-                row.take(&Case { whole: &shape.bytes, harmed: &harmed.bytes }, harmed.region.as_ref());
+                let copy = Copy::on(2, &harmed.bytes);
+                row.take(&Case { whole: &whole, harmed: &copy }, harmed.region.as_ref());
             }
         }
     }

@@ -23,9 +23,19 @@ fn readme(accused: &Accused, rows: &[Row]) -> String {
     text.push('\n');
     for (name, row) in short(rows) {
         text += &format!("| {name} |");
-        row.seen.iter().for_each(|&seen| text += &format!(" {} |", share(seen, row.total)));
+        row.seen.iter().zip(&row.tried).for_each(|(&seen, &tried)| text += &format!(" {} |", share(seen, tried)));
         text.push('\n');
     }
+    let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+    let (signed, unseen) = (sum(|row| row.signed), sum(|row| row.unseen));
+    text += &format!(
+        "\nBehind an unharmed header, {} of {} bodies that changed in more than white space were named by a signed copy; of {}\n\
+         pairs, {} were judged the wrong way round.\n",
+        number(signed - unseen),
+        number(signed),
+        number(sum(|row| row.total)),
+        sum(|row| row.wrong)
+    );
     text
 }
 
@@ -49,7 +59,7 @@ fn short(rows: &[Row]) -> Vec<(String, Row)> {
 }
 
 fn number(n: usize) -> String {
-    if n < 1000 { n.to_string() } else { format!("{},{:03}", n / 1000, n % 1000) }
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", number(n / 1000), n % 1000) }
 }
 
 /// Holds the README to what was measured, or writes it anew.
