@@ -12,6 +12,8 @@ mod server;
 
 #[path = "dovecot/account.rs"]
 mod account;
+#[path = "dovecot/apart.rs"]
+mod apart;
 #[path = "dovecot/judge.rs"]
 mod judge;
 #[path = "dovecot/rows.rs"]

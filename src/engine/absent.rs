@@ -120,6 +120,7 @@ fn by_catalog(
     let names: Vec<Vec<u8>> = gone.iter().map(|row| row.name.clone()).collect();
     let asked = server::ask(job, sources, mailbox, &names)?;
     let expired = expired(mailbox, &gone);
+    let fate = deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed), &haul.harms);
     for (nth, row) in gone.iter().enumerate() {
         let witnessed = asked.of(nth);
         let absence = Absence {
@@ -131,7 +132,7 @@ fn by_catalog(
             account_blank: shape.blank,
             account_unknown: false,
             mailbox_gone: mailbox.folder.is_none(),
-            folder: deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed)),
+            folder: fate,
             subfolder_gone: mailbox.folder.is_some() && !mailbox.has_place(row.place),
             mailbox_blank: blank,
             vanished: mailbox.vanished.contains(&row.key),
@@ -312,6 +313,7 @@ fn one_shelf(
     let gone = held.len() as u64;
     let names: Vec<Vec<u8>> = held.iter().map(|(_, _, file)| file.clone()).collect();
     let asked = server::ask(job, sources, mailbox, &names)?;
+    let fate = deeds.fate(mailbox, Some(taken), &haul.harms);
     for (nth, (key, place, file)) in held.into_iter().enumerate() {
         let witnessed = asked.of(nth);
         if name::is_orphan(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {
@@ -326,7 +328,7 @@ fn one_shelf(
             account_blank: shape.blank,
             account_unknown: shape.unknown,
             mailbox_gone: mailbox.folder.is_none(),
-            folder: deeds.fate(mailbox, Some(taken)),
+            folder: fate,
             subfolder_gone: false,
             mailbox_blank: mailbox.folder.is_some()
                 && mailbox.messages().next().is_none()

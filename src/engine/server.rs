@@ -2,6 +2,7 @@
 
 use super::account::{EngineError, Mailbox};
 use super::find::Sources;
+use super::harm::Harm;
 use super::job::Job;
 use super::lane::{LaneError, NOT_A_FILE, serve};
 use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
@@ -19,6 +20,8 @@ use std::collections::HashMap;
 pub struct Deeds {
     /// Nothing is missing in it.
     whole: bool,
+    /// There is none, as where a server began anew and has deleted nothing yet.
+    absent: bool,
     /// GUIDs of mailboxes, or hashes of their names, and when they were deleted. Unix seconds.
     deleted: Vec<([u8; 16], u32)>,
 }
@@ -33,17 +36,19 @@ impl Deeds {
             return Ok(Deeds::default());
         }
         let ledger = read_ledger(job, (job.store.lane, job.store.root), &inbox.dir, false)?;
-        Ok(Deeds { whole: ledger.mailbox_log == Whole::Sound, deleted: ledger.deleted })
+        let (whole, absent) = (ledger.mailbox_log == Whole::Sound, ledger.mailbox_log == Whole::Absent);
+        Ok(Deeds { whole, absent, deleted: ledger.deleted })
     }
 
-    /// What became of a folder that was there at a time.
-    pub fn fate(&self, mailbox: &Mailbox, seen: Option<Stamp>) -> Fate {
+    /// What became of a folder that was there at a time. `harms` are those that were found in the account before.
+    pub fn fate(&self, mailbox: &Mailbox, seen: Option<Stamp>, harms: &[Harm]) -> Fate {
+        let restarted = || harms.iter().any(|harm| harm.witnessed.says == Says::Restarted);
         let since = seen.map_or(0, |stamp| stamp.sec);
         let names: Vec<[u8; 16]> = names_of(&mailbox.rel).iter().map(|name| mailbox_name_guid(name)).collect();
         let is_its = |(guid, time): &([u8; 16], u32)| names.contains(guid) && i64::from(*time) >= since;
         match self.deleted.iter().any(is_its) {
             true => Fate::Deleted,
-            false if self.whole => Fate::Kept,
+            false if mailbox.folder.is_none() && (self.whole || (self.absent && restarted())) => Fate::Kept,
             false => Fate::Unknown,
         }
     }

@@ -170,7 +170,8 @@ fn list(books: &Books, era: &Era<'_>, mending: &mut Mending) {
     let (renamed, any_renamed) = renamed(books);
     // A list of nothing that no source has lines for is the server's to make.
     let unsound = books.own.list != Whole::Sound && !(uids.is_empty() && late.is_empty());
-    if !(unsound || strange > 0 || any_renamed || !late.is_empty() || era.restarted) {
+    let other_guid = is_another_mailbox(books, era);
+    if !(unsound || strange > 0 || any_renamed || !late.is_empty() || era.restarted || other_guid) {
         return;
     }
     let short = has_short_guids(books, era);
@@ -194,8 +195,13 @@ fn list(books: &Books, era: &Era<'_>, mending: &mut Mending) {
     mending.restarted = books.own.uid_validity.filter(|_| era.restarted);
     let renumbered = uids.values().filter(differs).count().max(renamed);
     mending.troubles.extend(list_troubles(books, era, renumbered));
+    if other_guid && mending.troubles.is_empty() {
+        mending
+            .troubles
+            .push("the list of UIDs was made anew, and partners know the mailbox by another GUID".to_owned());
+    }
     // A list that was made anew has a new GUID, too.
-    let anew = era.restarted || since.is_some() || books.own.mailbox_guid.is_none();
+    let anew = era.restarted || since.is_some() || other_guid || books.own.mailbox_guid.is_none();
     let witness = era.theirs.first().copied().filter(|_| anew).unwrap_or(&books.own);
     mending.list = Some(List {
         uid_validity: era.uid_validity,
@@ -204,6 +210,16 @@ fn list(books: &Books, era: &Era<'_>, mending: &mut Mending) {
         head: witness.head.clone(),
         lines,
     });
+}
+
+/// Whether our list was made anew with the UIDs that it had, but with a GUID of its own: one that was made after the
+/// source wrote its list. Dovecot's GUIDs say when they were made.
+fn is_another_mailbox(books: &Books, era: &Era<'_>) -> bool {
+    let (Some(own), Some(theirs)) = (books.own.mailbox_guid, era.theirs.first()) else { return false };
+    let made = |guid: [u8; 16]| i64::from(u32::from_le_bytes([guid[4], guid[5], guid[6], guid[7]]));
+    let list = theirs.files.iter().find(|(name, _)| name == b"dovecot-uidlist").map(|(_, stat)| stat.mtime.sec);
+    let other = theirs.mailbox_guid.filter(|guid| *guid != own);
+    list.zip(other).is_some_and(|(written, other)| made(own) > written && made(other) <= written)
 }
 
 /// Messages whose UID under our list is not theirs, and that no other list gives one.
@@ -560,6 +576,24 @@ mod tests {
         let unknown = Ledger { index: Whole::Damaged, highest_modseq: 0, ..begun(0, 0) };
         let books = Books { own: unknown, here: there(&["a"]), now: 9999, ..Books::default() };
         assert_eq!(mend(&books).modseq, Some(9999), "more than any mailbox counts");
+    }
+
+    #[test]
+    fn a_mailbox_keeps_the_guid_that_its_partners_know() {
+        let guid = |made: u32| {
+            let [a, b, c, d] = made.to_le_bytes();
+            Some([1, 2, 3, 4, a, b, c, d, 9, 9, 9, 9, 9, 9, 9, 9])
+        };
+        let list = (b"dovecot-uidlist".to_vec(), Stat { mtime: Stamp { sec: 500, nsec: 0 }, ..Stat::default() });
+        let theirs = Ledger { mailbox_guid: guid(100), files: vec![list], ..ledger(7, &[(1, "a")]) };
+        let case = |made| {
+            let own = Ledger { mailbox_guid: guid(made), ..ledger(7, &[(1, "a")]) };
+            mend(&Books { own, theirs: vec![theirs.clone()], here: there(&["a"]), ..Books::default() })
+        };
+        assert_eq!((case(100), case(400)), (Mending::default(), Mending::default()), "nothing says which is the older");
+        let mending = case(900);
+        assert_eq!(mending.list.unwrap().mailbox_guid, guid(100));
+        assert_eq!((mending.troubles.len(), mending.modseq), (1, Some(40)));
     }
 
     #[test]
