@@ -83,7 +83,9 @@ mod tests {
         let mut risk = Risk { listed: 1, unlisted: 3, ..Risk::default() };
         risk.copies.insert("replica".into(), 7);
         assert_eq!(risk.words(), Vec::<String>::new(), "nothing is lost");
-        [Says::Listed, Says::Listed, Says::LossNoticed, Says::DeletedByUser].map(|says| risk.lost(says));
+        for says in [Says::Listed, Says::Listed, Says::LossNoticed, Says::DeletedByUser] {
+            risk.lost(says);
+        }
         let words = risk.words();
         assert!(words[0].starts_with("2 lost") && words[1].contains("replica would delete 7"), "{words:?}");
         let elsewhere = Risk { unlisted: 3, ..Risk::default() }.words();
