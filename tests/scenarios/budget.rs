@@ -131,6 +131,14 @@ fn a_living_store_is_covered_every_four_nights() {
         assert_eq!(place.ask::<i64>(&known), 1, "the flag is on record");
         assert_eq!(place.ask::<i64>("SELECT count(*) FROM mailbox WHERE verified IS NULL"), 0);
     }
+    let status = place.tool.run(words(&["status"]).chain([place.store.clone().into()])).expect(0);
+    let known = status.lines.iter().find(|line| line["type"] == "store").expect("the store");
+    let ages: Vec<u64> = (0..9).map(|n| known["ages"][n]["messages"].as_u64().expect("a number")).collect();
+    assert!(ages[..4].iter().all(|&messages| messages > 10), "{ages:?}");
+    assert_eq!((ages[4..].iter().sum::<u64>(), ages.iter().sum::<u64>()), (0, place.there()), "{ages:?}");
+    let covered = known["covered_by"].as_str().expect("a day");
+    let days: i64 = place.ask(&format!("SELECT (unixepoch('{covered}') - unixepoch()) / 86400"));
+    assert!((2..=4).contains(&days), "30 % a night: {covered}");
     // The mailboxes' own times move on with their messages: what status and check speak of is the real age.
     let oldest: i64 = place.ask("SELECT (unixepoch() - min(verified)) / 86400 FROM mailbox");
     assert!(oldest < 5, "{oldest}");
