@@ -6,6 +6,8 @@ mod common;
 
 #[path = "scenarios/blank.rs"]
 mod blank;
+#[path = "scenarios/budget.rs"]
+mod budget;
 #[path = "scenarios/limits.rs"]
 mod limits;
 #[path = "scenarios/live.rs"]

@@ -7,6 +7,7 @@
 //! legitimate explains, and only a complete listing makes a message missing.
 
 mod accept;
+mod ages;
 mod companions;
 mod error;
 mod export;
@@ -32,9 +33,9 @@ pub use health::Regress;
 pub use import::Imported;
 pub use messages::Which;
 pub use types::{
-    Acceptance, AcceptedRow, AccountRow, CompanionRow, Coverage, DirTimes, FindingRow, Folder, HarmCounts, HarmedRow,
-    HistoryRow, MailboxId, MailboxRow, MailboxUpdate, MessageChange, MessageRow, Proof, RunId, RunRow, State, StoreId,
-    StoreRow,
+    Acceptance, AcceptedRow, AccountRow, AgeRow, CompanionRow, Coverage, DirTimes, FindingRow, Folder, HarmCounts,
+    HarmedRow, HistoryRow, MailboxId, MailboxRow, MailboxUpdate, MessageChange, MessageRow, Proof, RunId, RunRow,
+    State, StoreId, StoreRow,
 };
 
 use error::{Fail, Inner};

@@ -109,18 +109,19 @@ fn accounts(conn: &Connection, store: StoreId) -> Inner<Vec<AccountRow>> {
         let id = cells.int("id").map_err(|bad| bad.of("an account"))?;
         let named = |bad: super::rows::Bad| bad.of(format_args!("account {id}"));
         let (dir, name) = (cells.path("dir").map_err(named)?, cells.text("name").map_err(named)?);
-        let mut account = AccountRow { dir, name, mailboxes: 0, messages: 0, last_verified: None };
-        let mut oldest: Option<Option<Stamp>> = None;
+        let mut account = AccountRow { dir, name, mailboxes: 0, messages: 0, last_verified: None, last_listed: None };
+        let mut oldest: Option<(Option<Stamp>, Option<Stamp>)> = None;
         mailboxes::each_of_account(conn, id, &mut |mailbox| {
             if !mailbox.gone {
                 account.mailboxes += 1;
                 account.messages = account.messages.saturating_add(mailbox.messages);
                 // `None`, never verified, is older than any time.
-                oldest = Some(oldest.map_or(mailbox.verified, |before| before.min(mailbox.verified)));
+                let own = (mailbox.verified, mailbox.listed);
+                oldest = Some(oldest.map_or(own, |before| (before.0.min(own.0), before.1.min(own.1))));
             }
             Ok(())
         })?;
-        account.last_verified = oldest.flatten();
+        (account.last_verified, account.last_listed) = oldest.unwrap_or_default();
         accounts.push(account);
     }
     Ok(accounts)

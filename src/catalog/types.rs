@@ -42,6 +42,8 @@ pub struct AccountRow {
     pub messages: u64,
     /// The oldest epoch of its mailboxes; `None` where one was never verified or there is none.
     pub last_verified: Option<Stamp>,
+    /// The oldest complete listing of its mailboxes; `None` where one was never listed or there is none.
+    pub last_listed: Option<Stamp>,
 }
 
 /// Owner and permissions of a mailbox's folder.
@@ -231,6 +233,22 @@ pub struct Coverage {
     pub oldest: Option<Stamp>,
     pub newest: Option<Stamp>,
     pub listed: Option<Stamp>,
+}
+
+/// Messages of one mailbox that were last proven at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgeRow {
+    /// Folder of the account, below the store.
+    pub account: RelPath,
+    /// The account, as shown.
+    pub account_name: String,
+    /// Folder of the mailbox, below the store.
+    pub dir: RelPath,
+    /// Seconds; `None`: never.
+    pub verified: Option<i64>,
+    pub messages: u64,
+    /// As stored; an empty message counts as one byte.
+    pub bytes: u64,
 }
 
 /// How well a whole store is covered.

@@ -5,6 +5,7 @@
 
 use super::values::{Most, Owner, Size, Span, Spec, StoreArg, Undecided};
 use crate::model::Stamp;
+use crate::plan::budget::Budget;
 use crate::report::sanitise;
 use crate::source::layout::Layout;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
@@ -48,7 +49,7 @@ Examples:
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   mailmend verify /var/vmail
-  mailmend verify /var/vmail --quiet
+  mailmend verify /var/vmail --quiet --budget 20%
   mailmend verify /var/vmail --quiet --metrics /var/lib/prometheus/node-exporter/mailmend.prom";
 
 const TRIAGE_EXAMPLES: &str = "\
@@ -173,7 +174,7 @@ pub struct Reading {
     #[arg(long, value_name = "SECONDS", env = "MAILMEND_READ_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub read_timeout: Option<u32>,
-    /// Look for the server's lists and indexes where its mail_location says: maildir:...:CONTROL=...:INDEX=...
+    /// Look for the server's lists and indexes where its mail_location says: maildir:PATH:CONTROL=DIR:INDEX=DIR
     #[arg(long, value_name = "LOCATION", env = "MAILMEND_LAYOUT", hide_env_values = true)]
     #[arg(value_parser = layout_parser)]
     pub layout: Option<Layout>,
@@ -308,6 +309,10 @@ pub struct Repair {
 /// Verify stores against the catalog and bring it up to date
 ///
 /// For every night: what was recorded before must still be there and be the same. Never writes to a store.
+///
+/// With --budget, what was proven longest ago is read first, and the rest is left for a later night ('deferred', no
+/// failure). Messages that are new, look changed or were harmed before are read whatever the budget; moved, deleted
+/// and re-flagged ones are recognised without reading. 'mailmend status' shows the ages.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
     /// Mail root, account, or mailbox; FORMAT:PATH forces the format
@@ -317,6 +322,12 @@ pub struct Verify {
     /// ARC signatures
     #[arg(long)]
     pub deep: bool,
+    /// Read no more than BUDGET of what is on record: a time (2h), a share of its bytes (20%), or bytes (50GB)
+    #[arg(long, value_name = "BUDGET", env = "MAILMEND_BUDGET", hide_env_values = true)]
+    pub budget: Option<Budget>,
+    /// Count what a budget left unread for longer than TIME as not checked, or 'off' (default: 30d)
+    #[arg(long, value_name = "TIME", env = "MAILMEND_MAX_AGE", hide_env_values = true)]
+    pub max_age: Option<Span>,
     /// Write metrics for node_exporter's textfile collector to FILE (*.prom), replacing it at once
     #[arg(long, value_name = "FILE", env = "MAILMEND_METRICS", hide_env_values = true)]
     pub metrics: Option<PathBuf>,

@@ -5,9 +5,10 @@
 
 use super::args::{CatalogCommand, Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
-use super::values::{Owner, Spec, Undecided};
+use super::values::{Owner, Span, Spec, Undecided};
 use crate::engine::selection::Selection;
 use crate::model::limits::SETTINGS_MAX;
+use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
 use crate::sys::links::read_named;
 use std::collections::BTreeSet;
@@ -70,6 +71,10 @@ pub struct StoreSettings {
     pub deep: bool,
     /// Where the server keeps lists and indexes, if not with the mail.
     pub layout: Option<Layout>,
+    /// How much a verify reads.
+    pub budget: Option<Budget>,
+    /// Seconds; `None`: off.
+    pub max_age: Option<u64>,
 }
 
 /// Everything settled.
@@ -165,10 +170,14 @@ impl Settings {
             quarantine: first(&layers, |keys| &keys.quarantine),
             deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
             layout: first(&layers, |keys| &keys.layout),
+            budget: first(&layers, |keys| &keys.budget),
+            max_age: first(&layers, |keys| &keys.max_age).map_or(Some(MAX_AGE), |Span(seconds)| seconds),
         }
     }
 }
 
+/// Seconds after which what a budget leaves unread counts as not checked.
+const MAX_AGE: u64 = 30 * 86_400;
 /// Copies of the catalog that are kept.
 const BACKUPS: usize = 3;
 
@@ -210,7 +219,12 @@ fn given(command: &Command) -> StoreKeys {
             deep: repair.deep.then_some(true),
             ..reading(&repair.reading)
         },
-        Command::Verify(verify) => StoreKeys { deep: verify.deep.then_some(true), ..reading(&verify.reading) },
+        Command::Verify(verify) => StoreKeys {
+            deep: verify.deep.then_some(true),
+            budget: verify.budget,
+            max_age: verify.max_age,
+            ..reading(&verify.reading)
+        },
         _ => StoreKeys::default(),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Pure: text in, values or one error with its line out. May not read files or fill in defaults.
 
-use super::values::{Owner, Spec, Undecided};
+use super::values::{Owner, Span, Spec, Undecided};
+use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,6 +21,8 @@ pub struct StoreKeys {
     pub quarantine: Option<PathBuf>,
     pub deep: Option<bool>,
     pub layout: Option<Layout>,
+    pub budget: Option<Budget>,
+    pub max_age: Option<Span>,
 }
 
 /// A parsed file. `None` is what it does not say.
@@ -41,7 +44,8 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 7] = ["from", "undecided", "read-timeout", "owner", "quarantine", "deep", "layout"];
+const STORE_KEYS: [&str; 9] =
+    ["from", "undecided", "read-timeout", "owner", "quarantine", "deep", "layout", "budget", "max-age"];
 const TOP_KEYS: [&str; 12] = [
     "json",
     "quiet",
@@ -149,6 +153,8 @@ impl StoreKeys {
             "quarantine" => self.quarantine = Some(path(value)?),
             "deep" => self.deep = Some(flag(value)?),
             "layout" => self.layout = Some(Layout::parse(&string(value)?)?),
+            "budget" => self.budget = Some(parsed(value)?),
+            "max-age" => self.max_age = Some(parsed(value)?),
             _ => return Ok(false),
         }
         Ok(true)

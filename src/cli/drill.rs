@@ -118,6 +118,8 @@ impl Engine {
                 layout: None,
                 both_sides: false,
                 hold_findings: repair.is_some_and(|r| r.apply),
+                budget: None,
+                max_age: None,
             },
             lane: self.lane.clone(),
             catalog: Some(&mut catalog),

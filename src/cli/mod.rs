@@ -3,6 +3,7 @@
 //! The only module that knows a terminal, the environment and the configuration file.
 
 pub mod accept;
+mod ages;
 pub mod args;
 pub mod catalog;
 pub mod check;

@@ -85,6 +85,8 @@ impl Session {
             layout: store.layout.clone(),
             both_sides: false,
             hold_findings: false,
+            budget: store.budget.filter(|_| mode == Mode::Verify),
+            max_age: store.max_age,
         })
     }
 

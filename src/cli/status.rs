@@ -1,5 +1,6 @@
 //! `status`: what is known, without looking at any store.
 
+use super::ages::Proven;
 use super::args::Status;
 use super::quarantine;
 use super::session::Session;
@@ -67,14 +68,16 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
     let coverage = catalog.coverage(store.id)?;
     let never: u64 = coverage.iter().map(|c| c.never).sum();
     let oldest = coverage.iter().filter_map(|c| c.oldest).min();
+    let proven = Proven::of(catalog, store.id, &select, clock::now())?;
     let harm = catalog.harm_counts(store.id)?;
     let runs = catalog.runs(Some(store.id), RUNS)?;
     let path = path::escape(&store.path);
     if session.settings.json {
+        let (ages, covered) = proven.json();
         session.screen.emit(&json!({
             "schema": crate::report::json::SCHEMA, "run": session.run, "type": "store", "store": path,
             "accounts": accounts.len(), "messages": messages, "never_verified": never,
-            "oldest_verified": oldest.map(clock::rfc3339),
+            "oldest_verified": oldest.map(clock::rfc3339), "ages": ages, "covered_by": covered,
             "damaged": harm.damaged, "unreadable": harm.unreadable,
             "missing": { "lost": harm.lost, "undecided": harm.undecided }, "accepted": harm.accepted,
             "runs": runs.iter().map(|r| json!({
@@ -101,6 +104,7 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
         (None, _) => "never".to_owned(),
     };
     let _ = writeln!(text, "Verified      {verified}");
+    proven.write(text);
     let open: Vec<String> = [
         (harm.damaged, "damaged"),
         (harm.unreadable, "unreadable"),

@@ -4,6 +4,7 @@
 //! Pure: text in, value or error out. May not look whether anything exists.
 
 use crate::model::Stamp;
+use crate::plan::budget::Budget;
 use jiff::tz::TimeZone;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum BadValue {
     Run(String),
     #[error("'{0}' is no time such as 90m, 36h or 8d, nor 'off'")]
     Span(String),
+    #[error("'{0}' is no budget such as 2h, 20% or 50GB")]
+    Budget(String),
     #[error("'{0}' is no number, nor 'off'")]
     Most(String),
     #[error("'{0}' is none of report, restore, folder")]
@@ -70,6 +73,32 @@ impl FromStr for Span {
         let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
         number.checked_mul(unit).map(|seconds| Span(Some(seconds))).ok_or_else(bad)
+    }
+}
+
+impl FromStr for Budget {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Budget, BadValue> {
+        let bad = || BadValue::Budget(text.to_owned());
+        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let (digits, unit) = text.split_at(at);
+        let number: f64 = digits.parse().ok().filter(|n| *n > 0.0 && *n < 1e12).ok_or_else(bad)?;
+        // A part of a second, of a byte or of a thousandth would be a budget of nothing.
+        let of = |unit: f64| (number * unit).ceil();
+        Ok(match unit {
+            "s" | "m" | "h" | "d" => {
+                let unit = [("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)].into_iter().find(|u| u.0 == unit);
+                Budget::Time(of(unit.ok_or_else(bad)?.1) as u64)
+            }
+            "%" if number <= 100.0 => Budget::Share(of(10.0) as u32),
+            "B" => Budget::Bytes(of(1.0) as u64),
+            "kB" | "KB" => Budget::Bytes(of(1e3) as u64),
+            "MB" => Budget::Bytes(of(1e6) as u64),
+            "GB" => Budget::Bytes(of(1e9) as u64),
+            "TB" => Budget::Bytes(of(1e12) as u64),
+            _ => return Err(bad()),
+        })
     }
 }
 
@@ -322,6 +351,24 @@ mod tests {
         assert!(spec("/backup/daily.*").unwrap().pattern);
         assert!(spec("x=/backup/[0-9]").unwrap().pattern);
         assert!(!spec("/backup/{account}/daily").unwrap().pattern);
+    }
+
+    #[test]
+    fn budgets_are_times_shares_or_bytes() {
+        for (text, budget) in [
+            ("2h", Budget::Time(7200)),
+            ("90m", Budget::Time(5400)),
+            ("20%", Budget::Share(200)),
+            ("2.5%", Budget::Share(25)),
+            ("0.01%", Budget::Share(1)),
+            ("50GB", Budget::Bytes(50_000_000_000)),
+            ("1.5TB", Budget::Bytes(1_500_000_000_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(budget), "{text}");
+        }
+        for bad in ["", "2", "0h", "101%", "50G", "-1h", "h", "1.2.3h", "2 h", "off", "1e3h"] {
+            assert_eq!(bad.parse::<Budget>(), Err(BadValue::Budget(bad.to_owned())), "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One account of the store as it is now, beside what the catalog knows of it.
 
+use super::budget::{Due, Night};
 use super::job::Job;
 use super::lane::{LaneError, Listing};
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
@@ -153,7 +154,11 @@ pub fn one(
     let selected = job.options.select.mailbox(&name);
     let root = job.store.root;
     let listing = match selected {
-        true => job.store_lane().list(root, &dir, false)?,
+        true => {
+            // What is not read must at least look as it did when it was.
+            let stat = job.night.is_some();
+            job.store_lane().list(root, &dir, stat)?
+        }
         false => Listing::default(),
     };
     let rows = match (&job.catalog, &row) {
@@ -218,22 +223,40 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
 /// Hears what reading each message came to, and where it stands.
 pub type EachMessage<'e> = dyn FnMut(&mut Job<'_>, At, ReadItem, Reading) + 'e;
 
-/// Reads all selected messages. `each` gets one answer for each.
-pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>) {
-    let mut work: Vec<(At, ReadItem)> = Vec::new();
+/// Reads all selected messages, as far as a budget reaches. `each` gets one answer for each; what is left for a later
+/// night is returned.
+pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>) -> Vec<At> {
+    let mut night = job.night.take();
+    let mut put_off: Vec<At> = Vec::new();
+    let mut work: Vec<(At, Due, ReadItem)> = Vec::new();
     for (m, mailbox) in mailboxes.iter().enumerate() {
         let mut entries: Vec<_> = mailbox.messages().collect();
         // Inode order is close to physical order, and what a spinning disk likes.
         entries.sort_by_key(|(_, e)| e.ino);
-        work.extend(
-            entries.into_iter().filter_map(|(entry, e)| Some((At { mailbox: m, entry }, item(job, mailbox, e)?))),
-        );
+        for (entry, e) in entries {
+            let Some(item) = item(job, mailbox, e) else { continue };
+            let at = At { mailbox: m, entry };
+            match night.as_mut().map_or(Due::Always, |night| night.due(mailbox, entry)) {
+                Due::Later => put_off.push(at),
+                due => work.push((at, due, item)),
+            }
+        }
     }
-    let by_path: HashMap<RelPath, At> = work.iter().map(|(at, item)| (item.path.clone(), *at)).collect();
-    let mut items = work.into_iter().map(|(_, item)| item);
+    let by_path: HashMap<RelPath, At> = work.iter().map(|(at, _, item)| (item.path.clone(), *at)).collect();
+    let late = |due| due == Due::Tonight && night.as_ref().is_some_and(Night::over);
+    let mut items = work.into_iter().filter_map(|(at, due, item)| {
+        if late(due) {
+            put_off.push(at);
+            return None;
+        }
+        Some(item)
+    });
     job.read_store(&mut items, &mut |job, item, result| {
         if let Some(&at) = by_path.get(&item.path) {
             each(job, at, item, result);
         }
     });
+    drop(items);
+    job.night = night;
+    put_off
 }

@@ -96,6 +96,8 @@ pub struct Haul {
     pub changes: Vec<BTreeMap<Key, MessageChange>>,
     /// Intact messages that no digest vouches for, to be compared with their copies (`--deep`).
     pub unproven: Vec<(super::account::At, CopyFacts)>,
+    /// Messages that the budget leaves for a later night.
+    pub put_off: Vec<super::account::At>,
     /// Damage or read errors were found.
     pub harmed: bool,
 }

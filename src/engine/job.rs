@@ -1,6 +1,7 @@
 //! What one run works with: its options, lanes, catalog, counters and listeners.
 
 use super::account::EngineError;
+use super::budget::{self, Night};
 use super::lane::Lane;
 use super::lanes::Lanes;
 use super::planfile::PlanWriter;
@@ -14,6 +15,7 @@ use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, Reading, Trouble};
 use crate::model::{Verdict, path};
 use crate::plan::Undecided;
+use crate::plan::budget::Budget;
 use crate::source::Generation;
 use crate::source::layout::Layout;
 use std::collections::{HashMap, HashSet};
@@ -56,6 +58,10 @@ pub struct Options {
     pub both_sides: bool,
     /// Hold findings that a step will heal back until its outcome is known.
     pub hold_findings: bool,
+    /// `--budget`: a verify reads only so much of what is on record.
+    pub budget: Option<Budget>,
+    /// `--max-age` in seconds: what a budget leaves unread for longer counts as not checked.
+    pub max_age: Option<u64>,
 }
 
 /// The store of this run.
@@ -121,6 +127,8 @@ pub struct Job<'a> {
     pub told: HashMap<String, u64>,
     /// Generations that were walked whole and hold mail, whosever: an account that is not in one was not there.
     pub holds_mail: HashSet<usize>,
+    /// What a budget lets this run read.
+    pub night: Option<Night>,
 }
 
 /// Lines that one reason for "not checked" gets.
@@ -190,6 +198,7 @@ impl Job<'_> {
 
     /// Says how often what was no longer told happened.
     pub fn tell_rest(&mut self) {
+        budget::tell_overdue(self);
         let mut rest: Vec<_> = std::mem::take(&mut self.told).into_iter().filter(|(_, n)| *n > TOLD).collect();
         rest.sort();
         for (reason, n) in rest {

@@ -5,6 +5,7 @@
 
 pub mod absent;
 pub mod account;
+mod budget;
 pub mod companions;
 mod deep;
 pub mod execute;

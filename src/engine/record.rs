@@ -5,6 +5,7 @@ use super::harm::Haul;
 use super::job::{Job, Mode};
 use crate::catalog::{Folder, MailboxUpdate, MessageChange};
 use crate::model::{Key, Missing, Verdict};
+use crate::store::maildir::name;
 use std::collections::BTreeMap;
 
 /// Records everything that was read and listed of an account.
@@ -13,7 +14,10 @@ pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul:
         return Ok(());
     };
     let whole = job.options.select.since.is_none();
-    for (mailbox, changes) in mailboxes.iter().zip(&mut haul.changes).filter(|(m, _)| m.selected) {
+    let mut put_off = vec![Vec::new(); mailboxes.len()];
+    haul.put_off.iter().for_each(|at| put_off[at.mailbox].push(at.entry));
+    let all = mailboxes.iter().zip(&mut haul.changes).zip(&put_off);
+    for ((mailbox, changes), put_off) in all.filter(|((m, _), _)| m.selected) {
         if mailbox.folder.is_none() && mailbox.row.is_none() {
             continue;
         }
@@ -26,7 +30,7 @@ pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul:
             dir_times: mailbox.dir_times(),
             listed: mailbox.listed,
             complete,
-            verified: Some(mailbox.listed),
+            verified: new_epoch(mailbox, put_off).then_some(mailbox.listed),
             gone: mailbox.complete() && mailbox.folder.is_none() && settled(mailbox, changes),
             marker: mailbox.companions().any(|n| n == b"maildirfolder"),
         };
@@ -34,6 +38,16 @@ pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul:
         catalog.record_mailbox(store, &update, &mut changes)?;
     }
     Ok(())
+}
+
+/// Whether the mailbox's own time of proof moves on: messages that have another keep it in their rows, so it is the
+/// time of those that are more, and never one that no message has any more.
+fn new_epoch(mailbox: &Mailbox, put_off: &[usize]) -> bool {
+    let read = mailbox.messages().count().saturating_sub(put_off.len());
+    let epoch = mailbox.row.as_ref().and_then(|row| row.verified);
+    let entries = put_off.iter().map(|&entry| &mailbox.listing.entries[entry]);
+    let rows = entries.filter_map(|entry| mailbox.rows.get(&name::key(&entry.name)));
+    rows.filter(|row| row.verified == epoch).count() <= read
 }
 
 /// Whether a folder that is gone has nothing left that is not explained: only then is it no longer looked for.

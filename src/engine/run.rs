@@ -8,7 +8,7 @@ use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
-use super::{absent, companions, deep, execute, heal, record, risk, scan, unfinished};
+use super::{absent, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -132,6 +132,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         risk: risk::Risk::default(),
         told: HashMap::new(),
         holds_mail: HashSet::new(),
+        night: None,
     };
     for note in setup.notes {
         job.note(note);
@@ -443,6 +444,7 @@ fn varying(spec: &Spec, own: &Path, fixed: usize) -> Option<String> {
 /// Goes through all accounts that the store, the catalog or the sources know.
 fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
     job.progress(Phase::Discover);
+    job.night = budget::plan(job)?;
     let mut accounts: BTreeMap<RelPath, Vec<FoundMailbox>> = BTreeMap::new();
     let root = job.store.root;
     let found = job.store_lane().discover(root, &RelPath::root())?;
@@ -465,7 +467,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
     if let (Some(catalog), Some(id)) = (&job.catalog, job.store.id) {
         for row in catalog.accounts(id)? {
             job.catalog_knows_store = true;
-            listed = listed.max(row.last_verified);
+            listed = listed.max(row.last_listed);
             accounts.entry(row.dir).or_default();
         }
     }
@@ -476,7 +478,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
     from_sources(job, &mut accounts, listed)?;
     let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
-    for (dir, mailboxes) in accounts {
+    for (dir, mailboxes) in budget::in_order(job, accounts) {
         let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };
         if !job.options.select.account_at(&account.name, &account.dir) {
             continue;

@@ -1,6 +1,7 @@
 //! Reads one account and judges what it read.
 
 use super::account::{self, At, EngineError, Mailbox};
+use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
 use crate::catalog::{MessageChange, State};
@@ -23,7 +24,7 @@ pub fn scan(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Re
         job.known_messages += mailbox.messages().count() as u64;
         listing_troubles(job, mailbox);
     }
-    account::read(job, mailboxes, &mut |job, at, item, result| {
+    let put_off = account::read(job, mailboxes, &mut |job, at, item, result| {
         job.read_messages += 1;
         if job.read_messages.is_multiple_of(256) {
             job.progress(Phase::Verify);
@@ -33,6 +34,7 @@ pub fn scan(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Re
     if job.stopped() {
         return Ok(());
     }
+    budget::put_off(job, mailboxes, put_off, haul);
     again(job, mailboxes, haul)?;
     haul.harmed = haul.harms.iter().any(|h| super::job::is_harm(h.verdict));
     Ok(())

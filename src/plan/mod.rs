@@ -4,6 +4,7 @@
 //! Pure: no files, no clock, no randomness, and nothing here knows where a copy lies.
 
 pub mod attrs;
+pub mod budget;
 pub mod compare;
 pub mod decide;
 pub mod guards;

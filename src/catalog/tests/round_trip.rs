@@ -24,6 +24,7 @@ fn stores_accounts_and_mailboxes() {
         mailboxes: 1,
         messages: 3,
         last_verified: Some(at(100)),
+        last_listed: Some(at(100)),
     };
     assert_eq!(catalog.accounts(store).unwrap(), [account]);
     let given = update(at(100));
