@@ -86,7 +86,8 @@ pub struct Ledger {
     pub highest_modseq: u64,
     /// Number of the newest log.
     pub log_seq: u32,
-    /// UIDs of the messages that the indexes hold, and of those that the server found gone without having been asked.
+    /// UIDs of the messages that the indexes hold, and of those that the server found gone without having been asked; only
+    /// such as the logs saw given away.
     pub indexed: Vec<u32>,
     pub noticed: Vec<u32>,
     /// Keywords by the indexes, with the UIDs of the messages that have them.

@@ -104,8 +104,10 @@ fn indexes(ledger: &mut Ledger, dir: &Dir) -> io::Result<()> {
     if Some(state.uid_validity) == ledger.uid_validity {
         ledger.next_uid = ledger.next_uid.max(state.next_uid);
     }
-    ledger.indexed = state.messages.keys().copied().collect();
-    ledger.noticed = fate::noticed(&logs.iter().collect::<Vec<_>>(), UIDS_MAX).into_iter().collect();
+    let all: Vec<&log::Log> = logs.iter().collect();
+    let given = fate::appended(&all);
+    ledger.indexed = state.messages.keys().copied().filter(|uid| given.contains(uid)).collect();
+    ledger.noticed = fate::noticed(&all, UIDS_MAX).into_iter().filter(|uid| given.contains(uid)).collect();
     ledger.marked = state.keywords.iter().take(KEYWORDS_MAX).map(|name| (name.clone(), Vec::new())).collect();
     for (uid, message) in &state.messages {
         let having = ledger.marked.iter_mut().enumerate().filter(|(number, _)| state.has_keyword(message, *number));

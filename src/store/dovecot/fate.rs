@@ -99,6 +99,15 @@ pub fn noticed(logs: &[&Log], most: usize) -> BTreeSet<u32> {
     noticed
 }
 
+/// UIDs that the server gave away, as far back as the logs go: an index of garbage has others.
+pub fn appended(logs: &[&Log]) -> BTreeSet<u32> {
+    let entries = line(logs).iter().flat_map(|log| &log.events).filter_map(|event| match &event.change {
+        Change::Append(entries) => Some(entries),
+        _ => None,
+    });
+    entries.flatten().map(|(uid, _)| *uid).collect()
+}
+
 /// The logs at the end that follow each other.
 fn line<'a, 'b>(logs: &'a [&'b Log]) -> &'a [&'b Log] {
     let gap = logs.windows(2).rposition(|pair| !pair[0].precedes(pair[1]));
@@ -159,6 +168,7 @@ mod tests {
         assert_eq!([8, 7, 1].map(|uid| of(&replica, uid)), [Some(Fate::BySync), None, None]);
         assert_eq!(noticed(&[&primary], 100), BTreeSet::from([7]));
         assert_eq!(noticed(&[&primary], 0), BTreeSet::new());
+        assert_eq!(appended(&[&primary]), (1..=8).collect());
     }
 
     #[test]
