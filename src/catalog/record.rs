@@ -102,8 +102,10 @@ impl<'a> Pen<'a> {
             (MessageChange::Gone { .. }, _) if !self.update.complete => {
                 Err(Fail::misuse("only a complete listing makes a message missing"))
             }
-            (MessageChange::Gone { .. }, None) => Ok(()),
-            (MessageChange::Gone { missing, .. }, Some(known)) => self.harm(known, State::Missing(missing)),
+            (MessageChange::Gone { .. } | MessageChange::Missed { .. }, None) => Ok(()),
+            (MessageChange::Gone { missing, .. } | MessageChange::Missed { missing, .. }, Some(known)) => {
+                self.harm(known, State::Missing(missing))
+            }
             (MessageChange::Changed { key, .. }, None)
             | (MessageChange::Replaced { row: MessageRow { key, .. }, .. }, None) => {
                 Err(Fail::misuse(format!("message {key} is not on record")))

@@ -189,6 +189,9 @@ pub enum MessageChange {
     Harmed { key: Key, state: State },
     /// Not in a complete listing. A key that is not on record is passed over.
     Gone { key: Key, missing: Missing },
+    /// The same by the complete listing of a run that records no listing: it is on record as missing, and what came
+    /// since the last recorded listing stays unknown. A key that is not on record is passed over.
+    Missed { key: Key, missing: Missing },
     /// There, with other content that nothing explains. The recorded digest stays, the message is
     /// `Damaged`, the other content is remembered in the history.
     Changed { key: Key, digest: Digest, length: u64 },
@@ -203,6 +206,7 @@ impl MessageChange {
             MessageChange::Seen(row) | MessageChange::Replaced { row, .. } => &row.key,
             MessageChange::Harmed { key, .. }
             | MessageChange::Gone { key, .. }
+            | MessageChange::Missed { key, .. }
             | MessageChange::Changed { key, .. } => key,
         }
     }

@@ -151,8 +151,16 @@ fn by_catalog(
         let (missing, reason) = classify(&absence);
         // With `--since` not every message was looked for, so the listing is not recorded as complete.
         let whole = job.options.select.since.is_none();
-        if job.options.mode == Mode::Verify && whole && row.state != State::Missing(missing) {
-            haul.changes[m].insert(row.key.clone(), MessageChange::Gone { key: row.key.clone(), missing });
+        let key = row.key.clone();
+        if whole && row.state != State::Missing(missing) {
+            match job.options.mode {
+                Mode::Verify => drop(haul.changes[m].insert(key.clone(), MessageChange::Gone { key, missing })),
+                // What speaks for a loss today may have been mended tomorrow.
+                Mode::Audit | Mode::Repair if State::Missing(missing).is_harm() => {
+                    haul.changes[m].insert(key.clone(), MessageChange::Missed { key, missing });
+                }
+                Mode::Audit | Mode::Repair => {}
+            }
         }
         haul.harms.push(Harm {
             mailbox: m,

@@ -102,6 +102,15 @@ pub struct Haul {
     pub harmed: bool,
 }
 
+impl Haul {
+    /// Takes back that the catalog is to learn of a message that it is missing.
+    pub fn no_longer_missed(&mut self, mailbox: usize, key: &Key) {
+        if let Some(MessageChange::Missed { .. }) = self.changes[mailbox].get(key) {
+            self.changes[mailbox].remove(key);
+        }
+    }
+}
+
 /// The row that records a message as it was just read.
 pub fn row(key: &Key, entry: &Entry, facts: &CopyFacts, now: Stamp, old: Option<&MessageRow>) -> MessageRow {
     let stat = &facts.stat;

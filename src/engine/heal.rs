@@ -6,7 +6,7 @@ use super::deep;
 use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
-use super::job::{Job, is_harm};
+use super::job::{Job, Mode, is_harm};
 use super::mending::{Returning, Scene};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::message::CopyFacts;
@@ -229,6 +229,7 @@ fn treat(
                         (patient.harm.verdict, content.and_then(|d| haul.fresh.get(&d)))
                     {
                         patient.harm.verdict = Verdict::Missing(Missing::Moved);
+                        haul.no_longer_missed(patient.harm.mailbox, &patient.harm.key);
                         patient.harm.reason = format!("now in {}", mailboxes[m].name);
                     } else {
                         treatment = Some(restore(job, account, mailboxes, patient, index, assurance, why)?);
@@ -281,6 +282,10 @@ fn treat(
             if returns && matches!(patient.harm.verdict, Verdict::Missing(_)) {
                 let scene = Scene { account, mailboxes };
                 treatment.needs = haul.menders.needs(job, &scene, folders, patient.harm.mailbox)?;
+            }
+            if job.options.mode == Mode::Repair {
+                // What its journal does not show as done, it owes.
+                haul.no_longer_missed(patient.harm.mailbox, &patient.harm.key);
             }
             plan(job, account, mailboxes, folders, patient, finding, treatment)?;
         }

@@ -125,6 +125,8 @@ pub struct Job<'a> {
     pub risk: Risk,
     /// How often each kind of "not checked" was told: after a few, only the number grows.
     pub told: HashMap<String, u64>,
+    /// Files of the server that could not be read, each told once however often it is asked.
+    pub unread: HashSet<(u32, Vec<u8>)>,
     /// Generations that were walked whole and hold mail, whosever: an account that is not in one was not there.
     pub holds_mail: HashSet<usize>,
     /// What a budget lets this run read.
@@ -194,6 +196,13 @@ impl Job<'_> {
         }
         let what = format!("not checked: {reason}");
         self.observer.event(Event::Error { path: path::escape(&trouble.path), what, hint });
+    }
+
+    /// The same of a file that several questions are about: counts once.
+    pub fn not_checked_once(&mut self, trouble: &Trouble) {
+        if self.unread.insert((trouble.root, trouble.path.clone())) {
+            self.not_checked(trouble);
+        }
     }
 
     /// Says how often what was no longer told happened.

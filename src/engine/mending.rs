@@ -77,7 +77,7 @@ impl Menders {
         if !kept && !desk && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {
             return Ok(());
         }
-        let own = server::ledger(job, mailbox)?;
+        let Some(own) = server::ledger(job, mailbox)? else { return Ok(()) };
         let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
         let here = here(mailbox, &own);
         let named: BTreeMap<Key, Vec<u8>> = returning.into_iter().collect();

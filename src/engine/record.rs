@@ -1,18 +1,23 @@
-//! What a verify teaches the catalog, one mailbox a transaction.
+//! What a run teaches the catalog, one mailbox a transaction: a verify everything that it saw, any other run only
+//! which recorded messages it found missing.
 
 use super::account::{Account, EngineError, Mailbox};
 use super::harm::Haul;
 use super::job::{Job, Mode};
-use crate::catalog::{Folder, MailboxUpdate, MessageChange};
+use crate::catalog::{Catalog, Folder, MailboxUpdate, MessageChange, StoreId};
 use crate::model::{Key, Missing, Verdict};
 use crate::store::maildir::name;
 use std::collections::BTreeMap;
 
 /// Records everything that was read and listed of an account.
 pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &mut Haul) -> Result<(), EngineError> {
-    let (Some(catalog), Some(store), Mode::Verify) = (&mut job.catalog, job.store.id, job.options.mode) else {
+    let (Some(catalog), Some(store), Some(_)) = (&mut job.catalog, job.store.id, job.run_id) else { return Ok(()) };
+    if job.options.mode != Mode::Verify {
+        if let Err(error) = missed(catalog, store, account, mailboxes, haul) {
+            job.own_error("record what is missing", &error.to_string());
+        }
         return Ok(());
-    };
+    }
     let whole = job.options.select.since.is_none();
     let mut put_off = vec![Vec::new(); mailboxes.len()];
     haul.put_off.iter().for_each(|at| put_off[at.mailbox].push(at.entry));
@@ -36,6 +41,33 @@ pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul:
         };
         let mut changes = std::mem::take(changes).into_values();
         catalog.record_mailbox(store, &update, &mut changes)?;
+    }
+    Ok(())
+}
+
+/// Records what an audit or a repair found missing and did not put back. The mailbox's row stays as it is.
+fn missed(
+    catalog: &mut Catalog,
+    store: StoreId,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    haul: &mut Haul,
+) -> Result<(), EngineError> {
+    for (mailbox, changes) in mailboxes.iter().zip(&mut haul.changes) {
+        let Some(row) = mailbox.row.as_ref().filter(|_| !changes.is_empty()) else { continue };
+        let update = MailboxUpdate {
+            account: account.dir.clone(),
+            account_name: account.name.clone(),
+            dir: mailbox.dir.clone(),
+            folder: None,
+            dir_times: None,
+            listed: mailbox.listed,
+            complete: false,
+            verified: None,
+            gone: row.gone,
+            marker: row.marker,
+        };
+        catalog.record_mailbox(store, &update, &mut std::mem::take(changes).into_values())?;
     }
     Ok(())
 }

@@ -131,17 +131,16 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         catalog_knows_store: false,
         risk: risk::Risk::default(),
         told: HashMap::new(),
+        unread: HashSet::new(),
         holds_mail: HashSet::new(),
         night: None,
     };
     for note in setup.notes {
         job.note(note);
     }
-    let ended = match accounts(&mut job, call.elsewhere) {
-        Err(EngineError::Lane(error)) => {
-            given_up(&mut job, &error);
-            Ok(())
-        }
+    let mut reached = HashSet::new();
+    let ended = match accounts(&mut job, call.elsewhere, &mut reached) {
+        Err(EngineError::Lane(error)) => given_up(&mut job, &error, &reached),
         other => other,
     };
     job.tell_rest();
@@ -233,14 +232,23 @@ fn still_mounted(catalog: Option<&mut Catalog>, store: &StoreRef, record: bool) 
 }
 
 /// The device or the readers are gone for good: what was not reached was not checked, and the run ends in order.
-fn given_up(job: &mut Job<'_>, error: &LaneError) {
-    let unseen = job.known_messages.saturating_sub(job.read_messages).max(1);
-    job.tally.not_checked += unseen;
+fn given_up(job: &mut Job<'_>, error: &LaneError, reached: &HashSet<RelPath>) -> Result<(), EngineError> {
+    let mut unseen = job.known_messages.saturating_sub(job.read_messages);
+    if let (Some(catalog), Some(store)) = (&job.catalog, job.store.id) {
+        for row in catalog.coverage(store)?.iter().filter(|row| !reached.contains(&row.account)) {
+            let name = maildir::account_name(&row.account, &job.store.path);
+            if job.options.select.account_at(&name, &row.account) {
+                unseen += row.messages;
+            }
+        }
+    }
+    job.tally.not_checked += unseen.max(1);
     job.tally.read_errors += u64::from(matches!(error, LaneError::Hung { .. }));
     let what = format!("{error}; the rest was not checked");
     let hint = "see the kernel log for the device; the same command again goes on where it answers";
     let hint = matches!(error, LaneError::Hung { .. }).then(|| hint.to_owned());
     job.observer.event(Event::Error { path: job.store.text.clone(), what, hint });
+    Ok(())
 }
 
 fn header(run: &str, setup: &Setup) -> Header {
@@ -441,8 +449,8 @@ fn varying(spec: &Spec, own: &Path, fixed: usize) -> Option<String> {
     own.components().nth(at).map(|c| path::escape(c.as_os_str().as_bytes()))
 }
 
-/// Goes through all accounts that the store, the catalog or the sources know.
-fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
+/// Goes through all accounts that the store, the catalog or the sources know, and tells which it `reached`.
+fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) -> Result<(), EngineError> {
     job.progress(Phase::Discover);
     job.night = budget::plan(job)?;
     let mut accounts: BTreeMap<RelPath, Vec<FoundMailbox>> = BTreeMap::new();
@@ -486,6 +494,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool) -> Result<(), EngineError> {
         if job.stopped() {
             return Ok(());
         }
+        reached.insert(account.dir.clone());
         one_account(job, &account, &mailboxes, &mut folders)?;
     }
     risk::tell(job);
@@ -573,6 +582,7 @@ fn one_account(
     folders: &mut Folders,
 ) -> Result<(), EngineError> {
     let before = job.tally.clone();
+    job.unread.clear();
     let mut mailboxes = account::open(job, account, found)?;
     let mut haul = Haul::default();
     let done = examine(job, account, &mut mailboxes, &mut haul, folders);

@@ -35,7 +35,9 @@ impl Deeds {
         if job.generations.is_empty() && mailboxes.iter().all(|mailbox| mailbox.folder.is_some()) {
             return Ok(Deeds::default());
         }
-        let ledger = read_ledger(job, (job.store.lane, job.store.root), &inbox.dir, false)?;
+        let Some(ledger) = read_ledger(job, (job.store.lane, job.store.root), &inbox.dir, false)? else {
+            return Ok(Deeds::default());
+        };
         let (whole, absent) = (ledger.mailbox_log == Whole::Sound, ledger.mailbox_log == Whole::Absent);
         Ok(Deeds { whole, absent, deleted: ledger.deleted })
     }
@@ -119,7 +121,7 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
 
 /// The same, where the server keeps its lists or its indexes apart from the mail.
 fn at_its_desk(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
-    let own = ledger(job, mailbox)?;
+    let Some(own) = ledger(job, mailbox)? else { return Ok(Asked::default()) };
     let uids: HashMap<&Key, u32> = own.lines.iter().map(|line| (&line.key, line.uid)).collect();
     let uid = |name: &Vec<u8>| uids.get(&key(name)).copied();
     let asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), uid(name))).collect();
@@ -151,60 +153,45 @@ fn desk_of(job: &Job<'_>, mailbox: &Mailbox, apart: Apart) -> Option<((usize, u3
     Some((at, layout::folder(&below, &mailbox.rel)?))
 }
 
-/// All that the server's files of a mailbox say, wherever it keeps them; of a mailbox that is not there, nothing.
-pub fn ledger(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Ledger, EngineError> {
-    let root = job.store.root;
-    let mut own = match mailbox.folder {
-        None => Ledger::default(),
-        Some(_) => read_ledger(job, (job.store.lane, root), &mailbox.dir, false)?,
-    };
-    if let Some((at, dir)) = desk_of(job, mailbox, Apart::Control) {
-        let theirs = read_ledger(job, at, &dir, true)?;
-        own = Ledger {
-            list: theirs.list,
-            uid_validity: theirs.uid_validity,
-            next_uid: theirs.next_uid,
-            mailbox_guid: theirs.mailbox_guid,
-            head: theirs.head,
-            lines: theirs.lines,
-            keywords: theirs.keywords,
-            letters: theirs.letters,
-            ..own
-        };
+/// All that the server's files of a mailbox say, wherever it keeps them; of a mailbox that is not there, nothing. `None`
+/// where one of them could not be read: what was not read is not absent.
+pub fn ledger(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Option<Ledger>, EngineError> {
+    let home = mailbox.folder.map(|_| ((job.store.lane, job.store.root), mailbox.dir.clone()));
+    let places = [home, desk_of(job, mailbox, Apart::Control), desk_of(job, mailbox, Apart::Index)];
+    let mut found = [const { None::<Ledger> }; 3];
+    for (nth, place) in places.into_iter().enumerate() {
+        if let Some((at, dir)) = place {
+            // A mailbox that the server never opened has no folder there.
+            let Some(ledger) = read_ledger(job, at, &dir, nth > 0)? else { return Ok(None) };
+            found[nth] = Some(ledger);
+        }
     }
-    if let Some((at, dir)) = desk_of(job, mailbox, Apart::Index) {
-        let theirs = read_ledger(job, at, &dir, true)?;
-        own = Ledger {
-            index: theirs.index,
-            begun: theirs.begun,
-            highest_modseq: theirs.highest_modseq,
-            log_seq: theirs.log_seq,
-            indexed: theirs.indexed,
-            noticed: theirs.noticed,
-            marked: theirs.marked,
-            next_uid: own.next_uid.max(theirs.next_uid),
-            uid_validity: own.uid_validity.or(theirs.uid_validity),
-            ..own
-        };
+    let [own, control, index] = found;
+    let mut own = own.unwrap_or_default();
+    if let Some(control) = control {
+        own.take_lists(control);
     }
-    Ok(own)
+    if let Some(index) = index {
+        own.take_indexes(index);
+    }
+    Ok(Some(own))
 }
 
+/// What the files in one folder say; `None` where one could not be read, which is told.
 fn read_ledger(
     job: &mut Job<'_>,
     (lane, root): (usize, u32),
     dir: &RelPath,
     may_lack: bool,
-) -> Result<Ledger, EngineError> {
+) -> Result<Option<Ledger>, EngineError> {
     match job.lanes.lanes[lane].ledger(root, dir)? {
-        Ok(ledger) => Ok(ledger),
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(trouble) if may_lack && matches!(trouble.errno, Some(2)) => Ok(Some(Ledger::default())),
         // What is no file is counted where it was listed.
-        Err(trouble) if trouble.detail == NOT_A_FILE => Ok(Ledger::default()),
-        // A mailbox that the server never opened has no folder there.
-        Err(trouble) if may_lack && matches!(trouble.errno, Some(2)) => Ok(Ledger::default()),
+        Err(trouble) if trouble.detail == NOT_A_FILE => Ok(None),
         Err(trouble) => {
-            job.not_checked(&trouble);
-            Ok(Ledger::default())
+            job.not_checked_once(&trouble);
+            Ok(None)
         }
     }
 }
@@ -276,7 +263,7 @@ fn put(
     match put_quietly(job, at, dir, names) {
         Ok(witness) => Ok(witness),
         Err(trouble) => {
-            job.not_checked(&trouble);
+            job.not_checked_once(&trouble);
             Ok(None)
         }
     }

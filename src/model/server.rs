@@ -100,6 +100,43 @@ pub struct Ledger {
     pub files: Vec<(Vec<u8>, Stat)>,
 }
 
+impl Ledger {
+    /// Takes over what lists and tables say that are kept elsewhere.
+    pub fn take_lists(&mut self, control: Ledger) {
+        let Ledger { list, uid_validity, next_uid, mailbox_guid, head, lines, keywords, letters, .. } = control;
+        *self = Ledger {
+            list,
+            uid_validity,
+            next_uid,
+            mailbox_guid,
+            head,
+            lines,
+            keywords,
+            letters,
+            ..std::mem::take(self)
+        };
+    }
+
+    /// Takes over what indexes and logs say that are kept elsewhere.
+    pub fn take_indexes(&mut self, other: Ledger) {
+        let Ledger { index, begun, highest_modseq, log_seq, indexed, noticed, marked, .. } = other;
+        let next_uid = self.next_uid.max(other.next_uid);
+        let uid_validity = self.uid_validity.or(other.uid_validity);
+        *self = Ledger {
+            index,
+            begun,
+            highest_modseq,
+            log_seq,
+            indexed,
+            noticed,
+            marked,
+            next_uid,
+            uid_validity,
+            ..std::mem::take(self)
+        };
+    }
+}
+
 /// A message in a list of UIDs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {

@@ -143,3 +143,68 @@ fn a_result_is_never_written_into_a_source_or_the_store() {
     }
     assert!(!snapshot.join("result").exists() && !place.store.join("result").exists(), "nothing was made");
 }
+
+/// What tells loss from deletion may be mended by the repair itself: the loss stays open.
+#[test]
+fn what_a_repair_left_undecided_is_not_forgotten_by_the_next_audit() {
+    let place = Place::new();
+    let inbox = mailbox(&place.store, "ann");
+    fill(&inbox, 0, 40);
+    let backup = mailbox(&place.snapshot("2026-11-01"), "ann");
+    fill(&backup, 7, 8);
+    place.verify(&[]).expect(0);
+    fs::write(message(&inbox, 7), vec![0; 3000]).expect("damage");
+    fs::remove_file(message(&inbox, 3)).expect("a disappearance");
+    let repair = place.with_snapshots("repair", &["--apply"]).expect(4);
+    assert_eq!((repair.count("repaired"), repair.count("missing.undecided")), (1, 1), "{repair}");
+    let audit = place.tool.run(words(&["audit"]).chain([place.store.clone().into()])).expect(4);
+    assert_eq!((audit.count("damaged"), audit.count("missing.undecided")), (0, 1), "{audit}");
+    let mut check = place.tool.command();
+    let check =
+        check.arg("--state").arg(&place.tool.state).arg("check").arg(&place.store).output().expect("the binary");
+    assert_eq!(check.status.code(), Some(1), "{}", String::from_utf8_lossy(&check.stdout));
+    let night = place.verify(&[]).expect(4);
+    assert_eq!(night.count("missing.undecided"), 1, "{night}");
+    fill(&inbox, 3, 4);
+    place.verify(&[]).expect(0);
+}
+
+/// The next verify finds by itself what came after the last one, whatever an audit recorded in between.
+#[test]
+fn an_audit_records_a_loss_and_no_listing() {
+    let place = Place::new();
+    let inbox = mailbox(&place.store, "ann");
+    fill(&inbox, 0, 40);
+    place.verify(&[]).expect(0);
+    fill(&inbox, 50, 51);
+    fill(&mailbox(&place.snapshot("2026-11-30"), "ann"), 50, 51);
+    (0..20).for_each(|n| fs::remove_file(message(&inbox, n)).expect("a loss"));
+    let audit = place.tool.run(words(&["audit"]).chain([place.store.clone().into()])).expect(4);
+    assert_eq!(audit.count("missing.undecided"), 20, "{audit}");
+    fs::remove_file(message(&inbox, 50)).expect("a loss");
+    let after = place.with_snapshots("audit", &[]);
+    assert_eq!(after.count("missing.undecided"), 20, "{after}");
+}
+
+/// A list that the disk does not give is neither empty nor gone: nothing is concluded from it, and nothing written.
+#[test]
+fn a_list_of_uids_that_cannot_be_read_is_not_an_absent_one() {
+    let place = Place::new();
+    let (inbox, theirs) = (mailbox(&place.store, "ann"), mailbox(&place.snapshot("2026-11-01"), "ann"));
+    fill(&inbox, 0, 40);
+    fill(&theirs, 0, 40);
+    place.verify(&[]).expect(0);
+    let lines: String = (0..40).map(|n| format!("{} :1700000{n:03}.M{n}P1.mx\n", n + 1)).collect();
+    let list = format!("3 V1700000000 N41 G00112233445566778899aabbccddeeff\n{lines}");
+    fs::write(theirs.join("dovecot-uidlist"), list).expect("a list");
+    let huge = fs::File::create(inbox.join("dovecot-uidlist")).expect("a list");
+    huge.set_len(64 << 20).expect("a list too long to be read");
+    let audit = place.with_snapshots("audit", &[]);
+    assert_eq!(audit.status, 8, "{audit}");
+    assert!(audit.count("not_checked") == 1 && audit.mentions("ann/dovecot-uidlist"), "{audit}");
+    assert_eq!((audit.count("companions_lost"), audit.count("repairable")), (0, 0), "{audit}");
+    let repair = place.with_snapshots("repair", &["--apply"]);
+    assert_eq!((repair.status, repair.count("companions_repaired")), (8, 0), "{repair}");
+    let there = fs::metadata(inbox.join("dovecot-uidlist")).expect("the list");
+    assert_eq!(there.len(), 64 << 20, "it stays as it was");
+}

@@ -3,7 +3,7 @@
 //! Reads whole files up to a limit, and judges nothing but whether each is whole.
 
 use super::serve::trouble;
-use super::witness::{LIST, NAME_MAX, contents};
+use super::witness::{Files, LIST, NAME_MAX};
 use crate::model::server::{Ledger, Line, Whole};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
@@ -32,8 +32,9 @@ pub fn ledger(root: &Root, number: u32, dir: &RelPath) -> Result<Ledger, Trouble
     let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
     let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
     for look in 1.. {
+        let read = Files { root: number, path: dir, dir: &open };
         let mut ledger = Ledger { files: files(&open).map_err(|e| fail("stat", &e))?, ..Ledger::default() };
-        look_at(&open, &mut ledger).map_err(|e| fail("read the server's files", &e))?;
+        look_at(&read, &mut ledger)?;
         let damaged = [ledger.list, ledger.keywords, ledger.index].contains(&Whole::Damaged);
         let steady = !damaged || files(&open).map_err(|e| fail("stat", &e))? == ledger.files;
         if !damaged || (look >= LOOKS && steady) {
@@ -47,25 +48,25 @@ pub fn ledger(root: &Root, number: u32, dir: &RelPath) -> Result<Ledger, Trouble
     Ok(Ledger::default())
 }
 
-fn look_at(dir: &Dir, ledger: &mut Ledger) -> io::Result<()> {
-    if let Some(text) = contents(dir, LIST)? {
+fn look_at(files: &Files<'_>, ledger: &mut Ledger) -> Result<(), Trouble> {
+    if let Some(text) = files.read(LIST)? {
         list(ledger, uidlist::parse(&text));
     }
-    if let Some(text) = contents(dir, KEYWORDS)? {
+    if let Some(text) = files.read(KEYWORDS)? {
         let parsed = keywords::parse(&text);
         // Nothing tells a table that was cut between two lines from a whole one: the caller compares it with its like.
         ledger.keywords = if parsed.faults.is_empty() { Whole::Sound } else { Whole::Damaged };
         ledger.letters = parsed.keywords.names;
     }
     for file in MAILBOX_LOGS {
-        let Some(data) = contents(dir, file)? else { continue };
+        let Some(data) = files.read(file)? else { continue };
         let (records, faults) = mailbox_log::parse(&data);
         let whole = faults.is_empty() && ledger.mailbox_log != Whole::Damaged;
         ledger.mailbox_log = if whole { Whole::Sound } else { Whole::Damaged };
         let gone = |deed: Deed| matches!(deed, Deed::DeletedMailbox | Deed::DeletedFolder);
         ledger.deleted.extend(records.iter().filter(|r| gone(r.deed)).map(|r| (r.guid, r.time)));
     }
-    indexes(ledger, dir)
+    indexes(ledger, files)
 }
 
 fn list(ledger: &mut Ledger, parsed: uidlist::Parsed) {
@@ -86,11 +87,11 @@ fn line(record: uidlist::Record) -> Option<Line> {
 }
 
 /// What indexes and logs say, and whether they are whole.
-fn indexes(ledger: &mut Ledger, dir: &Dir) -> io::Result<()> {
-    let index = contents(dir, b"dovecot.index")?.map(|data| index::parse(&data));
+fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
+    let index = files.read(b"dovecot.index")?.map(|data| index::parse(&data));
     let mut logs = Vec::new();
     for file in LOGS {
-        logs.extend(contents(dir, file)?.map(|data| log::parse(&data)));
+        logs.extend(files.read(file)?.map(|data| log::parse(&data)));
     }
     if index.is_none() && logs.is_empty() {
         return Ok(());

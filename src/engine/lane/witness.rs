@@ -19,12 +19,12 @@ use std::io;
 pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Option<u32>)]) -> Result<Witness, Trouble> {
     let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
     let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
-    let read = |file: &[u8]| contents(&open, file).map_err(|e| fail("read the server's files", &e));
-    let list = read(LIST)?.map(|text| uidlist::parse(&text).list);
-    let index = read(b"dovecot.index")?.map(|data| index::parse(&data));
+    let files = Files { root: number, path: dir, dir: &open };
+    let list = files.read(LIST)?.map(|text| uidlist::parse(&text).list);
+    let index = files.read(b"dovecot.index")?.map(|data| index::parse(&data));
     let (mut logs, mut unread) = (Vec::new(), Vec::new());
     for file in [b"dovecot.index.log.2".as_slice(), companion::INDEX_LOG] {
-        let Some(data) = read(file)? else { continue };
+        let Some(data) = files.read(file)? else { continue };
         let log = log::parse(&data);
         if !log.faults.is_empty() {
             unread.push(data);
@@ -142,8 +142,23 @@ fn asked_for(logs: &[&log::Log], guid: &Guid) -> Option<u32> {
 /// What is said of a link, a folder or a device where a server's file belongs.
 pub const NOT_A_FILE: &str = "not a file that a server writes";
 
+/// The server's files of one mailbox, by the path below their root that a trouble names.
+pub(super) struct Files<'a> {
+    pub root: u32,
+    pub path: &'a RelPath,
+    pub dir: &'a Dir,
+}
+
+impl Files<'_> {
+    /// A file's bytes; `None` where there is none.
+    pub fn read(&self, file: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+        let path = || [self.path.as_bytes(), b"/", file].concat();
+        contents(self.dir, file).map_err(|error| trouble(self.root, &path(), "read", &error))
+    }
+}
+
 /// A file's bytes; `None` where there is none.
-pub(super) fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
+fn contents(dir: &Dir, file: &[u8]) -> io::Result<Option<Vec<u8>>> {
     match dir.stat(file)? {
         None => return Ok(None),
         Some((Kind::File, stat)) if stat.size <= SERVER_FILE_MAX => {}
