@@ -2,6 +2,9 @@
 //!
 //! Strangers wrote it: what cannot be read with certainty is no signature, and never an error.
 
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, GeneralPurposeConfig};
+
 /// How the hash was made. The key is not needed for that, nor the signature itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
@@ -96,34 +99,15 @@ fn number(digits: &[u8]) -> Option<u64> {
     plain.then(|| std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
 }
 
+/// With or without its padding, and whatever the bits are that belong to no byte.
+const FORGIVING: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+
 /// Decodes base64 in which white space may stand anywhere. Nothing else may, and it must end as it should.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let (mut out, mut bits, mut held, mut padding) = (Vec::new(), 0u32, 0u32, 0);
-    for &byte in text {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b' ' | b'\t' | b'\r' | b'\n' => continue,
-            b'=' => {
-                padding += 1;
-                continue;
-            }
-            _ => return None,
-        };
-        if padding > 0 {
-            return None;
-        }
-        (bits, held) = (bits << 6 | u32::from(value), held + 6);
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    (held < 6 && padding <= 2).then_some(out)
+    let dense: Vec<u8> = text.iter().copied().filter(|byte| !b" \t\r\n".contains(byte)).collect();
+    GeneralPurpose::new(&alphabet::STANDARD, FORGIVING).decode(dense).ok()
 }
 
 #[cfg(test)]

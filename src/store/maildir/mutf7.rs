@@ -1,6 +1,8 @@
 //! Modified UTF-7 of IMAP mailbox names (RFC 3501 section 5.1.3), for display only: raw names stay what they are.
 
 use crate::model::path::escape;
+use base64::alphabet;
+use base64::engine::{Engine as _, GeneralPurpose, general_purpose};
 
 /// The name as people read it: mUTF-7 decoded where it is valid, else as UTF-8, else escaped.
 pub fn display(raw: &[u8]) -> String {
@@ -32,27 +34,15 @@ pub fn decode(raw: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// One `&…-` run: base64 with `,` for `/`, of UTF-16BE.
+/// base64 with `,` for `/`, neither padded nor with bits left over.
+const SHIFTED: GeneralPurpose = GeneralPurpose::new(&alphabet::IMAP_MUTF7, general_purpose::NO_PAD);
+
+/// One `&…-` run: UTF-16BE in base64.
 fn decode_shift(run: &[u8]) -> Option<String> {
-    let (mut bits, mut count, mut units) = (0u32, 0u32, Vec::new());
-    for &byte in run {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b',' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 16 {
-            count -= 16;
-            units.push((bits >> count) as u16);
-            bits &= (1 << count) - 1;
-        }
-    }
-    if bits != 0 || count >= 6 {
+    let bytes = SHIFTED.decode(run).ok()?;
+    let (units, rest) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
+    if !rest.is_empty() {
         return None;
     }
     String::from_utf16(&units).ok()
