@@ -3,41 +3,36 @@
 //! The parent's side. It never opens a file of a store itself while scanning: it asks, waits with a time
 //! limit, and leaves a lane that hangs behind without waiting for it.
 
+mod ask;
 pub mod examine;
+mod flight;
 pub mod frame;
 mod ledger;
+mod process;
 pub mod roots;
 mod sample;
 pub mod sampling;
 pub mod serve;
 mod witness;
 
+pub use process::lane_main;
 pub use witness::NOT_A_FILE;
+
+use flight::{Flight, gone};
+use process::Running;
 
 #[cfg(test)]
 mod tests;
 
-use crate::model::limits::{LANE_RESTARTS, READ_BATCH, READS_IN_FLIGHT};
-use crate::model::message::Encoding;
-use crate::model::pieces::{Cuts, Pieces};
-use crate::model::server::{Guids, Ledger, Witness};
+use crate::model::limits::{LANE_RESTARTS, READS_IN_FLIGHT};
 use crate::model::wire::{
-    Answer, Entry, Fetched, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
-    Stated, Trouble,
+    Answer, Entry, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox, Trouble,
 };
 use crate::model::{RelPath, Stat};
 use crate::store::maildir::discover;
-use crate::sys::slots::Slots;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use crossbeam_channel::RecvTimeoutError;
+use std::io;
 use std::time::{Duration, Instant};
-use std::{io, thread};
-
-/// What requests for a mail server's lists, indexes and logs do.
-const SERVERS_FILES: &str = "read the server's files";
 
 /// How lanes are run.
 #[derive(Debug, Clone)]
@@ -81,14 +76,6 @@ pub struct Lane {
     restarts: u32,
     /// Lanes that were left behind because they hung.
     pub left_behind: u32,
-}
-
-/// The process (or thread), its socket and its slots.
-struct Running {
-    child: Option<Child>,
-    socket: UnixStream,
-    answers: Receiver<io::Result<Answer>>,
-    slots: Slots,
 }
 
 /// What a complete or partial listing of one mailbox gave.
@@ -275,196 +262,6 @@ impl Lane {
         Trouble { root, path: path.as_bytes().to_vec(), operation: operation.to_owned(), errno, detail }
     }
 
-    /// Walks `dir` for mailboxes. A walk that did not finish has a trouble.
-    pub fn discover(&mut self, root: u32, dir: &RelPath) -> Result<Found, LaneError> {
-        let id = self.id();
-        self.send(&Request::Discover { id, root, dir: dir.clone() })?;
-        let mut found = Found::default();
-        loop {
-            match self.answer() {
-                Ok(Answer::Found { id: got, mailboxes }) if got == id => found.mailboxes.extend(mailboxes),
-                Ok(Answer::Aside { id: got, troubles, symlinks }) if got == id => {
-                    found.troubles.extend(troubles);
-                    found.symlinks.extend(symlinks);
-                }
-                Ok(Answer::FoundEnd { id: got }) if got == id => return Ok(found),
-                Ok(_) => {}
-                Err(fall) => {
-                    let trouble = self.fallen(fall, root, dir, "look for mailboxes");
-                    found.troubles.push(trouble);
-                    return Ok(found);
-                }
-            }
-        }
-    }
-
-    /// Lists one mailbox.
-    pub fn list(&mut self, root: u32, dir: &RelPath, stat: bool) -> Result<Listing, LaneError> {
-        let id = self.id();
-        self.send(&Request::List { id, root, dir: dir.clone(), stat })?;
-        let mut listing = Listing::default();
-        loop {
-            match self.answer() {
-                Ok(Answer::Entries { id: got, entries }) if got == id => listing.entries.extend(entries),
-                Ok(Answer::Aside { id: got, troubles, .. }) if got == id => {
-                    // Nothing there is an answer, not a trouble: the listing above it was possible.
-                    let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
-                    listing.troubles.extend(troubles.into_iter().filter(|t| !absent(t)));
-                }
-                Ok(Answer::EntriesEnd { id: got, dirs }) if got == id => {
-                    listing.dirs = dirs;
-                    return Ok(listing);
-                }
-                Ok(_) => {}
-                Err(fall) => {
-                    let trouble = self.fallen(fall, root, dir, "list folder");
-                    listing.troubles.push(trouble);
-                    return Ok(listing);
-                }
-            }
-        }
-    }
-
-    /// The companion files in an account's home.
-    pub fn home(&mut self, root: u32, dir: &RelPath) -> Result<HomeFiles, LaneError> {
-        let id = self.id();
-        self.send(&Request::ListHome { id, root, dir: dir.clone() })?;
-        let mut home = HomeFiles::default();
-        loop {
-            match self.answer() {
-                Ok(Answer::Home { id: got, files }) if got == id => home.files.extend(files),
-                Ok(Answer::Aside { id: got, troubles, .. }) if got == id => home.troubles.extend(troubles),
-                Ok(Answer::HomeEnd { id: got }) if got == id => return Ok(home),
-                Ok(_) => {}
-                Err(fall) => {
-                    home.troubles.push(self.fallen(fall, root, dir, "list folder"));
-                    return Ok(home);
-                }
-            }
-        }
-    }
-
-    /// Puts a request that one answer ends: the first that `pick` takes. A lane that falls over it is a trouble with `path`.
-    fn ask<T>(
-        &mut self,
-        request: &Request,
-        (root, path, doing): (u32, &RelPath, &str),
-        mut pick: impl FnMut(Answer) -> Option<T>,
-    ) -> Result<Result<T, Trouble>, LaneError> {
-        self.send(request)?;
-        loop {
-            match self.answer() {
-                Ok(answer) => {
-                    if let Some(taken) = pick(answer) {
-                        return Ok(Ok(taken));
-                    }
-                }
-                Err(fall) => return Ok(Err(self.fallen(fall, root, path, doing))),
-            }
-        }
-    }
-
-    /// Type, `lstat` and attributes of one path.
-    pub fn stat(&mut self, root: u32, path: &RelPath) -> Result<Result<Stated, Trouble>, LaneError> {
-        let id = self.id();
-        let request = Request::StatPath { id, root, path: path.clone() };
-        let stated = self.ask(&request, (root, path, "stat"), |answer| match answer {
-            Answer::Stated { id: got, stat } if got == id => Some(stat),
-            _ => None,
-        })?;
-        Ok(stated.flatten())
-    }
-
-    /// What a server's own files say of messages that are gone from the mailbox `dir`.
-    pub fn witness(
-        &mut self,
-        root: u32,
-        dir: &RelPath,
-        names: Vec<(Vec<u8>, Option<u32>)>,
-    ) -> Result<Result<Witness, Trouble>, LaneError> {
-        let id = self.id();
-        let request = Request::Witness { id, root, dir: dir.clone(), names };
-        let witness = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
-            Answer::Witness { id: got, witness } if got == id => Some(witness),
-            _ => None,
-        })?;
-        Ok(witness.flatten())
-    }
-
-    /// All that a server's own files of the mailbox `dir` say of it.
-    pub fn ledger(&mut self, root: u32, dir: &RelPath) -> Result<Result<Ledger, Trouble>, LaneError> {
-        let id = self.id();
-        let request = Request::Ledger { id, root, dir: dir.clone() };
-        let mut all = Vec::new();
-        let ledger = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
-            Answer::Lines { id: got, lines } if got == id => {
-                all.extend(lines);
-                None
-            }
-            Answer::Ledger { id: got, ledger } if got == id => Some(ledger),
-            _ => None,
-        })?;
-        Ok(ledger.flatten().map(|ledger| Ledger { lines: all, ..ledger }))
-    }
-
-    /// Files that the server knows by another name than their own: names without flags, and the names that the messages
-    /// go by. Empty where no list says so, or it cannot be read: then files are what they are called.
-    pub fn guids(&mut self, root: u32, dir: &RelPath) -> Result<Guids, LaneError> {
-        let id = self.id();
-        let mut all = Vec::new();
-        let request = Request::Guids { id, root, dir: dir.clone() };
-        let ended = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
-            Answer::Guids { id: got, guids } if got == id => {
-                all.extend(guids);
-                None
-            }
-            Answer::GuidsEnd { id: got } if got == id => Some(()),
-            _ => None,
-        })?;
-        Ok(ended.map_or_else(|_| Vec::new(), |()| all))
-    }
-
-    /// Digests of each piece of a file's content.
-    pub fn pieces(&mut self, root: u32, path: &RelPath, cuts: &Cuts) -> Result<Result<Pieces, Trouble>, LaneError> {
-        let id = self.id();
-        let request = Request::Pieces { id, root, path: path.clone(), cuts: cuts.clone() };
-        let pieces = self.ask(&request, (root, path, "compare"), |answer| match answer {
-            Answer::Pieces { id: got, pieces } if got == id => Some(pieces),
-            _ => None,
-        })?;
-        Ok(pieces.flatten())
-    }
-
-    /// Brings a file's bytes, window by window.
-    pub fn fetch(
-        &mut self,
-        root: u32,
-        path: &RelPath,
-        encode: Option<Encoding>,
-        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<Result<Fetched, Trouble>, LaneError> {
-        let id = self.id();
-        self.send(&Request::Fetch { id, root, path: path.clone(), encode })?;
-        let mut taken = Ok(());
-        loop {
-            match self.answer() {
-                Ok(Answer::Data { id: got, bytes }) if got == id => {
-                    if taken.is_ok() {
-                        taken = sink(&bytes);
-                    }
-                }
-                Ok(Answer::DataEnd { id: got, result }) if got == id => {
-                    return Ok(match taken {
-                        Ok(()) => result,
-                        Err(error) => Err(serve::trouble(root, path.as_bytes(), "write", &error)),
-                    });
-                }
-                Ok(_) => {}
-                Err(fall) => return Ok(Err(self.fallen(fall, root, path, "read"))),
-            }
-        }
-    }
-
     /// Reads one file.
     pub fn read_one(&mut self, item: ReadItem) -> Reading {
         let mut answer = None;
@@ -552,142 +349,4 @@ impl Drop for Lane {
     fn drop(&mut self) {
         self.abandon(Fall::Died);
     }
-}
-
-/// Items on their way.
-#[derive(Default)]
-struct Flight {
-    outstanding: BTreeMap<u64, ReadItem>,
-    /// Items of a lane that fell, to be asked for again.
-    again: VecDeque<ReadItem>,
-    /// Items that a lane had in hand when it died: to be asked for one by one.
-    suspects: VecDeque<ReadItem>,
-    /// The one batch in flight is one suspect.
-    alone: bool,
-    batches: usize,
-    /// A lane fell. A batch is answered as a whole, so from now on no file waits for one that hangs.
-    wary: bool,
-}
-
-impl Flight {
-    fn next_batch(&mut self, items: &mut dyn Iterator<Item = ReadItem>, id: &mut dyn FnMut() -> u64) -> Vec<ReadItem> {
-        if self.batches > 0 && (self.alone || !self.suspects.is_empty()) {
-            return Vec::new();
-        }
-        let suspect = self.suspects.pop_front();
-        self.alone = suspect.is_some();
-        let most = if self.alone || self.wary { 1 } else { READ_BATCH };
-        let mut next = suspect;
-        let mut batch = Vec::new();
-        while batch.len() < most {
-            let Some(item) = next.take().or_else(|| self.again.pop_front()).or_else(|| items.next()) else { break };
-            let asked = ReadItem { id: id(), ..item };
-            self.outstanding.insert(asked.id, asked.clone());
-            batch.push(asked);
-        }
-        batch
-    }
-
-    fn give_up(&mut self, error: &LaneError, each: &mut EachReading<'_>) {
-        let outstanding = std::mem::take(&mut self.outstanding).into_values();
-        for item in outstanding.chain(std::mem::take(&mut self.suspects)).chain(std::mem::take(&mut self.again)) {
-            let trouble = gone(&item, error);
-            each(item, Err(trouble));
-        }
-    }
-}
-
-fn gone(item: &ReadItem, error: &LaneError) -> Trouble {
-    Trouble {
-        root: item.root,
-        path: item.path.as_bytes().to_vec(),
-        operation: "read".to_owned(),
-        errno: None,
-        detail: error.to_string(),
-    }
-}
-
-impl Running {
-    fn start(settings: &Settings) -> io::Result<Running> {
-        let (socket, theirs) = UnixStream::pair()?;
-        let slots = Slots::create(settings.readers.max(1))?;
-        let child = if settings.in_process {
-            let slots = Slots::from_fd(slots.as_fd().try_clone_to_owned()?)?;
-            thread::Builder::new().name("lane".to_owned()).spawn(move || serve::serve(theirs, slots))?;
-            None
-        } else {
-            Some(spawn(theirs.into(), slots.as_fd().try_clone_to_owned()?)?)
-        };
-        // Bounded: a lane that produces faster than the parent records waits in its own socket.
-        let (sender, answers) = bounded(2 * READS_IN_FLIGHT);
-        let mut reading = socket.try_clone()?;
-        thread::Builder::new().name("lane-answers".to_owned()).spawn(move || {
-            let mut buffer = Vec::new();
-            loop {
-                match frame::read::<Answer>(&mut reading, &mut buffer) {
-                    Ok(None) => return,
-                    Ok(Some(answer)) => {
-                        if sender.send(Ok(answer)).is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => {
-                        drop(sender.send(Err(error)));
-                        return;
-                    }
-                }
-            }
-        })?;
-        Ok(Running { child, socket, answers, slots })
-    }
-
-    /// What each reader has in hand, and how far it is.
-    fn seats(&self) -> Vec<(u64, u64)> {
-        (0..self.slots.workers()).map(|w| self.slots.get(w).unwrap_or_default()).collect()
-    }
-
-    /// Kills the process and does not wait for it: one that hangs in the kernel cannot end.
-    fn leave(mut self) {
-        self.socket.shutdown(std::net::Shutdown::Both).ok();
-        if let Some(mut child) = self.child.take() {
-            child.kill().ok();
-            // Reaped by a thread of its own, which dies with us if the kernel never lets the child go.
-            thread::spawn(move || child.wait().ok());
-        }
-    }
-
-    /// Why a process that hung up did so.
-    fn farewell(mut self) -> String {
-        match self.child.take().map(|mut child| child.wait()) {
-            Some(Ok(status)) => status.to_string(),
-            Some(Err(error)) => error.to_string(),
-            None => "its thread ended".to_owned(),
-        }
-    }
-}
-
-/// Starts this program again as a lane: its socket as standard input, its slots as standard output, no
-/// terminal, no environment, a process group of its own so that Ctrl-C reaches the parent alone.
-fn spawn(socket: OwnedFd, slots: OwnedFd) -> io::Result<Child> {
-    use std::os::unix::process::CommandExt;
-    // Ours are closed on execution; what a careless shell or service left open is not. Before Linux 5.11 it stays.
-    crate::sys::sandbox::inherit_nothing().ok();
-    Command::new("/proc/self/exe")
-        .arg("lane")
-        .env_clear()
-        .stdin(Stdio::from(socket))
-        .stdout(Stdio::from(slots))
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-}
-
-/// The whole life of a lane process.
-///
-/// # Errors
-/// The socket's.
-pub fn lane_main() -> io::Result<()> {
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let slots = Slots::from_fd(io::stdout().as_fd().try_clone_to_owned()?)?;
-    serve::serve(socket, slots)
 }

@@ -1,0 +1,206 @@
+//! The questions that a lane answers one at a time, from the parent's side.
+//!
+//! May not open anything: what a lane cannot answer comes back as a trouble.
+
+use super::{Found, HomeFiles, Lane, LaneError, Listing, serve};
+use crate::model::RelPath;
+use crate::model::message::Encoding;
+use crate::model::pieces::{Cuts, Pieces};
+use crate::model::server::{Guids, Ledger, Witness};
+use crate::model::wire::{Answer, Fetched, Request, Stated, Trouble};
+use std::io;
+
+/// What requests for a mail server's lists, indexes and logs do.
+const SERVERS_FILES: &str = "read the server's files";
+
+impl Lane {
+    /// Walks `dir` for mailboxes. A walk that did not finish has a trouble.
+    pub fn discover(&mut self, root: u32, dir: &RelPath) -> Result<Found, LaneError> {
+        let id = self.id();
+        self.send(&Request::Discover { id, root, dir: dir.clone() })?;
+        let mut found = Found::default();
+        loop {
+            match self.answer() {
+                Ok(Answer::Found { id: got, mailboxes }) if got == id => found.mailboxes.extend(mailboxes),
+                Ok(Answer::Aside { id: got, troubles, symlinks }) if got == id => {
+                    found.troubles.extend(troubles);
+                    found.symlinks.extend(symlinks);
+                }
+                Ok(Answer::FoundEnd { id: got }) if got == id => return Ok(found),
+                Ok(_) => {}
+                Err(fall) => {
+                    let trouble = self.fallen(fall, root, dir, "look for mailboxes");
+                    found.troubles.push(trouble);
+                    return Ok(found);
+                }
+            }
+        }
+    }
+
+    /// Lists one mailbox.
+    pub fn list(&mut self, root: u32, dir: &RelPath, stat: bool) -> Result<Listing, LaneError> {
+        let id = self.id();
+        self.send(&Request::List { id, root, dir: dir.clone(), stat })?;
+        let mut listing = Listing::default();
+        loop {
+            match self.answer() {
+                Ok(Answer::Entries { id: got, entries }) if got == id => listing.entries.extend(entries),
+                Ok(Answer::Aside { id: got, troubles, .. }) if got == id => {
+                    // Nothing there is an answer, not a trouble: the listing above it was possible.
+                    let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
+                    listing.troubles.extend(troubles.into_iter().filter(|t| !absent(t)));
+                }
+                Ok(Answer::EntriesEnd { id: got, dirs }) if got == id => {
+                    listing.dirs = dirs;
+                    return Ok(listing);
+                }
+                Ok(_) => {}
+                Err(fall) => {
+                    let trouble = self.fallen(fall, root, dir, "list folder");
+                    listing.troubles.push(trouble);
+                    return Ok(listing);
+                }
+            }
+        }
+    }
+
+    /// The companion files in an account's home.
+    pub fn home(&mut self, root: u32, dir: &RelPath) -> Result<HomeFiles, LaneError> {
+        let id = self.id();
+        self.send(&Request::ListHome { id, root, dir: dir.clone() })?;
+        let mut home = HomeFiles::default();
+        loop {
+            match self.answer() {
+                Ok(Answer::Home { id: got, files }) if got == id => home.files.extend(files),
+                Ok(Answer::Aside { id: got, troubles, .. }) if got == id => home.troubles.extend(troubles),
+                Ok(Answer::HomeEnd { id: got }) if got == id => return Ok(home),
+                Ok(_) => {}
+                Err(fall) => {
+                    home.troubles.push(self.fallen(fall, root, dir, "list folder"));
+                    return Ok(home);
+                }
+            }
+        }
+    }
+
+    /// Puts a request that one answer ends: the first that `pick` takes. A lane that falls over it is a trouble with `path`.
+    fn ask<T>(
+        &mut self,
+        request: &Request,
+        (root, path, doing): (u32, &RelPath, &str),
+        mut pick: impl FnMut(Answer) -> Option<T>,
+    ) -> Result<Result<T, Trouble>, LaneError> {
+        self.send(request)?;
+        loop {
+            match self.answer() {
+                Ok(answer) => {
+                    if let Some(taken) = pick(answer) {
+                        return Ok(Ok(taken));
+                    }
+                }
+                Err(fall) => return Ok(Err(self.fallen(fall, root, path, doing))),
+            }
+        }
+    }
+
+    /// Type, `lstat` and attributes of one path.
+    pub fn stat(&mut self, root: u32, path: &RelPath) -> Result<Result<Stated, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::StatPath { id, root, path: path.clone() };
+        let stated = self.ask(&request, (root, path, "stat"), |answer| match answer {
+            Answer::Stated { id: got, stat } if got == id => Some(stat),
+            _ => None,
+        })?;
+        Ok(stated.flatten())
+    }
+
+    /// What a server's own files say of messages that are gone from the mailbox `dir`.
+    pub fn witness(
+        &mut self,
+        root: u32,
+        dir: &RelPath,
+        names: Vec<(Vec<u8>, Option<u32>)>,
+    ) -> Result<Result<Witness, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Witness { id, root, dir: dir.clone(), names };
+        let witness = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
+            Answer::Witness { id: got, witness } if got == id => Some(witness),
+            _ => None,
+        })?;
+        Ok(witness.flatten())
+    }
+
+    /// All that a server's own files of the mailbox `dir` say of it.
+    pub fn ledger(&mut self, root: u32, dir: &RelPath) -> Result<Result<Ledger, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Ledger { id, root, dir: dir.clone() };
+        let mut all = Vec::new();
+        let ledger = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
+            Answer::Lines { id: got, lines } if got == id => {
+                all.extend(lines);
+                None
+            }
+            Answer::Ledger { id: got, ledger } if got == id => Some(ledger),
+            _ => None,
+        })?;
+        Ok(ledger.flatten().map(|ledger| Ledger { lines: all, ..ledger }))
+    }
+
+    /// Files that the server knows by another name than their own: names without flags, and the names that the messages
+    /// go by. Empty where no list says so, or it cannot be read: then files are what they are called.
+    pub fn guids(&mut self, root: u32, dir: &RelPath) -> Result<Guids, LaneError> {
+        let id = self.id();
+        let mut all = Vec::new();
+        let request = Request::Guids { id, root, dir: dir.clone() };
+        let ended = self.ask(&request, (root, dir, SERVERS_FILES), |answer| match answer {
+            Answer::Guids { id: got, guids } if got == id => {
+                all.extend(guids);
+                None
+            }
+            Answer::GuidsEnd { id: got } if got == id => Some(()),
+            _ => None,
+        })?;
+        Ok(ended.map_or_else(|_| Vec::new(), |()| all))
+    }
+
+    /// Digests of each piece of a file's content.
+    pub fn pieces(&mut self, root: u32, path: &RelPath, cuts: &Cuts) -> Result<Result<Pieces, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Pieces { id, root, path: path.clone(), cuts: cuts.clone() };
+        let pieces = self.ask(&request, (root, path, "compare"), |answer| match answer {
+            Answer::Pieces { id: got, pieces } if got == id => Some(pieces),
+            _ => None,
+        })?;
+        Ok(pieces.flatten())
+    }
+
+    /// Brings a file's bytes, window by window.
+    pub fn fetch(
+        &mut self,
+        root: u32,
+        path: &RelPath,
+        encode: Option<Encoding>,
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Result<Fetched, Trouble>, LaneError> {
+        let id = self.id();
+        self.send(&Request::Fetch { id, root, path: path.clone(), encode })?;
+        let mut taken = Ok(());
+        loop {
+            match self.answer() {
+                Ok(Answer::Data { id: got, bytes }) if got == id => {
+                    if taken.is_ok() {
+                        taken = sink(&bytes);
+                    }
+                }
+                Ok(Answer::DataEnd { id: got, result }) if got == id => {
+                    return Ok(match taken {
+                        Ok(()) => result,
+                        Err(error) => Err(serve::trouble(root, path.as_bytes(), "write", &error)),
+                    });
+                }
+                Ok(_) => {}
+                Err(fall) => return Ok(Err(self.fallen(fall, root, path, "read"))),
+            }
+        }
+    }
+}
