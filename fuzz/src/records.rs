@@ -5,7 +5,7 @@ use mailmend::cli::{config, config_file, values as typed};
 use mailmend::engine::planfile::PlanReader;
 use mailmend::model::journal::Record;
 use mailmend::model::plan::Step;
-use mailmend::store::maildir::target::{lawful, permitted, stays_home};
+use mailmend::store::target::{lawful, permitted, stays_home};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;

@@ -218,7 +218,7 @@ impl<'r, 's> Cells<'r, 's> {
 }
 
 /// Codes of `message.encoding`, by position.
-const ENCODINGS: [Encoding; 8] = [
+const ENCODINGS: [Encoding; 9] = [
     Encoding::Plain,
     Encoding::Gzip,
     Encoding::Zstd,
@@ -227,6 +227,7 @@ const ENCODINGS: [Encoding; 8] = [
     Encoding::Lz4,
     Encoding::Crypted,
     Encoding::Lz4Dovecot,
+    Encoding::Sdbox,
 ];
 
 /// Codes of `message.state`, by position. 1 to 4 are open harm (the index `message_harmed`).
@@ -251,6 +252,7 @@ pub(super) fn encoding_code(encoding: Encoding) -> i64 {
         Encoding::Lz4 => 5,
         Encoding::Crypted => 6,
         Encoding::Lz4Dovecot => 7,
+        Encoding::Sdbox => 8,
     }
 }
 

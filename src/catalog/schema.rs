@@ -67,7 +67,7 @@ pub(super) const TABLES: [(&str, &str); 9] = [
   canonical BLOB CHECK (length(canonical) = 32),
   length INTEGER NOT NULL CHECK (length >= 0),
   size INTEGER NOT NULL CHECK (size >= 0),
-  encoding INTEGER NOT NULL CHECK (encoding BETWEEN 0 AND 7),
+  encoding INTEGER NOT NULL CHECK (encoding BETWEEN 0 AND 8),
   uid INTEGER NOT NULL, gid INTEGER NOT NULL, mode INTEGER NOT NULL,
   mtime INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   xattrs TEXT,

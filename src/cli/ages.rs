@@ -7,7 +7,7 @@ use crate::engine::selection::Selection;
 use crate::model::Stamp;
 use crate::plan::budget::{DAY, Load, rounds};
 use crate::report::words;
-use crate::store::maildir;
+use crate::store;
 use crate::sys::clock;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -33,7 +33,7 @@ impl Proven {
         catalog.ages(store, &mut |row| {
             let rel = row.dir.strip_prefix(&row.account).unwrap_or_default();
             let wanted =
-                select.account_at(&row.account_name, &row.account) && select.mailbox(&maildir::mailbox_name(&rel));
+                select.account_at(&row.account_name, &row.account) && select.mailbox(&store::mailbox_name(&rel));
             if let (Some(verified), true) = (row.verified, wanted) {
                 let age = u64::try_from(now.sec.saturating_sub(verified)).unwrap_or(0);
                 proven.classes[class(age)] += row.messages;

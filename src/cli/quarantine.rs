@@ -9,7 +9,7 @@ use crate::engine::execute;
 use crate::engine::runs::{self, RunFolder, RunNote};
 use crate::model::Digest;
 use crate::report::words;
-use crate::store::maildir::target::lawful;
+use crate::store::target::lawful;
 use crate::sys::clock;
 use crate::sys::dir::Root;
 use crate::sys::fs::Tree;

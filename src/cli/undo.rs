@@ -8,7 +8,7 @@ use crate::engine::runs::RunFolder;
 use crate::model::event::{ActionSummary, Event, Finding, Observer, Subject};
 use crate::model::journal::{Change, Intent};
 use crate::model::tally::Tally;
-use crate::store::maildir::target::lawful;
+use crate::store::target::lawful;
 use anyhow::Context;
 
 /// Runs the command; returns the exit status.

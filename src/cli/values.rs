@@ -3,7 +3,7 @@
 //!
 //! Pure: text in, value or error out. May not look whether anything exists.
 
-use crate::model::Stamp;
+use crate::model::{Format, Stamp};
 use crate::plan::budget::Budget;
 use jiff::tz::TimeZone;
 use std::ffi::{OsStr, OsString};
@@ -37,14 +37,8 @@ pub enum BadValue {
     Undecided(String),
 }
 
-/// A format that can be forced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Maildir,
-}
-
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 6] = ["mbox", "sdbox", "mdbox", "dbox", "mh", "cyrus"];
+const UNSUPPORTED: [&str; 5] = ["mbox", "mdbox", "dbox", "mh", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +134,8 @@ impl StoreArg {
         if UNSUPPORTED.contains(&prefix.as_str()) {
             return Err(BadValue::UnsupportedFormat(prefix));
         }
-        let (format, path) = if prefix == "maildir" { (Some(Format::Maildir), rest) } else { (None, bytes) };
+        let format = [Format::Maildir, Format::Sdbox].into_iter().find(|format| format.name() == prefix);
+        let path = if format.is_some() { rest } else { bytes };
         if path.is_empty() {
             return Err(BadValue::EmptyPath);
         }

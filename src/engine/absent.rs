@@ -4,12 +4,14 @@ use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
+use super::sdbox;
 use super::server::{self, Deeds};
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
 use crate::model::wire::Place;
 use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
 use crate::plan::{Absence, classify};
-use crate::store::maildir::{self, companion, name};
+use crate::store;
+use crate::store::maildir::{companion, name};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What the account as a whole shows.
@@ -44,7 +46,7 @@ pub fn absent(
 ) -> Result<Shape, EngineError> {
     let shape = shape(job, mailboxes);
     let witnesses = known_witnesses(job, account)?;
-    let deeds = Deeds::of(job, mailboxes)?;
+    let deeds = Deeds::of(job, account, mailboxes)?;
     for m in 0..mailboxes.len() {
         if mailboxes[m].selected && mailboxes[m].complete() {
             by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds), haul)?;
@@ -135,6 +137,7 @@ fn by_catalog(
             folder: fate,
             subfolder_gone: mailbox.folder.is_some() && !mailbox.has_place(row.place),
             mailbox_blank: blank,
+            forgotten: sdbox::forgotten(mailbox, witnessed),
             vanished: mailbox.vanished.contains(&row.key),
             // One that was missing already says nothing by a folder that was not touched since.
             folder_unmoved: row.state.on_disk() && mailbox.unmoved(row),
@@ -190,7 +193,7 @@ fn elsewhere(mailboxes: &[Mailbox], m: usize, row: &MessageRow, haul: &Haul) -> 
     {
         return Some(mailboxes[other].name.clone());
     }
-    by_key_elsewhere(mailboxes, m, &row.key)
+    if mailboxes[m].store().keys_travel() { by_key_elsewhere(mailboxes, m, &row.key) } else { None }
 }
 
 /// The file that an fsck left without its name, and that holds exactly this message.
@@ -224,13 +227,12 @@ fn by_sources(
     order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
     let known = known_mailboxes(job, account)?;
     let listed = shape.listed.max(known.values().filter_map(|row| row.listed).max());
-    // One key is one message, in whichever folder its owner put it.
     let keys: HashMap<Key, usize> =
         mailboxes.iter().enumerate().flat_map(|(m, b)| b.files.keys().map(move |k| (k.clone(), m))).collect();
     let mut places: HashMap<RelPath, usize> = mailboxes.iter().enumerate().map(|(m, b)| (b.rel.clone(), m)).collect();
     // Generations that hold the account, or mail of others: newer evidence for those that follow.
     let mut usable: Vec<usize> = Vec::new();
-    let mut claimed: HashSet<Key> = HashSet::new();
+    let mut claimed: HashSet<(usize, Key)> = HashSet::new();
     for (time, _, generation) in order {
         if job.stopped() {
             return Ok(());
@@ -241,7 +243,7 @@ fn by_sources(
         let (boxes, complete) = sources.boxes(job, generation)?;
         let mut held = 0;
         for rel in &boxes {
-            let name = maildir::mailbox_name(rel);
+            let name = store::mailbox_name(rel);
             if !job.options.select.mailbox(&name) {
                 continue;
             }
@@ -297,7 +299,7 @@ fn one_shelf(
     (generation, taken, usable): (usize, Stamp, &[usize]),
     keys: &HashMap<Key, usize>,
     (shape, deeds): (&Shape, &Deeds),
-    claimed: &mut HashSet<Key>,
+    claimed: &mut HashSet<(usize, Key)>,
     haul: &mut Haul,
 ) -> Result<u64, EngineError> {
     let mailbox = &mailboxes[m];
@@ -322,15 +324,24 @@ fn one_shelf(
     let names: Vec<Vec<u8>> = held.iter().map(|(_, _, file)| file.clone()).collect();
     let asked = server::ask(job, sources, mailbox, &names)?;
     let fate = deeds.fate(mailbox, Some(taken), &haul.harms);
+    let travels = mailbox.store().keys_travel();
+    // One key is one message, in whichever folder its owner put it, or one of each mailbox.
+    let home = if travels { usize::MAX } else { m };
     for (nth, (key, place, file)) in held.into_iter().enumerate() {
         let witnessed = asked.of(nth);
-        if name::is_orphan(&file) || !job.options.select.date(name::delivered(&file)) || !claimed.insert(key.clone()) {
+        if name::is_orphan(&file)
+            || !job.options.select.date(name::delivered(&file))
+            || !claimed.insert((home, key.clone()))
+        {
             continue;
         }
         let absence = Absence {
             server: witnessed.says,
             expired: false,
-            elsewhere: keys.get(&key).filter(|&&other| other != m).map(|&other| mailboxes[other].name.clone()),
+            elsewhere: keys
+                .get(&key)
+                .filter(|&&other| travels && other != m)
+                .map(|&other| mailboxes[other].name.clone()),
             orphan: None,
             resumed: job.resumed.of(&mailbox.dir, &key),
             account_blank: shape.blank,
@@ -342,6 +353,7 @@ fn one_shelf(
                 && mailbox.messages().next().is_none()
                 && !mailbox.has_witness()
                 && had_witness,
+            forgotten: false,
             vanished: mailbox.vanished.contains(&key),
             folder_unmoved: false,
             account_harmed: haul.harmed,

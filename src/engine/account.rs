@@ -5,8 +5,10 @@ use super::job::Job;
 use super::lane::{LaneError, Listing};
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
-use crate::model::{Key, RelPath, Stamp, Stat};
-use crate::store::maildir::{self, companion, name};
+use crate::model::{Format, Key, RelPath, Stamp, Stat};
+pub use crate::store::is_message;
+use crate::store::maildir::companion;
+use crate::store::{self, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What stops a run rather than a file.
@@ -43,6 +45,7 @@ pub struct Mailbox {
     pub dir: RelPath,
     /// Below the account's folder.
     pub rel: RelPath,
+    pub format: Format,
     pub name: String,
     /// The folder itself; `None` where it is not there.
     pub folder: Option<Stat>,
@@ -90,7 +93,17 @@ impl Mailbox {
 
     /// Path of one entry below the store.
     pub fn path(&self, entry: &Entry) -> Option<RelPath> {
-        name::message_path(&self.dir, entry.place, &entry.name)
+        store::message_path(self.format, &self.dir, entry.place, &entry.name)
+    }
+
+    /// What its format says.
+    pub fn store(&self) -> &'static dyn Store {
+        store::of(self.format)
+    }
+
+    /// The key of the message in a file of this name.
+    pub fn key(&self, name: &[u8]) -> Key {
+        self.store().key(name)
     }
 
     /// Times of `new` and `cur` as the listing found them.
@@ -110,11 +123,6 @@ impl Mailbox {
             _ => now.cur_mtime == then.cur_mtime,
         }
     }
-}
-
-/// Whether an entry is a file that a server would show as a message.
-pub fn is_message(entry: &Entry) -> bool {
-    matches!(entry.place, Place::New | Place::Cur) && entry.kind == EntryKind::File
 }
 
 /// What a read item is about: mailbox and position in its listing.
@@ -150,14 +158,15 @@ pub fn one(
     row: Option<MailboxRow>,
 ) -> Result<Option<Mailbox>, EngineError> {
     let Some(rel) = dir.strip_prefix(&account.dir) else { return Ok(None) };
-    let name = maildir::mailbox_name(&rel);
+    let format = store::format_of(&dir);
+    let name = store::of(format).mailbox_name(&rel);
     let selected = job.options.select.mailbox(&name);
     let root = job.store.root;
     let listing = match selected {
         true => {
             // What is not read must at least look as it did when it was.
             let stat = job.night.is_some();
-            job.store_lane().list(root, &dir, stat)?
+            job.store_lane().list(root, &dir, format, stat)?
         }
         false => Listing::default(),
     };
@@ -180,11 +189,12 @@ pub fn one(
     let mut files = HashMap::new();
     let expected = row.as_ref().is_some_and(|r| !r.gone);
     for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
-        files.entry(name::key(&entry.name)).or_insert(at);
+        files.entry(store::of(format).key(&entry.name)).or_insert(at);
     }
     Ok(Some(Mailbox {
         dir,
         rel,
+        format,
         name,
         folder,
         listing,
@@ -200,9 +210,9 @@ pub fn one(
 
 /// The read request for one message of a mailbox; `None` where it is not selected.
 pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem> {
-    let claims = name::parse(&entry.name);
-    let row = mailbox.rows.get(&Key(claims.key.to_vec()));
-    let date = row.map(|r| r.attrs.mtime).or_else(|| name::delivered(&entry.name));
+    let (size_claim, crlf_claim) = mailbox.store().claims(&entry.name);
+    let row = mailbox.rows.get(&mailbox.key(&entry.name));
+    let date = row.map(|r| r.attrs.mtime).or_else(|| mailbox.store().delivered(&entry.name));
     if !job.options.select.date(date) {
         return None;
     }
@@ -211,9 +221,10 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         root: job.store.root,
         path: mailbox.path(entry)?,
         mode: ReadMode::Message,
+        format: mailbox.format,
         expected: row.and_then(|r| r.digest),
-        size_claim: claims.size,
-        crlf_claim: claims.crlf,
+        size_claim,
+        crlf_claim,
         envelope: row.is_none(),
         medium: false,
         deep: job.options.deep,

@@ -11,7 +11,7 @@ use crate::model::event::Event;
 use crate::model::wire::Entry;
 use crate::model::{RelPath, Stamp};
 use crate::plan::budget::{self, Ages, Budget, DAY, Load, Pace, Ration};
-use crate::store::maildir::{self, name};
+use crate::store;
 use crate::sys::clock;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ impl Night {
 /// The record of a message that was proven before and whose file looks as it did then.
 fn vouched(mailbox: &Mailbox, at: usize) -> Option<&MessageRow> {
     let entry = &mailbox.listing.entries[at];
-    let key = name::key(&entry.name);
+    let key = mailbox.key(&entry.name);
     let row = mailbox.rows.get(&key).filter(|_| mailbox.files.get(&key) == Some(&at))?;
     let stat = entry.stat.as_ref()?;
     let same = stat.size == row.size && stat.mtime == row.attrs.mtime;
@@ -76,7 +76,7 @@ pub fn plan(job: &mut Job<'_>) -> Result<Option<Night>, EngineError> {
     let (mut ages, mut oldest) = (Ages::default(), HashMap::new());
     catalog.ages(store, &mut |row| {
         let rel = row.dir.strip_prefix(&row.account).unwrap_or_default();
-        let wanted = select.account_at(&row.account_name, &row.account) && select.mailbox(&maildir::mailbox_name(&rel));
+        let wanted = select.account_at(&row.account_name, &row.account) && select.mailbox(&store::mailbox_name(&rel));
         if let (Some(time), true) = (row.verified, wanted) {
             ages.add(time, Load { messages: row.messages, bytes: row.bytes });
             let least = oldest.entry(row.account).or_insert(time);
@@ -136,7 +136,7 @@ pub fn put_off(job: &mut Job<'_>, mailboxes: &[Mailbox], left: Vec<At>, haul: &m
     for at in &left {
         let mailbox = &mailboxes[at.mailbox];
         let entry = &mailbox.listing.entries[at.entry];
-        let Some(row) = mailbox.rows.get(&name::key(&entry.name)) else { continue };
+        let Some(row) = mailbox.rows.get(&mailbox.key(&entry.name)) else { continue };
         job.known_messages = job.known_messages.saturating_sub(1);
         count_one(job, row);
         if let Some(digest) = row.digest {

@@ -7,12 +7,13 @@ use super::folders::{self, Folders};
 use super::job::{Job, Mode};
 use super::lane::HomeFiles;
 use super::mending::Menders;
+use super::sdbox;
 use crate::catalog::CompanionRow;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::wire::{EntryKind, Place, ReadItem, ReadMode};
-use crate::model::{Assurance, Attrs, Digest, Missing, RelPath, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Format, Missing, RelPath, Verdict};
 use crate::plan::Undecided;
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::store::maildir::{companion, is_mail_folder_name};
@@ -76,6 +77,7 @@ pub fn companions(
     if known.is_empty() && mailboxes.iter().all(|m| m.row.is_none()) {
         by_sources(job, account, mailboxes, sources, around.returning, &present, &mut lost)?;
     }
+    sdbox::unlisted(job, account, mailboxes)?;
     for lost in lost.into_values().filter(|lost| !around.menders.writes(&lost.path)) {
         let verdict = around.verdict(job, &lost.path);
         one(job, account, mailboxes, sources, folders, (lost, verdict))?;
@@ -367,6 +369,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         root,
         path,
         mode: ReadMode::Companion,
+        format: Format::default(),
         expected: None,
         size_claim: None,
         crlf_claim: None,

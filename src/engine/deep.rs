@@ -13,7 +13,6 @@ use crate::model::server::Witnessed;
 use crate::model::{Assurance, RelPath, Signed, Span, Verdict};
 use crate::plan::compare::{self, Comparison, Word};
 use crate::plan::{Candidate, Identity};
-use crate::store::maildir::name;
 
 /// Compares candidates that nothing else proves with the damaged file, in every byte that nothing excuses. A suspect
 /// message is damaged where the hash that its sender signed proves a copy with its very header and key, and not the
@@ -101,7 +100,7 @@ pub fn deep(
         let mut wanted = Vec::new();
         for (index, (at, facts)) in unproven.iter().enumerate() {
             let mailbox = &mailboxes[at.mailbox];
-            let key = name::key(&mailbox.listing.entries[at.entry].name);
+            let key = mailbox.key(&mailbox.listing.entries[at.entry].name);
             let found = sources.find(job, generation, &mailbox.rel, &key, None)?;
             wanted.extend(found.into_iter().map(|f| (index, f, facts.digest)));
         }
@@ -145,7 +144,7 @@ pub fn deep(
         job.tally.intact[before as usize] -= 1;
         let harm = Harm {
             mailbox: at.mailbox,
-            key: name::key(&entry.name),
+            key: mailboxes[at.mailbox].key(&entry.name),
             verdict,
             reason,
             place: entry.place,

@@ -11,9 +11,9 @@ use crate::model::journal::Outcome;
 use crate::model::plan::{Action, Fingerprint, Location, Step};
 use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, ReadMode};
-use crate::model::{Digest, RelPath};
+use crate::model::{Digest, Format, RelPath};
 use crate::plan::guards;
-use crate::store::maildir::target::{lawful, permitted};
+use crate::store::target::{lawful, permitted};
 use crate::sys::dir::Root;
 use crate::sys::fs::Tree;
 use crate::sys::links;
@@ -104,6 +104,7 @@ impl Prover for LaneProver {
             root,
             path: path.clone(),
             mode: ReadMode::Digest,
+            format: Format::default(),
             expected: None,
             size_claim: None,
             crlf_claim: None,

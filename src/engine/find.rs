@@ -4,10 +4,12 @@
 use super::account::{Account, EngineError, is_message};
 use super::job::Job;
 use super::lane::Listing;
+use super::sdbox;
 use crate::model::Key;
 use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
-use crate::model::{Digest, RelPath, Stamp};
+use crate::model::{Digest, Format, RelPath, Stamp};
 use crate::plan::Identity;
+use crate::store;
 use crate::store::maildir::name;
 use std::collections::{BTreeMap, HashMap};
 
@@ -67,6 +69,8 @@ struct View {
 
 /// One account in all generations of all sources, looked at only as far as needed.
 pub struct Sources {
+    /// Its folder below the store.
+    account: RelPath,
     views: Vec<View>,
 }
 
@@ -85,7 +89,10 @@ pub struct Found {
 impl Sources {
     pub fn new(job: &Job<'_>, account: &Account) -> Sources {
         let view = |dir| View { dir, boxes: None, shelves: BTreeMap::new(), everywhere: None, sized: None };
-        Sources { views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect() }
+        Sources {
+            account: account.dir.clone(),
+            views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect(),
+        }
     }
 
     /// The time of what a generation holds of this account. A mirror without a date in its name is as new as the
@@ -131,7 +138,7 @@ impl Sources {
                 Some(dir) => {
                     let dir = dir.join_path(rel);
                     let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-                    job.lanes.lanes[lane].list(root, &dir, false)?
+                    job.lanes.lanes[lane].list(root, &dir, store::format_of(&dir), false)?
                 }
                 None => Listing::default(),
             };
@@ -139,14 +146,31 @@ impl Sources {
                 job.not_checked(trouble);
             }
             let called = self.guids(job, generation, rel, &listing)?;
+            let format = store::of(store::format_of(rel));
             let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
-            for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| is_message(e)) {
+            let same = self.same_uids(job, generation, rel, &listing)?;
+            for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| same && is_message(e)) {
                 let guid = called.get(name::base(&entry.name));
-                by_key.entry(name::key(guid.unwrap_or(&entry.name))).or_default().push(at);
+                by_key.entry(format.key(guid.unwrap_or(&entry.name))).or_default().push(at);
             }
             self.views[generation].shelves.insert(rel.clone(), Shelf { listing, by_key, called });
         }
         Ok(&self.views[generation].shelves[rel])
+    }
+
+    /// Whether names of files mean the same messages as in the store.
+    fn same_uids(
+        &self,
+        job: &mut Job<'_>,
+        generation: usize,
+        rel: &RelPath,
+        listing: &Listing,
+    ) -> Result<bool, EngineError> {
+        if store::format_of(rel) != Format::Sdbox || !listing.exists() {
+            return Ok(true);
+        }
+        let Some(theirs) = self.views[generation].dir.as_ref().map(|dir| dir.join_path(rel)) else { return Ok(true) };
+        sdbox::same_uids(job, &self.account.join_path(rel), generation, &theirs)
     }
 
     /// What a generation's server calls the files of one mailbox, if it says so.
@@ -181,7 +205,7 @@ impl Sources {
     /// Path below the generation's root.
     pub fn path(&self, generation: usize, rel: &RelPath, entry: &Entry) -> Option<RelPath> {
         let mailbox = self.views[generation].dir.as_ref()?.join_path(rel);
-        name::message_path(&mailbox, entry.place, &entry.name)
+        store::message_path(store::format_of(&mailbox), &mailbox, entry.place, &entry.name)
     }
 
     /// The account's folder in a generation.
@@ -203,7 +227,11 @@ impl Sources {
         if !same.is_empty() {
             return Ok(self.named(generation, rel, &same, Identity::Key));
         }
-        let others = self.everywhere(job, generation)?.get(key).cloned().unwrap_or_default();
+        let travels = store::of(store::format_of(rel)).keys_travel();
+        let others = match travels {
+            true => self.everywhere(job, generation)?.get(key).cloned().unwrap_or_default(),
+            false => Vec::new(),
+        };
         for other in others {
             let there: Vec<Entry> = self.shelf(job, generation, &other)?.get(key).cloned().collect();
             if !there.is_empty() {
@@ -263,6 +291,7 @@ pub fn read(
             root,
             path: found.path.clone(),
             mode: ReadMode::Message,
+            format: store::split_message_path(&found.path).map_or_else(Format::default, |(format, _, _)| format),
             expected,
             size_claim: claims.size,
             crlf_claim: claims.crlf,

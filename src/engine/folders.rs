@@ -6,7 +6,7 @@ use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::wire::Stated;
 use crate::model::{Attrs, Missing, RelPath, Verdict};
 use crate::plan::attrs::{Owner, believed};
-use crate::store::maildir::{self, SUBFOLDERS};
+use crate::store::{self, maildir};
 use std::collections::HashSet;
 
 /// Folders that are known to be there or that the plan makes already.
@@ -47,7 +47,7 @@ impl Folders {
         Folders { settled: HashSet::new(), elsewhere }
     }
 
-    /// Plans a mailbox's folder with `cur`, `new` and `tmp`, and all that lies above them, as far as they are missing.
+    /// Plans a mailbox's folder with its subfolders, and all that lies above them, as far as they are missing.
     pub fn need(
         &mut self,
         job: &mut Job<'_>,
@@ -65,7 +65,7 @@ impl Folders {
             self.above(job, account, mailboxes, mailbox, owner)?;
             self.make(job, account, mailbox, mailbox, owner)?;
         }
-        for sub in SUBFOLDERS {
+        for &sub in store::of(store::format_of(mailbox)).subfolders() {
             let Ok(path) = mailbox.join(sub) else { continue };
             if !there || !self.exists(job, &path)? {
                 self.make(job, account, mailbox, &path, owner)?;
@@ -215,7 +215,7 @@ impl Folders {
         let mut step = Step {
             number: 0,
             account: account.name.clone(),
-            mailbox: maildir::mailbox_name(&rel),
+            mailbox: store::mailbox_name(&rel),
             key: None,
             verdict: Verdict::Missing(Missing::Lost),
             target: path.clone(),

@@ -10,6 +10,7 @@ use crate::model::server::Witnessed;
 use crate::model::wire::{Entry, Place};
 use crate::model::{Attrs, Check, Digest, Evidence, Key, RelPath, Stamp, Verdict};
 pub use crate::plan::compare::is_clean;
+use crate::store;
 use crate::sys::mounts;
 use std::collections::{BTreeMap, HashMap};
 
@@ -52,8 +53,8 @@ impl Harm {
 
     /// Path below the store.
     pub fn path(&self, mailboxes: &[Mailbox]) -> RelPath {
-        let dir = &mailboxes[self.mailbox].dir;
-        crate::store::maildir::name::message_path(dir, self.place, &self.name).unwrap_or_else(|| dir.clone())
+        let Mailbox { dir, format, .. } = &mailboxes[self.mailbox];
+        store::message_path(*format, dir, self.place, &self.name).unwrap_or_else(|| dir.clone())
     }
 
     pub fn internal_date(&self) -> Option<Stamp> {

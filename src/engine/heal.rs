@@ -8,6 +8,7 @@ use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
 use super::mending::{Returning, Scene};
+use super::sdbox;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
@@ -18,6 +19,7 @@ use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
 use crate::plan::{Candidate, Case, Choice, Identity, Undecided, decide};
+use crate::store;
 use crate::store::maildir::{self, Layout, companion, name};
 use std::collections::BTreeMap;
 
@@ -255,7 +257,11 @@ fn treat(
         .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
         .flatten()
         .filter(|_| job.options.undecided == Undecided::Report);
-    let held = held.or(partner.as_ref()).or(far.as_ref());
+    let unfit = matches!(patient.harm.verdict, Verdict::Missing(_))
+        .then(|| sdbox::holds_back(&mailboxes[patient.harm.mailbox], &patient.harm, job.options.undecided))
+        .flatten()
+        .map(str::to_owned);
+    let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;
@@ -278,7 +284,7 @@ fn treat(
         }
         (Some(mut treatment), None) => {
             let mailbox = &mailboxes[patient.harm.mailbox];
-            let returns = maildir::split_message_path(&treatment.target).is_some_and(|(dir, _)| dir == mailbox.dir);
+            let returns = store::split_message_path(&treatment.target).is_some_and(|(_, dir, _)| dir == mailbox.dir);
             if returns && matches!(patient.harm.verdict, Verdict::Missing(_)) {
                 let scene = Scene { account, mailboxes };
                 treatment.needs = haul.menders.needs(job, &scene, folders, patient.harm.mailbox)?;
@@ -404,6 +410,7 @@ fn stored_as(harm: &Harm, source: &CopyFacts) -> Encoding {
 /// message gets the newest known flags: the catalog's, or those of a source that is newer.
 fn target(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], patient: &Patient, found: &Found) -> RelPath {
     let harm = &patient.harm;
+    let mailbox = &mailboxes[harm.mailbox];
     let (mut place, mut file) = (harm.place, harm.name.clone());
     if !harm.present && found.identity == Identity::Key {
         let seen = harm.row.as_ref().map(|r| r.last_seen);
@@ -416,7 +423,7 @@ fn target(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], patient: &Pat
             .and_then(|(n, _)| patient.found.iter().find(|f| f.generation == n && f.identity == Identity::Key));
         if let Some(newer) = newer {
             place = newer.place;
-            file = if name::key(&newer.name) == harm.key {
+            file = if mailbox.key(&newer.name) == harm.key {
                 newer.name.clone()
             } else {
                 // dsync named the copy: only its flags are news.
@@ -427,9 +434,9 @@ fn target(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], patient: &Pat
     let undecided = harm.verdict == Verdict::Missing(Missing::Undecided);
     if undecided && job.options.undecided == Undecided::Folder {
         let dir = recovered_folder(account, mailboxes, &job.run);
-        return name::message_path(&dir, Place::Cur, &file).unwrap_or_else(|| harm.path(mailboxes));
+        return store::message_path(mailbox.format, &dir, Place::Cur, &file).unwrap_or_else(|| harm.path(mailboxes));
     }
-    name::message_path(&mailboxes[harm.mailbox].dir, place, &file).unwrap_or_else(|| harm.path(mailboxes))
+    store::message_path(mailbox.format, &mailbox.dir, place, &file).unwrap_or_else(|| harm.path(mailboxes))
 }
 
 /// The new mailbox `Recovered.DATE` of an account, in the account's own layout.
@@ -454,7 +461,7 @@ fn plan(
 ) -> Result<(), EngineError> {
     let harm = &patient.harm;
     let present = standing(job, mailboxes, harm)?;
-    if let Some((mailbox, _)) = maildir::split_message_path(&treatment.target) {
+    if let Some((_, mailbox, _)) = store::split_message_path(&treatment.target) {
         folders.need(job, account, mailboxes, &mailbox)?;
     }
     let before = match present {
@@ -551,8 +558,8 @@ pub fn empty_folders(
     let blank = shape.blank && !shape.unknown;
     let comes_back = |m: &&Mailbox| {
         let missing = m.folder.is_none() && ((blank && m.expected) || job.resumed.owes(&m.dir));
-        let owed = |sub: &[u8]| m.dir.join(sub).is_ok_and(|path| job.resumed.owes(&path));
-        m.selected && (missing || maildir::SUBFOLDERS.into_iter().any(owed))
+        let owed = |sub: &&[u8]| m.dir.join(sub).is_ok_and(|path| job.resumed.owes(&path));
+        m.selected && (missing || m.store().subfolders().iter().any(owed))
     };
     for mailbox in mailboxes.iter().filter(comes_back).collect::<Vec<_>>() {
         folders.need(job, account, mailboxes, &mailbox.dir)?;
@@ -565,7 +572,7 @@ fn strays(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Ha
     for stray in haul.strays.iter().filter(|s| !s.claimed) {
         let mailbox = &mailboxes[stray.mailbox];
         let entry = &mailbox.listing.entries[stray.entry];
-        let key = name::key(&entry.name);
+        let key = mailbox.key(&entry.name);
         let twice = mailbox.files.get(&key).is_some_and(|&first| first != stray.entry);
         let reason = if twice {
             "a second file of the same message".to_owned()

@@ -229,8 +229,8 @@ impl Job<'_> {
             return;
         }
         let mailbox_dir = match finding.subject {
-            Subject::Message => crate::store::maildir::split_message_path(&finding.path)
-                .map(|(dir, _)| dir)
+            Subject::Message => crate::store::split_message_path(&finding.path)
+                .map(|(_, dir, _)| dir)
                 .or_else(|| finding.path.parent())
                 .unwrap_or_default(),
             _ => finding.path.parent().unwrap_or_default(),
@@ -289,8 +289,8 @@ impl Job<'_> {
             return false;
         }
         let (dir, key) = match finding.subject {
-            Subject::Message => match crate::store::maildir::split_message_path(&finding.path) {
-                Some((dir, _)) => (dir, finding.key.as_ref()),
+            Subject::Message => match crate::store::split_message_path(&finding.path) {
+                Some((_, dir, _)) => (dir, finding.key.as_ref()),
                 None => return false,
             },
             _ => (finding.path.parent().unwrap_or_default(), finding.key.as_ref()),

@@ -11,7 +11,7 @@ use super::runs::RunFolder;
 use crate::model::RelPath;
 use crate::model::event::{Event, Observer};
 use crate::model::limits::SERVER_FILE_MAX;
-use crate::store::maildir::{companion, split_message_path};
+use crate::store::{self, maildir::companion};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -67,7 +67,7 @@ fn mailboxes(plan: &Path) -> Result<BTreeSet<RelPath>, EngineError> {
     let mut dirs = BTreeSet::new();
     for step in PlanReader::open(plan)? {
         let Ok(step) = step else { continue };
-        let dir = split_message_path(&step.target).map(|(dir, _)| dir).or_else(|| step.target.parent());
+        let dir = store::split_message_path(&step.target).map(|(_, dir, _)| dir).or_else(|| step.target.parent());
         dirs.extend(dir.filter(|_| step.action.writes()));
     }
     Ok(dirs)

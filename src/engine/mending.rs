@@ -15,7 +15,7 @@ use crate::model::limits::LIST_MAX;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::server::{Ledger, Line};
 use crate::model::wire::{Entry, Place};
-use crate::model::{Attrs, Key, Missing, RelPath, Stat, Verdict};
+use crate::model::{Attrs, Format, Key, Missing, RelPath, Stat, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::ledger::{Books, Here, List, Mending, mend};
 use crate::store::dovecot::fresh::{self, Marks};
@@ -72,6 +72,9 @@ impl Menders {
         expunged: bool,
     ) -> Result<(), EngineError> {
         let mailbox = &mailboxes[m];
+        if mailbox.format != Format::Maildir {
+            return Ok(());
+        }
         let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
         let desk = job.store.desk.is_some();
         if !kept && !desk && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {

@@ -24,6 +24,7 @@ mod risk;
 pub mod run;
 pub mod runs;
 pub mod scan;
+mod sdbox;
 pub mod selection;
 mod server;
 pub mod triage;

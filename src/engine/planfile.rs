@@ -4,8 +4,8 @@
 use crate::model::RelPath;
 use crate::model::limits::LINE_MAX;
 use crate::model::plan::{Action, Header, SCHEMA, Step};
-use crate::store::maildir::discover::begins_account;
-use crate::store::maildir::target::{permitted, stays_home};
+use crate::store::discover::begins_account;
+use crate::store::target::{permitted, stays_home};
 use crate::sys::dir::{Root, nothing_there};
 use crate::sys::links::open_named;
 use std::fs::{File, OpenOptions};

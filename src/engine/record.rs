@@ -6,7 +6,6 @@ use super::harm::Haul;
 use super::job::{Job, Mode};
 use crate::catalog::{Catalog, Folder, MailboxUpdate, MessageChange, StoreId};
 use crate::model::{Key, Missing, Verdict};
-use crate::store::maildir::name;
 use std::collections::BTreeMap;
 
 /// Records everything that was read and listed of an account.
@@ -78,7 +77,7 @@ fn new_epoch(mailbox: &Mailbox, put_off: &[usize]) -> bool {
     let read = mailbox.messages().count().saturating_sub(put_off.len());
     let epoch = mailbox.row.as_ref().and_then(|row| row.verified);
     let entries = put_off.iter().map(|&entry| &mailbox.listing.entries[entry]);
-    let rows = entries.filter_map(|entry| mailbox.rows.get(&name::key(&entry.name)));
+    let rows = entries.filter_map(|entry| mailbox.rows.get(&mailbox.key(&entry.name)));
     rows.filter(|row| row.verified == epoch).count() <= read
 }
 

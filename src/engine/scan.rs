@@ -76,7 +76,7 @@ fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Resul
     touched.dedup();
     for m in touched {
         let root = job.store.root;
-        let fresh = job.store_lane().list(root, &mailboxes[m].dir, false)?;
+        let fresh = job.store_lane().list(root, &mailboxes[m].dir, mailboxes[m].format, false)?;
         if !fresh.complete() {
             // What it does not show may still be there: nothing of this mailbox counts as missing.
             let unseen = unsteady.iter().filter(|at| at.mailbox == m).count() as u64;
@@ -86,9 +86,9 @@ fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Resul
             continue;
         }
         let now: HashMap<Key, &Entry> =
-            fresh.entries.iter().filter(|e| account::is_message(e)).map(|e| (name::key(&e.name), e)).collect();
+            fresh.entries.iter().filter(|e| account::is_message(e)).map(|e| (mailboxes[m].key(&e.name), e)).collect();
         for at in unsteady.iter().filter(|at| at.mailbox == m) {
-            let key = name::key(&mailboxes[m].listing.entries[at.entry].name);
+            let key = mailboxes[m].key(&mailboxes[m].listing.entries[at.entry].name);
             let Some(&entry) = now.get(&key) else {
                 mailboxes[m].files.remove(&key);
                 mailboxes[m].vanished.insert(key);
@@ -126,7 +126,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     };
     let mailbox = &mailboxes[at.mailbox];
     let entry = &mailbox.listing.entries[at.entry];
-    let key = name::key(&entry.name);
+    let key = mailbox.key(&entry.name);
     let first = mailbox.files.get(&key) == Some(&at.entry);
     let row = mailbox.rows.get(&key).filter(|_| first);
     let mut verdict = facts.evidence.verdict();
@@ -141,7 +141,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     }
     job.tally.messages += 1;
     job.tally.bytes += facts.stat.size;
-    if row.is_none() && name::is_odd(&entry.name) {
+    if row.is_none() && mailbox.store().is_odd(&entry.name) {
         let recorded = !name::is_orphan(&entry.name) && verdict.is_intact();
         if recorded {
             learn(haul, at, &key, harm::row(&key, entry, &facts, mailbox.listed, None), job.options.mode);

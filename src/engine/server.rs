@@ -1,18 +1,20 @@
 //! What the mail server itself knows of messages that are gone. May not decide what comes back.
 
-use super::account::{EngineError, Mailbox};
+use super::account::{Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::Harm;
 use super::job::Job;
 use super::lane::{LaneError, NOT_A_FILE, serve};
 use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
-use crate::model::{Key, RelPath, Stamp};
+use crate::model::{Format, Key, RelPath, Stamp};
 use crate::plan::Fate;
 use crate::source::layout::{self, Apart};
 use crate::store::dovecot::mailbox_name_guid;
+use crate::store::maildir::companion;
 use crate::store::maildir::name::key;
-use crate::store::maildir::{companion, mailbox_name};
+use crate::store::sdbox;
+use crate::store::{format_of, mailbox_name};
 use std::collections::HashMap;
 
 /// What an account's server noted of deleted mailboxes.
@@ -28,14 +30,18 @@ pub struct Deeds {
 
 impl Deeds {
     /// Asks for it, where a mailbox is gone and the account's own folder is not.
-    pub fn of(job: &mut Job<'_>, mailboxes: &[Mailbox]) -> Result<Deeds, EngineError> {
+    pub fn of(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) -> Result<Deeds, EngineError> {
+        // In Maildir the account's own folder is its inbox; in sdbox it lies above all of them.
+        let dbox = mailboxes.iter().any(|mailbox| mailbox.format == Format::Sdbox && mailbox.folder.is_some());
         let inbox = mailboxes.iter().find(|mailbox| mailbox.rel.is_root() && mailbox.folder.is_some());
-        let Some(inbox) = inbox.filter(|inbox| inbox.complete()) else { return Ok(Deeds::default()) };
+        if !dbox && !inbox.is_some_and(Mailbox::complete) {
+            return Ok(Deeds::default());
+        }
         // Only where a folder is gone, or may turn out to be.
         if job.generations.is_empty() && mailboxes.iter().all(|mailbox| mailbox.folder.is_some()) {
             return Ok(Deeds::default());
         }
-        let Some(ledger) = read_ledger(job, (job.store.lane, job.store.root), &inbox.dir, false)? else {
+        let Some(ledger) = read_ledger(job, (job.store.lane, job.store.root), &account.dir, false)? else {
             return Ok(Deeds::default());
         };
         let (whole, absent) = (ledger.mailbox_log == Whole::Sound, ledger.mailbox_log == Whole::Absent);
@@ -58,6 +64,10 @@ impl Deeds {
 
 /// What a server may call the mailbox in a folder: with either separator, in either alphabet.
 fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
+    if format_of(rel) == Format::Sdbox {
+        let raw = sdbox::raw_name(rel);
+        return vec![raw.clone(), mailbox_name(rel).into_bytes()];
+    }
     let raw = rel.as_bytes().strip_prefix(b".").unwrap_or(rel.as_bytes()).to_vec();
     let shown = mailbox_name(rel).into_bytes();
     let slashed = |name: &[u8]| name.iter().map(|&b| if b == b'.' { b'/' } else { b }).collect::<Vec<u8>>();
@@ -65,7 +75,7 @@ fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
 }
 
 /// Names in one question, so that it fits a frame.
-const ASKED_AT_ONCE: usize = 8192;
+pub(super) const ASKED_AT_ONCE: usize = 8192;
 
 /// What is known of each message that was asked for.
 #[derive(Default)]
@@ -90,7 +100,7 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     if mailbox.folder.is_none() || !kept {
         return Ok(Asked::default());
     }
-    let mut asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), None)).collect();
+    let mut asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), sdbox::uid(name))).collect();
     let at = (job.store.lane, job.store.root);
     let Some(mut own) = put(job, at, &mailbox.dir, &asked)? else { return Ok(Asked::default()) };
     let forgotten = |own: &Witness| own.messages.iter().any(|message| message.uid.is_none());

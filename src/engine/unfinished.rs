@@ -10,7 +10,7 @@ use crate::model::event::{Event, Observer};
 use crate::model::journal::{Outcome, Record};
 use crate::model::plan::Action;
 use crate::model::{Key, Missing, RelPath, Verdict};
-use crate::store::maildir::{self, target::lawful};
+use crate::store::{self, target::lawful};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -63,8 +63,8 @@ pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
         if !past.owes(step.number) {
             continue;
         }
-        match (&step.action, step.key.clone(), maildir::split_message_path(&step.target)) {
-            (_, Some(key), Some((dir, _))) => drop(resumed.messages.insert((dir, key), missing)),
+        match (&step.action, step.key.clone(), store::split_message_path(&step.target)) {
+            (_, Some(key), Some((_, dir, _))) => drop(resumed.messages.insert((dir, key), missing)),
             (Action::Report, ..) | (_, Some(_), None) => {}
             (_, None, _) => drop(resumed.others.insert(step.target)),
         }

@@ -97,6 +97,8 @@ pub enum FaultKind {
     TooLong,
     /// The compressed form is broken here (checksum, framing or end).
     BrokenCompression,
+    /// What the store writes around the message is not as it writes it.
+    BrokenFrame,
     /// No bytes at all.
     Empty,
     /// The file does not begin with a header block.
@@ -138,8 +140,8 @@ impl FaultKind {
     pub fn proves_damage(self) -> bool {
         use FaultKind::*;
         match self {
-            ReadError | ReadTimeout | DigestMismatch | TooShort | BrokenCompression | Empty | NotAHeader | NulRun
-            | FfRun | BinaryRegion => true,
+            ReadError | ReadTimeout | DigestMismatch | TooShort | BrokenCompression | BrokenFrame | Empty
+            | NotAHeader | NulRun | FfRun | BinaryRegion => true,
             TooLong
             | NulByte
             | UnclosedMultipart
@@ -165,6 +167,7 @@ impl FaultKind {
             TooShort => "shorter than the size the server recorded",
             TooLong => "longer than the size the server recorded",
             BrokenCompression => "the compressed data is broken",
+            BrokenFrame => "the server's frame around the message is broken",
             Empty => "the file is empty",
             NotAHeader => "does not begin with a mail header",
             NulRun => "a run of zero bytes",

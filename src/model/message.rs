@@ -105,6 +105,8 @@ pub enum Encoding {
     Lz4Dovecot,
     /// Dovecot mail_crypt (`CRYPTED\x03`): opaque.
     Crypted,
+    /// Plain, in the frame of Dovecot's single-dbox.
+    Sdbox,
 }
 
 /// The few header fields that name a message to people and find candidates. Never proof of anything.

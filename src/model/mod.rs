@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod event;
 pub mod evidence;
+pub mod format;
 pub mod journal;
 pub mod limits;
 pub mod message;
@@ -20,6 +21,7 @@ pub mod wire;
 
 pub use digest::Digest;
 pub use evidence::{Assurance, Check, Evidence, Fault, FaultKind, Missing, Outcome, Verdict};
+pub use format::Format;
 pub use message::{Attrs, CopyFacts, Encoding, Envelope, Key, Stamp, Stat};
 pub use path::RelPath;
 pub use signed::{Agrees, Signed};

@@ -31,6 +31,8 @@ pub struct Witnessed {
     pub says: Says,
     /// Its indexes count the message as gone for good: put back as things are, it would get a new UID.
     pub expunged: bool,
+    /// Its logs tell of nothing before that. Seconds since 1970; `None` where there is no log.
+    pub since: Option<u32>,
     /// A partner of the server's sync, which is a source, has deleted it: the next sync deletes it here too.
     pub deleted_at_partner: bool,
 }

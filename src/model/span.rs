@@ -19,6 +19,13 @@ impl Span {
         self.offset.saturating_add(self.length)
     }
 
+    /// The part of `other` that lies in this one; of no length, and at one of the ends, where there is none.
+    pub fn clipped(self, other: Span) -> Span {
+        let from = other.offset.clamp(self.offset, self.end());
+        let to = other.end().clamp(self.offset, self.end());
+        Span::new(from, to - from)
+    }
+
     /// Whether all of `other`, or the place that it marks, lies within.
     pub fn holds(self, other: Span) -> bool {
         self.offset <= other.offset && other.end() <= self.end()

@@ -78,7 +78,8 @@ fn the_table_holds_for_every_combination() {
 #[test]
 fn every_fault_has_its_verdict_and_its_words() {
     use FaultKind::*;
-    let damage = [DigestMismatch, TooShort, BrokenCompression, Empty, NotAHeader, NulRun, FfRun, BinaryRegion];
+    let damage =
+        [DigestMismatch, TooShort, BrokenCompression, BrokenFrame, Empty, NotAHeader, NulRun, FfRun, BinaryRegion];
     let doubt = [
         TooLong,
         NulByte,

@@ -3,6 +3,7 @@
 //! of fields travel, so no type in here may leave a field out.
 
 use super::digest::Digest;
+use super::format::Format;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
@@ -114,6 +115,7 @@ pub struct FoundMailbox {
     /// Folder of the account that it belongs to, below the root.
     pub account: RelPath,
     pub stat: Stat,
+    pub format: Format,
 }
 
 /// How a file is to be read.
@@ -134,6 +136,8 @@ pub struct ReadItem {
     pub root: u32,
     pub path: RelPath,
     pub mode: ReadMode,
+    /// Of the mailbox.
+    pub format: Format,
     /// The catalog's digest.
     pub expected: Option<Digest>,
     /// Sizes claimed by the name (Maildir `S=`, `W=`).
@@ -168,11 +172,12 @@ pub enum Request {
         root: u32,
         dir: RelPath,
     },
-    /// List one mailbox. `stat` also asks for size, times and owner of every entry.
+    /// List one mailbox of a format. `stat` also asks for size, times and owner of every entry.
     List {
         id: u64,
         root: u32,
         dir: RelPath,
+        format: Format,
         stat: bool,
     },
     /// List the companion files of an account's home (sieve scripts and the like), recursively but shallow.

@@ -38,6 +38,8 @@ pub struct Absence {
     pub folder: Fate,
     /// The mailbox's folder is there, but all its messages and the server's own list of them are gone.
     pub mailbox_blank: bool,
+    /// The server's logs begin after the listing that showed the message, where they alone would tell of its deletion.
+    pub forgotten: bool,
     /// It was listed, and was gone before it could be read: somebody took or renamed it a moment ago.
     pub vanished: bool,
     /// The mailbox is there, but its subfolder that held the message is not: no mail program removes that.
@@ -148,6 +150,10 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
         let reason = "gone, and the account has other damage: nothing tells loss from deletion";
         return (Missing::Undecided, reason.to_owned());
     }
+    if absence.forgotten {
+        let reason = "the server has begun its indexes anew since: nothing tells loss from deletion";
+        return (Missing::Undecided, reason.to_owned());
+    }
     if absence.gone > isolated(absence.known) {
         let reason = format!("{} of {} messages of this mailbox are gone at once", absence.gone, absence.known);
         return (Missing::Undecided, reason);
@@ -174,6 +180,9 @@ mod tests {
         assert_eq!(verdict(&one_of(100)), Missing::PresumedDeleted);
         assert_eq!(verdict(&Absence { gone: 30, ..one_of(100) }), Missing::Undecided);
         assert_eq!(verdict(&Absence { account_harmed: true, ..one_of(100) }), Missing::Undecided);
+        assert_eq!(verdict(&Absence { forgotten: true, ..one_of(100) }), Missing::Undecided);
+        let told = Absence { forgotten: true, server: Says::DeletedByUser, ..one_of(100) };
+        assert_eq!(verdict(&told), Missing::Deleted);
         assert_eq!(verdict(&Absence { folder_unmoved: true, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { resumed: Some(Missing::Lost), gone: 50, ..one_of(100) }), Missing::Lost);
         assert_eq!(verdict(&Absence { subfolder_gone: true, ..one_of(100) }), Missing::Lost);
@@ -253,6 +262,7 @@ mod tests {
                 folder: if on(1) { Fate::Kept } else { Fate::Unknown },
                 subfolder_gone: on(1),
                 mailbox_blank: on(2),
+                forgotten: on(5),
                 vanished: on(2),
                 folder_unmoved: on(3),
                 account_harmed: on(4),

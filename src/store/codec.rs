@@ -12,7 +12,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
-use super::lz4;
+use super::{lz4, sdbox};
 
 /// Memory that a crafted xz stream may ask for; `xz -9` asks for 65 MiB. Bytes.
 const XZ_MEMORY: u64 = 128 << 20;
@@ -20,7 +20,7 @@ const XZ_MEMORY: u64 = 128 << 20;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// The magic of every encoding that Dovecot reads.
-const MAGIC: [(&[u8], Encoding); 7] = [
+const MAGIC: [(&[u8], Encoding); 8] = [
     (b"\x1f\x8b", Encoding::Gzip),
     (b"\x28\xb5\x2f\xfd", Encoding::Zstd),
     (b"BZh", Encoding::Bzip2),
@@ -28,6 +28,7 @@ const MAGIC: [(&[u8], Encoding); 7] = [
     (b"\x04\x22\x4d\x18", Encoding::Lz4),
     (lz4::MAGIC, Encoding::Lz4Dovecot),
     (b"CRYPTED\x03", Encoding::Crypted),
+    (b"2 M1e C", Encoding::Sdbox),
 ];
 
 /// Bytes that [`detect`] needs to see.
@@ -110,6 +111,7 @@ pub fn decoder<'a>(encoding: Encoding, reader: Box<dyn Read + 'a>) -> io::Result
         }
         Encoding::Lz4 => Box::new(lz4::Frames::new(source)),
         Encoding::Lz4Dovecot => Box::new(lz4::Container::new(source)),
+        Encoding::Sdbox => Box::new(sdbox::frame::Content::new(source)),
     };
     Ok(Box::new(Limited { decoder, progress, delivered: 0, ended: None }))
 }
@@ -142,6 +144,8 @@ pub fn encode(encoding: Encoding, reader: &mut dyn Read, writer: &mut dyn Write)
         }
         Encoding::Lz4 => lz4::encode_frame(reader, writer),
         Encoding::Lz4Dovecot => lz4::encode_container(reader, writer),
+        // Date and GUID in the frame are not ours to make up.
+        Encoding::Sdbox => Err(io::Error::new(io::ErrorKind::Unsupported, "no frame can be made around a message")),
     }
 }
 

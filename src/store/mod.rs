@@ -1,9 +1,79 @@
 //! Store formats: what lies where in a tree of mail, what its names claim, how its bytes are compressed.
-//! One folder or file a format.
+//! One folder or file a format, each behind [`Store`].
 //!
 //! May open and list (through `sys`), never write.
 
 pub mod codec;
+pub mod discover;
 pub mod dovecot;
 mod lz4;
 pub mod maildir;
+pub mod sdbox;
+pub mod target;
+
+use crate::model::wire::{Entry, EntryKind, Place};
+use crate::model::{Format, Key, RelPath, Stamp};
+
+/// What the rest of the program asks about a format. Names are those of files, as bytes.
+pub trait Store: Sync {
+    /// Where in its mailbox a file of the mailbox's own folder belongs; `None` where messages lie in subfolders.
+    fn place(&self, name: &[u8]) -> Option<Place>;
+    /// The folder, below that of the mailbox, that holds what belongs to `place`; empty for the mailbox's own.
+    fn folder(&self, place: Place) -> &'static [u8];
+    /// Subfolders that every mailbox has.
+    fn subfolders(&self) -> &'static [&'static [u8]];
+    /// What stays when a server renames the file.
+    fn key(&self, name: &[u8]) -> Key;
+    /// Whether a key is the same message's in every mailbox of an account.
+    fn keys_travel(&self) -> bool;
+    /// Whether no server gives a message such a name.
+    fn is_odd(&self, name: &[u8]) -> bool;
+    /// Bytes before compression, and with every line end as CRLF, as far as the name claims them.
+    fn claims(&self, name: &[u8]) -> (Option<u64>, Option<u64>);
+    /// When the message was delivered, where the name tells.
+    fn delivered(&self, name: &[u8]) -> Option<Stamp>;
+    /// What people call the mailbox whose folder is `dir` below its account's.
+    fn mailbox_name(&self, dir: &RelPath) -> String;
+}
+
+/// The format behind its name.
+pub fn of(format: Format) -> &'static dyn Store {
+    match format {
+        Format::Maildir => &maildir::Maildir,
+        Format::Sdbox => &sdbox::Sdbox,
+    }
+}
+
+/// The format of the mailbox in `dir`, where nothing but its path is known.
+pub fn format_of(dir: &RelPath) -> Format {
+    if dir.name() == sdbox::MAILS { Format::Sdbox } else { Format::Maildir }
+}
+
+/// What people call the mailbox in `dir` below its account's folder.
+pub fn mailbox_name(dir: &RelPath) -> String {
+    of(format_of(dir)).mailbox_name(dir)
+}
+
+/// Path of a message below its mailbox folder; `None` for a name that cannot be a file.
+pub fn message_path(format: Format, mailbox: &RelPath, place: Place, name: &[u8]) -> Option<RelPath> {
+    let folder = match of(format).folder(place) {
+        b"" => mailbox.clone(),
+        sub => mailbox.join(sub).ok()?,
+    };
+    folder.join(name).ok()
+}
+
+/// Whether an entry is a file that a server would show as a message.
+pub fn is_message(entry: &Entry) -> bool {
+    matches!(entry.place, Place::New | Place::Cur) && entry.kind == EntryKind::File
+}
+
+/// Format, mailbox folder and file name of a message's path, if it is one.
+pub fn split_message_path(path: &RelPath) -> Option<(Format, RelPath, &[u8])> {
+    if let Some((mailbox, name)) = maildir::split_message_path(path) {
+        return Some((Format::Maildir, mailbox, name));
+    }
+    let mailbox = path.parent()?;
+    let format = format_of(&mailbox);
+    (of(format).place(path.name()) == Some(Place::Cur)).then(|| (format, mailbox, path.name()))
+}

@@ -24,6 +24,18 @@ pub const ELSEWHERE: &str = "Sent";
 pub enum Make {
     Plain,
     Zstd,
+    Sdbox,
+}
+
+impl Make {
+    /// The folder of an account's mail, and what the server calls the format.
+    fn home(self) -> &'static str {
+        if self == Make::Sdbox { "sdbox" } else { "Maildir" }
+    }
+
+    fn format(self) -> &'static str {
+        if self == Make::Sdbox { "sdbox" } else { "maildir" }
+    }
 }
 
 /// When something is damaged: the replica and the catalog are of the evening before.
@@ -47,6 +59,7 @@ pub struct Account {
     pub store: PathBuf,
     pub replica: PathBuf,
     pub server: Dovecot,
+    make: Make,
 }
 
 impl Account {
@@ -54,14 +67,16 @@ impl Account {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let [store, replica] = ["store", "replica"].map(|name| dir.path().join(name));
         for root in [&store, &replica] {
-            fs::create_dir_all(root.join("ann/Maildir")).expect("a store");
+            fs::create_dir_all(root.join("ann").join(make.home())).expect("a store");
             give(root);
         }
         let server = Dovecot::with(&dir.path().join("dovecot"), &store, &settings(dir.path(), make));
-        let mut account = Account { dir, store, replica, server };
+        let mut account = Account { dir, store, replica, server, make };
         account.server.go();
         account.fill();
-        account.note_pop3();
+        if make != Make::Sdbox {
+            account.note_pop3();
+        }
         account.succeed(&["backup", "-u", ANN, &account.partner()]);
         account.eager(&["flags", "add", "-u", ANN, "\\Seen", "mailbox", "*", "uid", "2"]);
         account.quiet();
@@ -107,16 +122,19 @@ impl Account {
 
     /// Where the server has a mailbox.
     pub fn folder(&self, mailbox: &str) -> PathBuf {
-        folder(&self.store, mailbox)
+        folder(&self.store, mailbox, self.make)
     }
 
     pub fn partner(&self) -> String {
-        format!("maildir:{}", spec(&self.replica.join("ann/Maildir")))
+        format!("{}:{}", self.make.format(), spec(&self.replica.join("ann").join(self.make.home())))
     }
 
     /// The file of a message.
     pub fn file(&self, mailbox: &str, uid: u32) -> PathBuf {
         let folder = self.folder(mailbox);
+        if self.make == Make::Sdbox {
+            return folder.join(format!("u.{uid}"));
+        }
         let list = uidlist::parse(&fs::read(folder.join("dovecot-uidlist")).expect("a list of UIDs")).list;
         let name = list.get(uid).unwrap_or_else(|| panic!("{mailbox}: no UID {uid}")).name.clone();
         let files = ["cur", "new"].map(|sub| fs::read_dir(folder.join(sub)).expect("a mailbox"));
@@ -210,19 +228,24 @@ fn list_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"dovecot.list."))
 }
 
-pub fn folder(store: &Path, mailbox: &str) -> PathBuf {
+pub fn folder(store: &Path, mailbox: &str, make: Make) -> PathBuf {
+    if make == Make::Sdbox {
+        return store.join("ann/sdbox/mailboxes").join(mailbox).join("dbox-Mails");
+    }
     let inbox = store.join("ann/Maildir");
     if mailbox == "INBOX" { inbox } else { inbox.join(format!(".{mailbox}")) }
 }
 
 fn settings(dir: &Path, make: Make) -> String {
     let zstd = match make {
-        Make::Plain => "",
+        Make::Plain | Make::Sdbox => "",
         Make::Zstd => "mail_plugins = zlib\nplugin {\n  zlib_save = zstd\n}\n",
     };
     format!(
-        "{zstd}mail_location = maildir:{}/%d/%n/Maildir\n\
+        "{zstd}mail_location = {}:{}/%d/%n/{}\n\
          namespace inbox {{\n  mailbox {ELSEWHERE} {{\n    auto = create\n  }}\n}}\n",
-        spec(dir)
+        make.format(),
+        spec(dir),
+        make.home()
     )
 }

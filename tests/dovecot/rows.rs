@@ -28,6 +28,10 @@ pub enum Row {
     Emptied,
     BodyBit,
     HeaderBit,
+    FileHeaderBit,
+    MessageHeaderBit,
+    SizeDigit,
+    TrailerBit,
     NoUidlist,
     HalfUidlist,
     ZeroedUidlist,
@@ -45,7 +49,7 @@ pub enum Row {
 
 use Row::*;
 
-pub const ROWS: [(Row, &str); 20] = [
+pub const ROWS: [(Row, &str); 24] = [
     (Lost, "one message lost"),
     (LostSynced, "the same, and synced"),
     (Truncated, "message truncated to half"),
@@ -53,6 +57,10 @@ pub const ROWS: [(Row, &str); 20] = [
     (Emptied, "message emptied"),
     (BodyBit, "one bit in the body"),
     (HeaderBit, "one bit in the header"),
+    (FileHeaderBit, "one bit in the file's header line"),
+    (MessageHeaderBit, "one bit in the message's frame"),
+    (SizeDigit, "one digit of the size in it"),
+    (TrailerBit, "one bit in the trailer"),
     (LostAndFound, "message found as #12345"),
     (NoUidlist, "dovecot-uidlist deleted"),
     (HalfUidlist, "dovecot-uidlist cut to half"),
@@ -77,7 +85,23 @@ impl Row {
         !matches!(self, MessagesDeleted | FolderDeleted)
     }
 
-    pub fn phases(self) -> &'static [Phase] {
+    pub fn phases(self, make: Make) -> &'static [Phase] {
+        let framed = matches!(self, FileHeaderBit | MessageHeaderBit | SizeDigit | TrailerBit);
+        let maildirs = matches!(
+            self,
+            LostAndFound
+                | NoUidlist
+                | HalfUidlist
+                | ZeroedUidlist
+                | NoKeywords
+                | RandomIndex
+                | RandomLog
+                | BlankDisk
+                | BlankDiskStarted
+        );
+        if framed != (make == Make::Sdbox && framed) || (maildirs && make == Make::Sdbox) {
+            return &[];
+        }
         match self {
             BlankDisk => &PHASES[..1],
             LostSynced | BlankDiskStarted => &PHASES[1..],
@@ -108,6 +132,19 @@ impl Row {
             HeaderBit => each_file(&|bytes| {
                 let at = bytes.windows(9).position(|part| part == b"Subject: ").expect("a subject");
                 bytes[at + 9] ^= 4;
+            }),
+            FileHeaderBit => each_file(&|bytes| bytes[2] ^= 4),
+            MessageHeaderBit => each_file(&|bytes| {
+                let at = frame(bytes);
+                bytes[at + 1] ^= 4;
+            }),
+            SizeDigit => each_file(&|bytes| {
+                let at = frame(bytes);
+                bytes[at + 26] ^= 1;
+            }),
+            TrailerBit => each_file(&|bytes| {
+                let at = bytes.windows(4).rposition(|part| part == b"\n\x01\x03\n").expect("a trailer");
+                bytes[at + 2] ^= 4;
             }),
             LostAndFound => VICTIMS.iter().for_each(|(mailbox, uid)| {
                 let file = account.file(mailbox, *uid);
@@ -181,6 +218,11 @@ fn change(path: &PathBuf, damage: &dyn Fn(&mut Vec<u8>)) {
     fs::write(path, bytes).expect("damage");
     let file = fs::File::options().write(true).open(path).expect("a file");
     file.set_modified(date).expect("its date");
+}
+
+/// Where the header of an sdbox message begins.
+fn frame(bytes: &[u8]) -> usize {
+    bytes.windows(3).position(|part| part == b"\x01\x02N").expect("a frame")
 }
 
 /// 4 KiB, or as much as there is of it between the first and the last quarter.

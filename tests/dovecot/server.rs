@@ -100,7 +100,9 @@ impl Dovecot {
 /// Whether a line of the log is a complaint.
 pub fn complains(line: &str) -> bool {
     let bad = ["Warning:", "Error:", "Fatal:", "Panic:"];
-    bad.iter().any(|word| line.contains(word)) && !line.contains("Killed with signal 15")
+    bad.iter().any(|word| line.contains(word))
+        && !line.contains("Killed with signal 15")
+        && !line.ends_with(": Rebuilding index")
 }
 
 impl Drop for Dovecot {

@@ -18,7 +18,7 @@ fn a_bad_message_is_named_and_the_others_follow() {
         ("state = 8", "state is 8"),
         ("state = -1", "state is -1"),
         ("accepted = 2", "accepted is 2"),
-        ("encoding = 8", "encoding is 8"),
+        ("encoding = 9", "encoding is 9"),
         ("length = -1", "length is -1"),
         ("uid = -1", "uid is -1"),
         ("gid = 4294967296", "gid is 4294967296"),

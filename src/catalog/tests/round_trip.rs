@@ -57,7 +57,15 @@ fn messages_come_back_as_they_went_in() {
     bare.place = Place::New;
     bare.suspect = true;
     bare.state = State::Unreadable;
-    for encoding in [Encoding::Plain, Encoding::Gzip, Encoding::Bzip2, Encoding::Xz, Encoding::Lz4, Encoding::Crypted] {
+    for encoding in [
+        Encoding::Plain,
+        Encoding::Gzip,
+        Encoding::Bzip2,
+        Encoding::Xz,
+        Encoding::Lz4,
+        Encoding::Crypted,
+        Encoding::Sdbox,
+    ] {
         bare.encoding = encoding;
         let mut other = update(at(60));
         other.dir = dir(&format!("m-{encoding:?}"));

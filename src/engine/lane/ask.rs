@@ -3,11 +3,11 @@
 //! May not open anything: what a lane cannot answer comes back as a trouble.
 
 use super::{Found, HomeFiles, Lane, LaneError, Listing, serve};
-use crate::model::RelPath;
 use crate::model::message::Encoding;
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::server::{Guids, Ledger, Witness};
 use crate::model::wire::{Answer, Fetched, Request, Stated, Trouble};
+use crate::model::{Format, RelPath};
 use std::io;
 
 /// What requests for a mail server's lists, indexes and logs do.
@@ -38,9 +38,9 @@ impl Lane {
     }
 
     /// Lists one mailbox.
-    pub fn list(&mut self, root: u32, dir: &RelPath, stat: bool) -> Result<Listing, LaneError> {
+    pub fn list(&mut self, root: u32, dir: &RelPath, format: Format, stat: bool) -> Result<Listing, LaneError> {
         let id = self.id();
-        self.send(&Request::List { id, root, dir: dir.clone(), stat })?;
+        self.send(&Request::List { id, root, dir: dir.clone(), format, stat })?;
         let mut listing = Listing::default();
         loop {
             match self.answer() {

@@ -2,14 +2,16 @@
 //!
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
+use super::framed;
 use super::serve::trouble;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, RelPath, Span, Stat};
+use crate::model::{Digest, Format, RelPath, Span, Stat};
 use crate::read::{self, Medium, Piece, Sequential};
+use crate::store;
 use crate::store::codec::{self, Failure};
 use crate::sys::attr;
 use crate::sys::dir::{Dir, Root};
@@ -27,11 +29,11 @@ thread_local! {
 }
 
 /// A file to examine: where it lies and how to name it when it fails.
-struct Subject<'a> {
-    item: &'a ReadItem,
-    file: File,
-    stat: Stat,
-    tick: &'a dyn Fn(u64),
+pub(super) struct Subject<'a> {
+    pub item: &'a ReadItem,
+    pub file: File,
+    pub stat: Stat,
+    pub tick: &'a dyn Fn(u64),
 }
 
 /// Reads one file and says what it is worth.
@@ -62,6 +64,9 @@ pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts,
 
 impl Subject<'_> {
     fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
+        if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
+            return Ok(framed::copy(self, buffer));
+        }
         // A whole aligned page: reads past the cache take nothing less.
         let known = Medium::read_at(&self.file, &mut buffer[..ALIGN], 0).unwrap_or(0);
         let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
@@ -166,7 +171,7 @@ impl Subject<'_> {
     }
 
     /// One reading in windows, feeding the hasher and, if asked, the checks.
-    fn pass(&self, encoding: Encoding, buffer: &mut [u8], check: bool) -> Pass {
+    pub(super) fn pass(&self, encoding: Encoding, buffer: &mut [u8], check: bool) -> Pass {
         let mut hashing = Hashing::new();
         let mut checks = check.then(|| self.checks(encoding));
         let mut proof = self.proof(encoding).filter(|_| check);
@@ -323,7 +328,7 @@ impl Subject<'_> {
     }
 
     /// The content is what was expected (or nothing was to be checked): no check runs.
-    fn known(&self, pass: Pass, encoding: Encoding) -> CopyFacts {
+    pub(super) fn known(&self, pass: Pass, encoding: Encoding) -> CopyFacts {
         let mut facts = self.start(encoding);
         facts.evidence.set(Check::Read, Outcome::Pass);
         if self.item.expected.is_some() {
@@ -336,7 +341,7 @@ impl Subject<'_> {
         facts
     }
 
-    fn judged(&self, pass: Pass, encoding: Encoding) -> CopyFacts {
+    pub(super) fn judged(&self, pass: Pass, encoding: Encoding) -> CopyFacts {
         let mut facts = self.start(encoding);
         facts.evidence = pass.evidence.unwrap_or_default();
         facts.evidence.opaque |= encoding == Encoding::Crypted;
@@ -362,14 +367,14 @@ impl Subject<'_> {
 }
 
 /// What one reading gave.
-struct Pass {
-    length: u64,
-    holes: bool,
-    digest: Option<Digest>,
-    canonical: Option<Digest>,
-    stored: Option<Digest>,
-    evidence: Option<Evidence>,
-    envelope: Option<crate::model::Envelope>,
+pub(super) struct Pass {
+    pub length: u64,
+    pub holes: bool,
+    pub digest: Option<Digest>,
+    pub canonical: Option<Digest>,
+    pub stored: Option<Digest>,
+    pub evidence: Option<Evidence>,
+    pub envelope: Option<crate::model::Envelope>,
 }
 
 fn has_checksum(encoding: Encoding) -> bool {
@@ -424,7 +429,14 @@ pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, tick: &dyn 
         progress += 1;
         tick(progress);
     };
-    if matches!(encoding, Encoding::Plain | Encoding::Crypted) {
+    let framed = store::format_of(&path.parent().unwrap_or_default()) == Format::Sdbox;
+    if let Some(frame) = framed.then(|| framed::frame(&file, stat.size, &mut buffer)).flatten() {
+        let behind = read::Behind(&file, frame.message.offset);
+        read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {
+            Piece::Bytes(bytes) => piecer.feed(bytes),
+            Piece::Hole(span, _) => piecer.hole(span.length),
+        });
+    } else if matches!(encoding, Encoding::Plain | Encoding::Crypted) {
         read::stream(&file, stat.size, &mut buffer, &mut count, &mut |piece| match piece {
             Piece::Bytes(bytes) => piecer.feed(bytes),
             Piece::Hole(span, _) => piecer.hole(span.length),

@@ -7,6 +7,7 @@ mod ask;
 pub mod examine;
 mod flight;
 pub mod frame;
+mod framed;
 mod ledger;
 mod process;
 pub mod roots;
@@ -29,7 +30,7 @@ use crate::model::wire::{
     Answer, Entry, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox, Trouble,
 };
 use crate::model::{RelPath, Stat};
-use crate::store::maildir::discover;
+use crate::store::discover;
 use crossbeam_channel::RecvTimeoutError;
 use std::io;
 use std::time::{Duration, Instant};

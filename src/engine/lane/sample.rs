@@ -10,9 +10,10 @@ use crate::model::limits::{COMPANION_MAX, DEPTH_MAX, WINDOW};
 use crate::model::message::Encoding;
 use crate::model::triage::{Doing, SampleOrder, SampleRoot, Sampled, Seen, Walk};
 use crate::model::wire::{Answer, Place, ReadItem, ReadMode, Trouble};
-use crate::model::{RelPath, Verdict};
+use crate::model::{Format, RelPath, Verdict};
 use crate::store::codec;
-use crate::store::maildir::{discover, name};
+use crate::store::discover;
+use crate::store::maildir::name;
 use crate::sys::attr;
 use crate::sys::dir::Root;
 use crate::sys::direct::AlignedBuf;
@@ -396,6 +397,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         root: into.root,
         path: into.path.clone(),
         mode: ReadMode::Message,
+        format: Format::default(),
         expected: None,
         size_claim: claims.size,
         crlf_claim: claims.crlf,

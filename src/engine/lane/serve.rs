@@ -8,8 +8,8 @@ use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
 };
-use crate::model::{RelPath, Stat};
-use crate::store::maildir::{companion, discover};
+use crate::model::{Format, RelPath, Stat};
+use crate::store::{self, discover, maildir::companion};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use crate::sys::sandbox;
@@ -105,7 +105,7 @@ impl Shop {
     fn handle(&self, request: &Request) -> io::Result<()> {
         let done = match request {
             Request::Discover { id, root, dir } => self.discover(*id, *root, dir),
-            Request::List { id, root, dir, stat } => self.list(*id, *root, dir, *stat),
+            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat)),
             Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
             Request::StatPath { id, root, path } => {
                 self.name(*id, 0);
@@ -224,13 +224,25 @@ impl Shop {
         Ok(())
     }
 
-    fn list(&self, id: u64, number: u32, dir: &RelPath, stat: bool) -> io::Result<()> {
-        let mut listing =
-            Listing { shop: self, id, number, batch: Vec::new(), troubles: Vec::new(), dirs: Vec::new(), steps: 0 };
+    fn list(&self, id: u64, number: u32, dir: &RelPath, (format, stat): (Format, bool)) -> io::Result<()> {
+        let mut listing = Listing {
+            shop: self,
+            id,
+            number,
+            format,
+            batch: Vec::new(),
+            troubles: Vec::new(),
+            dirs: Vec::new(),
+            steps: 0,
+        };
         self.name(id, 0);
         match self.root(number, dir.as_bytes()) {
             Ok(root) => {
-                for place in [Place::Top, Place::New, Place::Cur, Place::Tmp] {
+                listing.place(root, dir, Place::Top, stat)?;
+                // `new` before `cur`: what a program moves on meanwhile is seen at least once.
+                let subfolders = store::of(format).subfolders();
+                let places = [Place::New, Place::Cur, Place::Tmp].into_iter();
+                for place in places.filter(|place| subfolders.contains(&place.dir())) {
                     listing.place(root, dir, place, stat)?;
                 }
             }
@@ -284,6 +296,7 @@ struct Listing<'a> {
     shop: &'a Shop,
     id: u64,
     number: u32,
+    format: Format,
     batch: Vec<Entry>,
     troubles: Vec<Trouble>,
     dirs: Vec<(Place, Stat)>,
@@ -305,10 +318,15 @@ impl Listing<'_> {
             }
         };
         match dir.stat_self() {
-            Ok(stat) => self.dirs.push((place, stat)),
+            // Where messages lie in the mailbox's own folder, its times are those of their places too.
+            Ok(stat) => match store::of(self.format).subfolders() {
+                [] => self.dirs.extend([Place::Top, Place::New, Place::Cur].map(|place| (place, stat))),
+                _ => self.dirs.push((place, stat)),
+            },
             Err(error) => self.troubles.push(trouble(self.number, path.as_bytes(), "stat folder", &error)),
         }
         let mut names = Vec::new();
+        let store = store::of(self.format);
         let (shop, id, steps) = (self.shop, self.id, self.steps);
         let ended = dir.entries(&mut |name, kind, ino| {
             // A folder of half a million names takes its time on a slow disk, and is no hang.
@@ -317,6 +335,7 @@ impl Listing<'_> {
             }
             let wanted = place != Place::Top || kind == Kind::File;
             if wanted && !(place != Place::Top && name.starts_with(b".")) {
+                let place = store.place(name).unwrap_or(place);
                 names.push(Entry { place, name: name.to_vec(), ino, kind: entry_kind(kind), stat: None });
             }
             Ok(())

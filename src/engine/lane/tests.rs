@@ -1,6 +1,7 @@
 //! Lanes that fall: nothing is lost, nobody innocent is blamed.
 
 use super::*;
+use crate::model::Format;
 use crate::model::wire::ReadMode;
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +23,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             root: 0,
             path: RelPath::new(name.into_bytes()).unwrap(),
             mode: ReadMode::Digest,
+            format: Format::default(),
             expected: None,
             size_claim: None,
             crlf_claim: None,

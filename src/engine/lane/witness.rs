@@ -7,8 +7,10 @@ use crate::model::limits::SERVER_FILE_MAX;
 use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
-use crate::store::dovecot::{Fate, Guid, fate, index, log, message_guid, state, uidlist};
+use crate::store::dovecot::fate::{self, fate};
+use crate::store::dovecot::{Fate, Guid, index, log, message_guid, state, uidlist};
 use crate::store::maildir::{companion, name};
+use crate::store::sdbox;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::read_file;
 use crate::sys::fs::Kind;
@@ -36,7 +38,7 @@ pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Optio
     let messages = names.iter().map(|(file, uid)| known.say(listed.get(&name::key(file).0).copied(), file, *uid));
     Ok(Witness {
         messages: messages.collect(),
-        uid_validity: known.list.as_ref().map(|list| list.uidvalidity).filter(|&number| number != 0),
+        uid_validity: known.uid_validity(dir),
         highest_modseq: known.state.highest_modseq,
         log_seq: known.logs.last().and_then(|log| log.header.as_ref()).map_or(0, |header| header.file_seq),
         indexes: indexes(&open).map_err(|e| fail("stat", &e))?,
@@ -55,6 +57,13 @@ struct Known {
 }
 
 impl Known {
+    /// By the list; in sdbox, which has none, by the index.
+    fn uid_validity(&self, dir: &RelPath) -> Option<u32> {
+        let listed = || self.list.as_ref().map(|list| list.uidvalidity);
+        let number = if dir.name() == sdbox::MAILS { Some(self.state.uid_validity) } else { listed() };
+        number.filter(|&number| number != 0)
+    }
+
     /// The lines of the list by the keys of their messages.
     fn listed(&self) -> HashMap<Vec<u8>, &uidlist::Record> {
         let records = self.list.iter().flat_map(|list| &list.records);
@@ -65,6 +74,9 @@ impl Known {
     /// What is said of one message: by its UID, or, where no list has it, by its GUID, which a client's request names.
     fn say(&self, record: Option<&uidlist::Record>, file: &[u8], given: Option<u32>) -> Witnessed {
         let logs: Vec<&log::Log> = self.logs.iter().collect();
+        if let Some(uid) = sdbox::uid(file) {
+            return self.say_of(&logs, uid, None, true);
+        }
         let guid = message_guid(record.map_or(name::base(file), uidlist::Record::guid));
         let given = given.filter(|&uid| self.is_free(uid));
         // Without its line nobody knows whether the GUID had the sizes in it: of compressed mail it has not.
@@ -74,24 +86,27 @@ impl Known {
         let Some(uid) = record.map(|record| record.uid).or(given).or_else(asked) else {
             return Witnessed::default();
         };
+        // A UID that only a request names is no more than that.
+        let named = record.map(|record| record.uid).or(given);
+        Witnessed { uid: named, ..self.say_of(&logs, uid, Some(guid), record.is_some()) }
+    }
+
+    /// What is said of the message with a UID: requests for it name its GUID, where a list gives it one.
+    fn say_of(&self, logs: &[&log::Log], uid: u32, guid: Option<Guid>, listed: bool) -> Witnessed {
         let there = self.state.messages.contains_key(&uid);
-        let says = match fate(&logs, uid, Some(guid)) {
+        let says = match fate(logs, uid, guid) {
             Some(Fate::ByUser) => Says::DeletedByUser,
             Some(Fate::NoticedLoss) => Says::LossNoticed,
             Some(Fate::BySync) => Says::DeletedBySync,
             // Asked for, and not done yet, is as good as done.
-            None if requests(&logs).any(|asked| asked.uids.contains(&uid)) => Says::DeletedByUser,
-            None if self.was_asked_for(uid, &guid) => Says::DeletedByUser,
-            None if there && record.is_some() => Says::Listed,
+            None if requests(logs).any(|asked| asked.uids.contains(&uid)) => Says::DeletedByUser,
+            None if guid.is_some_and(|guid| self.was_asked_for(uid, &guid)) => Says::DeletedByUser,
+            None if there && listed => Says::Listed,
             None => Says::Nothing,
         };
-        Witnessed {
-            uid: record.map(|record| record.uid).or(given),
-            unlisted: record.is_none(),
-            says,
-            expunged: uid < self.state.next_uid && !there,
-            deleted_at_partner: false,
-        }
+        let expunged = uid < self.state.next_uid && !there;
+        let since = fate::since(logs);
+        Witnessed { uid: Some(uid), unlisted: !listed, says, expunged, since, deleted_at_partner: false }
     }
 
     /// Whether a request for a message stands behind the fault of a log: UID and GUID together stand nowhere by chance.

@@ -114,6 +114,11 @@ fn line<'a, 'b>(logs: &'a [&'b Log]) -> &'a [&'b Log] {
     &logs[gap.map_or(0, |gap| gap + 1)..]
 }
 
+/// Since when the logs tell what happened, without a gap; `logs` oldest first. Seconds since 1970.
+pub fn since(logs: &[&Log]) -> Option<u32> {
+    line(logs).first()?.header.as_ref().map(|header| header.created)
+}
+
 fn find(entries: &[Expunged], uid: u32) -> Option<&Expunged> {
     // Ranges ascend.
     let place = entries.partition_point(|entry| *entry.uids.end() < uid);

@@ -3,12 +3,54 @@
 //! May open and list (through `sys`), never write.
 
 pub mod companion;
-pub mod discover;
 pub mod mutf7;
 pub mod name;
-pub mod target;
 
-use crate::model::RelPath;
+use super::Store;
+use crate::model::wire::Place;
+use crate::model::{Key, RelPath, Stamp};
+
+/// The format.
+pub struct Maildir;
+
+impl Store for Maildir {
+    fn place(&self, _: &[u8]) -> Option<Place> {
+        None
+    }
+
+    fn folder(&self, place: Place) -> &'static [u8] {
+        place.dir()
+    }
+
+    fn subfolders(&self) -> &'static [&'static [u8]] {
+        &SUBFOLDERS
+    }
+
+    fn key(&self, name: &[u8]) -> Key {
+        name::key(name)
+    }
+
+    fn keys_travel(&self) -> bool {
+        true
+    }
+
+    fn is_odd(&self, name: &[u8]) -> bool {
+        name::is_odd(name)
+    }
+
+    fn claims(&self, name: &[u8]) -> (Option<u64>, Option<u64>) {
+        let parsed = name::parse(name);
+        (parsed.size, parsed.crlf)
+    }
+
+    fn delivered(&self, name: &[u8]) -> Option<Stamp> {
+        name::delivered(name)
+    }
+
+    fn mailbox_name(&self, dir: &RelPath) -> String {
+        mailbox_name(dir)
+    }
+}
 
 /// Subfolders of a mailbox that hold or held messages; never mailboxes themselves.
 pub const SUBFOLDERS: [&[u8]; 3] = [b"cur", b"new", b"tmp"];
@@ -52,7 +94,7 @@ pub fn account_name(dir: &RelPath, store: &std::path::Path) -> String {
 
 /// Names that mean "the mail of the folder above" rather than a user.
 pub fn is_mail_folder_name(name: &[u8]) -> bool {
-    [&b"maildir"[..], b".maildir", b"mail"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    [&b"maildir"[..], b".maildir", b"mail", b"sdbox"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// The layout that a set of mailbox folders (below their account) shows.

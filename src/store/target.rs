@@ -1,6 +1,6 @@
-//! Which places in a Maildir tree a step may write to. A plan file can be edited; this is what it may say.
+//! Which places in a tree of mail a step may write to. A plan file can be edited; this is what it may say.
 
-use super::companion;
+use super::maildir::{companion, name};
 use crate::model::journal::{Change, Intent};
 use crate::model::plan::{Action, Step};
 use crate::model::{Attrs, RelPath};
@@ -38,7 +38,7 @@ pub fn permitted(step: &Step) -> Result<(), String> {
         Action::Rename { .. } if !is_message(target) => {
             Err(format!("{target}: a file can only be given the name of a message"))
         }
-        Action::Rename { from, .. } if is_message(from) && super::name::is_orphan(from.name()) => Ok(()),
+        Action::Rename { from, .. } if is_message(from) && name::is_orphan(from.name()) => Ok(()),
         Action::Rename { from, .. } => Err(format!("{from} did not lose its name, so it can be given no other")),
     }
 }
@@ -51,7 +51,7 @@ pub fn permitted(step: &Step) -> Result<(), String> {
 /// Words for the user, also where a folder cannot be looked at.
 pub fn stays_home(step: &Step, begins: &mut dyn FnMut(&RelPath) -> io::Result<bool>) -> Result<(), String> {
     let Action::Rename { from, .. } = &step.action else { return Ok(()) };
-    let mailbox = |path| super::split_message_path(path).map(|(mailbox, _)| mailbox);
+    let mailbox = |path| super::split_message_path(path).map(|(_, mailbox, _)| mailbox);
     let (Some(there), Some(here)) = (mailbox(from), mailbox(&step.target)) else {
         return Err(format!("{from} is no message"));
     };
@@ -104,7 +104,7 @@ pub fn lawful(intent: &Intent) -> bool {
 
 /// Whether a path is a message in `new` or `cur`.
 pub fn is_message(path: &RelPath) -> bool {
-    super::split_message_path(path).is_some_and(|(_, name)| !name.starts_with(b"."))
+    super::split_message_path(path).is_some_and(|(_, _, name)| !name.starts_with(b"."))
 }
 
 fn is_companion(path: &RelPath) -> bool {

@@ -1,9 +1,10 @@
 //! Walks a tree for accounts and mailboxes. Lists folders only; opens no message and follows no symbolic link.
 
-use super::SUBFOLDERS;
-use crate::model::RelPath;
+use super::maildir::{QUARANTINE, SUBFOLDERS, companion};
+use super::sdbox;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::wire::{FoundMailbox, Trouble};
+use crate::model::{Format, RelPath};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use std::io;
@@ -20,7 +21,16 @@ pub struct Walked {
 pub const FOREIGN: &str = "read";
 
 /// Names of our own folders and the file system's, which hold no mail. Users can give them to mailboxes too.
-const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", super::QUARANTINE.as_bytes()];
+const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", QUARANTINE.as_bytes()];
+
+/// A folder still to be looked into.
+struct Visit {
+    path: RelPath,
+    account: Option<RelPath>,
+    depth: usize,
+    /// Below an account's `mailboxes`.
+    in_sdbox: bool,
+}
 
 /// What one folder holds, as far as discovery cares.
 #[derive(Default)]
@@ -33,6 +43,9 @@ struct Folder {
     server_files: bool,
     uidlist: bool,
     inbox_child: bool,
+    /// `mailboxes`, with dbox mailboxes in it; and the storage that these share in mdbox.
+    dbox_home: bool,
+    storage: bool,
     /// The mark of another format's mailbox or storage.
     foreign: Option<&'static str>,
 }
@@ -46,8 +59,8 @@ pub fn discover(
     tick: &dyn Fn(),
 ) -> Walked {
     let mut walked = Walked::default();
-    let mut stack = vec![(start.clone(), None::<RelPath>, 0usize)];
-    while let Some((path, account, depth)) = stack.pop() {
+    let mut stack = vec![Visit { path: start.clone(), account: None, depth: 0, in_sdbox: false }];
+    while let Some(Visit { path, account, depth, in_sdbox }) = stack.pop() {
         tick();
         walked.directories += 1;
         let mut fail = |operation: &str, error: &io::Error, detail: &str| {
@@ -71,11 +84,28 @@ pub fn discover(
             }
         };
         let mut links = Vec::new();
-        let (folder, ended) = look(&dir, account.is_some(), &mut links);
+        let (mut folder, ended) = look(&dir, account.is_some(), &mut links);
         if let Err(error) = ended {
             fail("list folder", &error, "");
         }
         let is_mailbox = is_mailbox(&folder);
+        let in_sdbox = in_sdbox || (folder.dbox_home && !folder.storage);
+        if in_sdbox && folder.foreign == Some(DBOX) {
+            folder.foreign = None;
+            folder.children.retain(|child| child != sdbox::MAILS);
+            let dir = path.join(sdbox::MAILS).unwrap_or_default();
+            match (root.open_dir(&dir).and_then(|mails| mails.stat_self()), &account) {
+                (Ok(stat), Some(account)) => {
+                    found(FoundMailbox { dir, account: account.clone(), stat, format: Format::Sdbox });
+                }
+                (Err(error), _) => fail("open folder", &error, ""),
+                (Ok(_), None) => {}
+            }
+        }
+        if folder.dbox_home && folder.storage {
+            folder.foreign = Some("mdbox");
+            folder.children.retain(|child| child != sdbox::MAILBOXES && child != STORAGE);
+        }
         if !is_mailbox && depth > 0 && RESERVED.contains(&path.name()) {
             continue;
         }
@@ -87,7 +117,9 @@ pub fn discover(
         let account = account.or_else(|| begins(&folder).then(|| path.clone()));
         if is_mailbox && let Some(account) = &account {
             match dir.stat_self() {
-                Ok(stat) => found(FoundMailbox { dir: path.clone(), account: account.clone(), stat }),
+                Ok(stat) => {
+                    found(FoundMailbox { dir: path.clone(), account: account.clone(), stat, format: Format::Maildir })
+                }
                 Err(error) => fail("stat folder", &error, ""),
             }
         }
@@ -97,7 +129,7 @@ pub fn discover(
                 continue;
             }
             if let Ok(child) = path.join(child) {
-                stack.push((child, account.clone(), depth + 1));
+                stack.push(Visit { path: child, account: account.clone(), depth: depth + 1, in_sdbox });
             }
         }
     }
@@ -137,17 +169,21 @@ pub fn begins_account(dir: &Dir) -> io::Result<bool> {
 }
 
 fn begins(folder: &Folder) -> bool {
-    is_mailbox(folder) || folder.inbox_child || folder.server_files
+    is_mailbox(folder) || folder.inbox_child || folder.server_files || folder.dbox_home
 }
 
 fn is_mailbox(folder: &Folder) -> bool {
     folder.cur || (folder.new && folder.tmp) || folder.uidlist
 }
 
+/// What marks a mailbox of either dbox format.
+const DBOX: &str = "dbox";
+const STORAGE: &[u8] = b"storage";
+
 /// The format whose mailboxes or storage a name marks (FORMATS.md): known, and never taken for a Maildir.
 fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
     match (name, kind) {
-        (b"dbox-Mails", Kind::Directory) => Some("dbox"),
+        (sdbox::MAILS, Kind::Directory) => Some(DBOX),
         (b"dovecot.map.index" | b"dovecot.map.index.log", Kind::File) => Some("mdbox"),
         (b"cyrus.header" | b"cyrus.index", Kind::File) => Some("Cyrus"),
         (b".mh_sequences", Kind::File) => Some("MH"),
@@ -159,7 +195,7 @@ fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
 /// Lists one folder. What was seen before an error is kept; the error is returned beside it.
 fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::Result<()>) {
     let mut folder = Folder::default();
-    let mut inbox = false;
+    let (mut inbox, mut mailboxes) = (false, false);
     let mut sort_in = |name: &[u8], kind: Kind| match kind {
         Kind::Directory => {
             match name {
@@ -167,12 +203,14 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
                 b"new" => folder.new = true,
                 b"tmp" => folder.tmp = true,
                 b"INBOX" => inbox = true,
+                sdbox::MAILBOXES => mailboxes = true,
+                STORAGE => folder.storage = true,
                 _ => {}
             }
             folder.foreign = folder.foreign.or(foreign(name, kind));
             folder.children.push(name.to_vec());
         }
-        Kind::Symlink if super::companion::in_home(name).is_none() && super::companion::in_mailbox(name).is_none() => {
+        Kind::Symlink if companion::in_home(name).is_none() && companion::in_mailbox(name).is_none() => {
             links.push(name.to_vec());
         }
         Kind::File if foreign(name, kind).is_some() => folder.foreign = foreign(name, kind),
@@ -188,8 +226,22 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
         Ok(())
     });
     folder.inbox_child = inbox && !in_account && is_mailbox_child(dir);
+    folder.dbox_home = mailboxes && holds_dbox(dir);
     folder.children.sort();
     (folder, ended)
+}
+
+/// Whether a mailbox of a dbox format lies in the folder `mailboxes` below `dir`.
+fn holds_dbox(dir: &Dir) -> bool {
+    let Ok(mailboxes) = dir.open_dir(sdbox::MAILBOXES) else { return false };
+    let mut holds = false;
+    let ended = mailboxes.entries(&mut |name, kind, _| {
+        let inside = |mailbox: Dir| matches!(mailbox.stat(sdbox::MAILS), Ok(Some((Kind::Directory, _))));
+        holds |= !holds && kind == Kind::Directory && mailboxes.open_dir(name).is_ok_and(inside);
+        Ok(())
+    });
+    // Half of a listing is reason enough to look closer.
+    holds || ended.is_err()
 }
 
 /// Whether the folder `INBOX` below `dir` is a mailbox: the mark of an account whose folders are all nested.
@@ -270,16 +322,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path();
         mailbox(base, "ann");
-        fs::create_dir_all(base.join("bob/mailboxes/INBOX/dbox-Mails")).unwrap();
-        fs::create_dir_all(base.join("spool/c")).unwrap();
+        for path in ["bob/mailboxes/INBOX/dbox-Mails", "bob/storage", "eve/INBOX/dbox-Mails", "spool/c"] {
+            fs::create_dir_all(base.join(path)).unwrap();
+        }
         fs::write(base.join("spool/c/cyrus.header"), "").unwrap();
         fs::write(base.join("ann/cyrus.header"), "planted").unwrap();
         let (seen, walked) = walk(base);
         assert_eq!(seen, pairs(&[("ann", "ann")]));
         let told: Vec<_> = walked.troubles.iter().map(|t| (String::from_utf8_lossy(&t.path), &t.detail)).collect();
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told.iter().any(|(path, detail)| path.ends_with("INBOX") && detail.contains("dbox")), "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told.iter().any(|(path, detail)| path == "bob" && detail.contains("mdbox")), "{told:?}");
+        assert!(told.iter().any(|(path, detail)| path == "eve/INBOX" && detail.contains("dbox")), "{told:?}");
         assert!(told.iter().any(|(path, detail)| path == "spool/c" && detail.contains("Cyrus")), "{told:?}");
+    }
+
+    #[test]
+    fn accounts_in_sdbox_are_found_beside_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path();
+        mailbox(base, "ann");
+        for path in ["example.org/bob/sdbox/mailboxes/INBOX", "example.org/bob/sdbox/mailboxes/Work/2024"] {
+            fs::create_dir_all(base.join(path).join("dbox-Mails")).unwrap();
+        }
+        let (seen, walked) = walk(base);
+        let bob = "example.org/bob/sdbox";
+        let (inbox, work) =
+            (format!("{bob}/mailboxes/INBOX/dbox-Mails"), format!("{bob}/mailboxes/Work/2024/dbox-Mails"));
+        assert_eq!(seen, pairs(&[("ann", "ann"), (bob, &inbox), (bob, &work)]));
+        assert!(walked.troubles.is_empty(), "{walked:?}");
+        let (alone, _) = walk(&base.join(bob));
+        assert_eq!(alone.len(), 2);
+        assert!(alone.iter().all(|(account, _)| account.is_empty()), "{alone:?}");
     }
 
     #[test]

@@ -1,0 +1,161 @@
+//! Messages that a server wrote into a frame (sdbox): digest and checks are of what is in it, and the frame is judged by
+//! itself.
+//!
+//! Runs in the lane only, on files that are open already.
+
+use super::examine::{Pass, Subject};
+use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
+use crate::model::limits::WINDOW;
+use crate::model::{CopyFacts, Digest, Encoding, Span};
+use crate::read::{self, Medium, Piece};
+use crate::store::codec;
+use crate::store::sdbox::frame::{self, Frame};
+use crate::sys::direct::ALIGN;
+use crate::verify::BodyProof;
+use crate::verify::checks::{Checks, Claims};
+use crate::verify::hashing::Hashing;
+use std::fs::File;
+
+/// What stands around the message; `None` where the medium does not give both ends of the file.
+pub fn frame(file: &File, size: u64, buffer: &mut [u8]) -> Option<Frame> {
+    let mut ends = [Vec::new(), Vec::new()];
+    let places = [(0, frame::HEAD), (size.saturating_sub(frame::TAIL as u64), frame::TAIL)];
+    for ((from, most), end) in places.into_iter().zip(&mut ends) {
+        // Whole aligned pages: reads past the cache take nothing less.
+        let page = from / ALIGN as u64 * ALIGN as u64;
+        let skipped = (from - page) as usize;
+        let room = buffer.get_mut(..(skipped + most).next_multiple_of(ALIGN))?;
+        let got = Medium::read_at(file, room, page).ok()?;
+        end.extend_from_slice(room.get(skipped..got.min(skipped + most)).unwrap_or_default());
+    }
+    Some(frame::read(&ends[0], &ends[1], size))
+}
+
+/// Reads a framed message once; once more where the checks doubt it, for what its signatures say. A digest vouches for
+/// the message, never for the frame around it.
+pub fn copy(subject: &Subject<'_>, buffer: &mut [u8]) -> CopyFacts {
+    let frame = frame(&subject.file, subject.stat.size, buffer);
+    let sound = frame.as_ref().is_some_and(|frame| frame.broken.is_empty() && frame.short_of.is_none());
+    if let (Some(frame), Some(expected), true) = (&frame, subject.item.expected, sound) {
+        let pass = hashed(subject, frame.message, buffer);
+        if pass.digest == Some(expected) {
+            return subject.known(pass, Encoding::Sdbox);
+        }
+    }
+    let facts = checked(subject, frame.as_ref(), buffer, subject.item.deep);
+    let doubted = matches!(facts.evidence.verdict(), Verdict::Suspect | Verdict::Damaged);
+    if doubted && !subject.item.deep { checked(subject, frame.as_ref(), buffer, true) } else { facts }
+}
+
+/// Digests only, of a message that should be one that is known.
+fn hashed(subject: &Subject<'_>, message: Span, buffer: &mut [u8]) -> Pass {
+    let (mut hashing, mut progress) = (Hashing::new(), 0);
+    let mut tick = || {
+        progress += 1;
+        (subject.tick)(progress);
+    };
+    let behind = read::Behind(&subject.file, message.offset);
+    let done = read::stream(&behind, message.length, &mut buffer[..WINDOW], &mut tick, &mut |piece| {
+        if let Piece::Bytes(bytes) = piece {
+            hashing.feed(bytes);
+        }
+    });
+    let (whole, hashes) = (done.holes == 0, hashing.finish());
+    Pass {
+        length: done.length,
+        holes: !whole,
+        digest: whole.then_some(hashes.digest),
+        canonical: hashes.canonical.filter(|_| whole),
+        stored: None,
+        evidence: None,
+        envelope: None,
+    }
+}
+
+fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep: bool) -> CopyFacts {
+    let size = subject.stat.size;
+    let message = frame.map_or(Span::new(0, size), |frame| frame.message);
+    let opaque = frame.is_some_and(|frame| frame.partial) || is_encoded(&subject.file, message, buffer);
+    let mut checks = if opaque { Checks::opaque(Claims::default()) } else { Checks::new(claims(frame)) };
+    let mut proof = (deep && !opaque).then(BodyProof::new);
+    let (mut file, mut content) = (blake3::Hasher::new(), Hashing::new());
+    let (mut at, mut progress, mut outside) = (0, 0, Vec::new());
+    let mut tick = || {
+        progress += 1;
+        (subject.tick)(progress);
+    };
+    let done = read::stream(&subject.file, size, &mut buffer[..WINDOW], &mut tick, &mut |piece| match piece {
+        Piece::Bytes(bytes) => {
+            file.update(bytes);
+            let part = within(message, at, bytes);
+            content.feed(part);
+            checks.feed(part);
+            proof.iter_mut().for_each(|proof| proof.feed(part));
+            at += bytes.len() as u64;
+        }
+        Piece::Hole(span, errno) => {
+            let hit = message.clipped(span);
+            if hit.length > 0 {
+                let inside = Span::new(hit.offset - message.offset, hit.length);
+                checks.hole(inside, FaultKind::ReadError, errno);
+                proof.iter_mut().for_each(|proof| proof.hole(inside));
+            } else {
+                outside.push(Fault { check: Check::Read, kind: FaultKind::ReadError, span, errno });
+            }
+            at = span.end();
+        }
+    });
+    let (mut evidence, envelope) = checks.finish();
+    outside.into_iter().for_each(|fault| evidence.blame(fault));
+    proof.and_then(BodyProof::finish).into_iter().for_each(|signed| evidence.sign(signed));
+    frame.into_iter().for_each(|frame| judge(frame, &mut evidence));
+    let whole = done.holes == 0;
+    let inner = content.finish();
+    let pass = Pass {
+        length: inner.length,
+        holes: !whole,
+        digest: whole.then_some(inner.digest),
+        canonical: inner.canonical.filter(|_| whole),
+        stored: whole.then(|| Digest(*file.finalize().as_bytes())),
+        evidence: Some(evidence),
+        envelope,
+    };
+    let mut facts = subject.judged(pass, Encoding::Sdbox);
+    if facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::BrokenFrame) {
+        facts.evidence.set(Check::Digest, Outcome::Unknown);
+    }
+    facts
+}
+
+/// The sizes that a sound frame claims of its message.
+fn claims(frame: Option<&Frame>) -> Claims {
+    let Some(frame) = frame else { return Claims::default() };
+    match (frame.short_of, frame.broken.is_empty()) {
+        (Some(size), _) => Claims { size: Some(size), crlf: None },
+        (None, true) => Claims { size: Some(frame.message.length), crlf: frame.crlf },
+        (None, false) => Claims::default(),
+    }
+}
+
+/// The part of `bytes`, which stand at `at` in the file, that belongs to the message.
+fn within(message: Span, at: u64, bytes: &[u8]) -> &[u8] {
+    let hit = message.clipped(Span::new(at, bytes.len() as u64));
+    let from = (hit.offset.max(at) - at) as usize;
+    bytes.get(from..from + hit.length as usize).unwrap_or_default()
+}
+
+/// Whether the message is stored compressed or encrypted, as a plug-in of the server does: only a digest knows it.
+fn is_encoded(file: &File, message: Span, buffer: &mut [u8]) -> bool {
+    let page = message.offset / ALIGN as u64 * ALIGN as u64;
+    let skipped = (message.offset - page) as usize;
+    let Some(room) = buffer.get_mut(..2 * ALIGN) else { return false };
+    let got = Medium::read_at(file, room, page).unwrap_or(0);
+    let first = room.get(skipped..got.min(skipped + codec::DETECT)).unwrap_or_default();
+    codec::detect(first) != Encoding::Plain
+}
+
+fn judge(frame: &Frame, evidence: &mut Evidence) {
+    for &span in &frame.broken {
+        evidence.blame(Fault { check: Check::NativeHash, kind: FaultKind::BrokenFrame, span, errno: None });
+    }
+}

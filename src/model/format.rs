@@ -1,0 +1,23 @@
+//! The formats in which mail is kept.
+
+use serde::{Deserialize, Serialize};
+
+/// How a mailbox keeps its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A file for each message in `cur` and `new`.
+    #[default]
+    Maildir,
+    /// Dovecot's single-dbox: `dbox-Mails/u.UID`, each message in a frame.
+    Sdbox,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Maildir => "maildir",
+            Format::Sdbox => "sdbox",
+        }
+    }
+}
