@@ -74,7 +74,7 @@ impl Catalog {
         })
     }
 
-    /// The last verify of a store that ended by itself: not interrupted, and without a failure of its own.
+    /// The last verify of a whole store that ended by itself: not interrupted, and without a failure of its own.
     pub fn last_whole_verify(&self, store: StoreId) -> Result<Option<RunRow>> {
         self.read(|conn| {
             let sql = "SELECT id, run, store, command, began, began_ns, ended, ended_ns, exit, tally FROM run
@@ -86,7 +86,7 @@ impl Catalog {
                 let mut cells = Cells::new(row);
                 let id = cells.int("id").map_err(|bad| bad.of("a run"))?;
                 let run = run_row(RunId(id), &mut cells)?;
-                if run.tally.as_ref().is_some_and(|tally| tally.own_errors == 0) {
+                if run.tally.as_ref().is_some_and(|tally| tally.own_errors == 0 && !tally.partial) {
                     return Ok(Some(run));
                 }
             }

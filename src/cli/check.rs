@@ -4,10 +4,10 @@
 
 use super::args::{self, Check};
 use super::session::{Session, told};
-use super::values::StoreArg;
+use super::values::{Span, StoreArg};
 use crate::catalog::{Catalog, RunRow, StoreRow};
 use crate::model::{Stamp, path};
-use crate::report::check::{Facts, Judged, Limit, Limits, Status, judge, line};
+use crate::report::check::{Age, Facts, Judged, Limit, Limits, Status, judge, line};
 use crate::report::sanitise;
 use crate::sys::{clock, health};
 use serde_json::json;
@@ -15,6 +15,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// Ages that are still well where none are given: a night that failed, and three. Seconds.
+const WARN_AGE: u64 = 36 * 3600;
+const CRIT_AGE: u64 = 3 * 86_400;
 
 /// Runs the command; returns the plugin's status.
 pub fn run(session: &mut Session, check: &Check) -> u8 {
@@ -74,8 +78,13 @@ pub fn unknown(text: &str) -> u8 {
 
 fn limits(check: &Check) -> Limits {
     let of = |warn: super::values::Most, crit: super::values::Most| Limit { warn: warn.0, crit: crit.0 };
+    let age = |given: Option<Span>, default| Age {
+        at: given.unwrap_or(Span(Some(default))).0,
+        follows_promise: given.is_none(),
+    };
     Limits {
-        age: Limit { warn: check.warn_age.0, crit: check.crit_age.0 },
+        warn_age: age(check.warn_age, WARN_AGE),
+        crit_age: age(check.crit_age, CRIT_AGE),
         damaged: of(check.warn_damaged, check.crit_damaged),
         lost: of(check.warn_lost, check.crit_lost),
         undecided: of(check.warn_undecided, check.crit_undecided),
@@ -105,15 +114,18 @@ fn facts(catalog: &Catalog, wanted: &StoreArg) -> anyhow::Result<Facts> {
         None => catalog.first_verify(store.id)?.map(|run| since(run.began)),
         Some(_) => None,
     };
+    let of_all = |run: &RunRow| run.ended.is_some() && run.tally.as_ref().is_some_and(|tally| !tally.partial);
     let last = match &newest {
-        Some(run) if run.ended.is_some() => newest.clone(),
-        _ => catalog.latest_run(store.id)?.filter(|run| run.command == "verify").or(whole),
+        Some(run) if of_all(run) => newest.clone(),
+        _ => catalog.latest_run(store.id)?.filter(|run| run.command == "verify" && of_all(run)).or(whole.clone()),
     };
     let tally = last.and_then(|run| run.tally).unwrap_or_default();
     let kernel = health::recorded_errors(Path::new(OsStr::from_bytes(&store.path))).unwrap_or(0);
     Ok(Facts {
         store: path::escape(&store.path),
         age,
+        ended: whole.as_ref().and_then(|run| run.ended).map(since),
+        promise: whole.and_then(|run| run.tally).map_or(0, |tally| tally.promise),
         trying,
         running: newest.filter(|run| run.ended.is_none()).map(|run| since(run.began)),
         messages: proof.messages,
@@ -138,7 +150,7 @@ fn find(catalog: &Catalog, wanted: &Path) -> anyhow::Result<Option<StoreRow>> {
 fn emit(session: &mut Session, facts: &Facts, judged: &Judged) {
     session.screen.emit(&json!({
         "schema": crate::report::json::SCHEMA, "run": session.run, "type": "check", "store": facts.store,
-        "status": judged.status.name(), "text": judged.text, "age_s": facts.age, "running_s": facts.running,
+        "status": judged.status.name(), "text": judged.text, "age_s": facts.age, "ended_s": facts.ended, "promise_s": facts.promise, "running_s": facts.running,
         "messages": facts.messages, "damaged": facts.damaged, "lost": facts.lost, "undecided": facts.undecided,
         "not_checked": facts.not_checked, "device_errors": facts.device_errors,
     }));

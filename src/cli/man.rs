@@ -280,10 +280,11 @@ const PLUGIN: Section = (
          with the worst first, and after '|' the performance data age (seconds), damaged, lost, undecided, not_checked, \
          device_errors and messages, with thresholds. With several stores each label begins with the store's path.",
         "age\tTime since everything on record was last proven whole, or since the last verify ended that was neither \
-         interrupted nor failed, whichever is longer. Messages that are new since count from the next verify on.",
+         interrupted nor failed nor of a part of the store, whichever is longer. Messages that are new since count from \
+         the next verify on.",
         "damaged, lost, undecided\tBy the records; what was accepted is not counted. damaged has unreadable messages and \
          lost files of the server in it.",
-        "not_checked, device_errors\tBy the last verify that ended; device_errors also what the kernel has on record \
+        "not_checked, device_errors\tBy the last complete verify that ended; device_errors also what the kernel has on record \
          for the file system (ext4, btrfs).",
         "With --json: a line of type check for each store, and the summary; the exit status is the plugin's all the same.",
     ],

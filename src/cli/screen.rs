@@ -6,6 +6,8 @@
 use super::args::{Cli, Command, Reading, Select};
 use super::config::Settings;
 use super::values::{Spec, StoreArg, Undecided};
+
+use crate::model::Verdict;
 use crate::model::event::{Event, Observer, Phase};
 use crate::model::tally::Tally;
 use crate::report::summary::{Origin, summary};
@@ -284,7 +286,9 @@ impl Observer for TextScreen {
             Event::Note { text } if !self.look.quiet => self.tell(&text::note(&text)),
             Event::Start { .. } | Event::Note { .. } => {}
             Event::Finding(finding) => {
-                if text::is_shown(&finding, style) {
+                let alarming =
+                    !finding.accepted && !matches!(finding.verdict, Verdict::Suspect | Verdict::Undetermined);
+                if text::is_shown(&finding, style) && (alarming || !self.look.quiet) {
                     self.print(&text::finding(&finding, style));
                 }
             }

@@ -4,7 +4,8 @@ use super::*;
 use crate::cli::args::parse;
 use crate::cli::config::Environment;
 use crate::cli::config_file::File;
-use crate::model::Verdict;
+use crate::model::event::{Finding, Subject};
+use crate::model::{Missing, Verdict};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Default)]
@@ -51,6 +52,31 @@ fn start() -> Event {
     Event::Start { command: "audit".into(), store: "/m".into(), sources: Vec::new() }
 }
 
+fn finding() -> Finding {
+    Finding {
+        subject: Subject::Message,
+        store: "/m".into(),
+        account: "ann".into(),
+        mailbox: "INBOX".into(),
+        key: None,
+        uid: None,
+        guid: None,
+        path: Default::default(),
+        size: None,
+        device: None,
+        internal_date: None,
+        verdict: Verdict::Damaged,
+        checks: Vec::new(),
+        faults: Vec::new(),
+        signed: None,
+        reason: String::new(),
+        envelope: None,
+        action: None,
+        outcome: None,
+        accepted: false,
+    }
+}
+
 fn damaged() -> Tally {
     let mut tally = Tally::default();
     tally.count(Verdict::Damaged);
@@ -76,6 +102,19 @@ fn quiet_says_nothing_when_all_is_well() {
     assert_eq!(run(Tally::default()), (String::new(), String::new()));
     let (out, err) = run(damaged());
     assert!(out.contains("Wrong         1 damaged") && err.is_empty(), "{out}");
+}
+
+#[test]
+fn quiet_does_not_repeat_every_night_what_sets_no_status() {
+    let shown = |finding: Finding| {
+        let (mut screen, out, _) = screen(Look { quiet: true, ..Look::default() });
+        screen.event(Event::Finding(Box::new(finding)));
+        !out.text().is_empty()
+    };
+    let lost = || Finding { verdict: Verdict::Missing(Missing::Undecided), ..finding() };
+    assert!(shown(lost()));
+    assert!(!shown(Finding { accepted: true, ..lost() }));
+    assert!(!shown(Finding { verdict: Verdict::Suspect, ..finding() }));
 }
 
 #[test]

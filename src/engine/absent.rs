@@ -123,6 +123,9 @@ fn by_catalog(
     let asked = server::ask(job, sources, mailbox, &names)?;
     let expired = expired(mailbox, &gone);
     let fate = deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed), &haul.harms);
+    // What was gone before, or only went elsewhere, makes no loss of one that goes today.
+    let parted = |row: &&&MessageRow| row.state.on_disk() && elsewhere(mailboxes, m, row, haul).is_none();
+    let parted = gone.iter().filter(parted).count() as u64;
     for (nth, row) in gone.iter().enumerate() {
         let witnessed = asked.of(nth);
         let absence = Absence {
@@ -148,7 +151,7 @@ fn by_catalog(
                 State::Missing(missing) => Some(missing),
                 _ => None,
             },
-            gone: gone.len() as u64,
+            gone: parted,
             known: known.max(gone.len() as u64),
         };
         let (missing, reason) = classify(&absence);

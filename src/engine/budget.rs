@@ -98,6 +98,8 @@ pub fn plan(job: &mut Job<'_>) -> Result<Option<Night>, EngineError> {
     {
         job.observer.event(Event::Error { path: job.store.text.clone(), what, hint: Some(hint) });
     }
+    let rounds = bytes.map_or(0, |bytes| budget::rounds(total, bytes)).saturating_mul(DAY);
+    job.tally.promise = rounds.min(job.options.max_age.unwrap_or(u64::MAX));
     Ok(Some(Night { ration: Ration::of(&ages, bytes), deadline, oldest, overdue: (0, None) }))
 }
 

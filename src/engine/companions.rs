@@ -142,6 +142,10 @@ fn belongs(mailboxes: &[Mailbox], returning: &[RelPath], account: &Account, path
     match mailboxes.iter().find(|m| m.dir == folder) {
         Some(mailbox) => mailbox.selected && mailbox.folder.is_some(),
         None => {
+            // A folder that its owner gave up takes the server's files in it along.
+            if path.strip_prefix(&account.dir).is_some() {
+                return false;
+            }
             // The home of an account that is not there, and does not come back, is not there either.
             let lives = !returning.is_empty() || mailboxes.iter().any(|m| m.folder.is_some());
             lives && home(account).is_some_and(|home| path.strip_prefix(&home).is_some())

@@ -127,9 +127,15 @@ fn menders(
 fn comes_back(patient: &Patient, insisted: bool) -> bool {
     match patient.harm.verdict {
         Verdict::Missing(Missing::Lost) => !patient.candidates.is_empty() || patient.harm.expected().is_some(),
-        Verdict::Missing(Missing::Undecided) => insisted,
+        Verdict::Missing(Missing::Undecided) => insisted && !is_final(&patient.harm),
         _ => false,
     }
+}
+
+/// Whether somebody said that its owner deleted it: what is undecided and comes back does so without that.
+fn is_final(harm: &Harm) -> bool {
+    let accepted = harm.row.as_ref().is_some_and(|row| row.accepted);
+    accepted && harm.verdict == Verdict::Missing(Missing::Undecided)
 }
 
 /// Mailboxes in which nothing missing may be restored now, with the reason.
@@ -152,6 +158,9 @@ fn held(job: &Job<'_>, mailboxes: &[Mailbox], patients: &[Patient]) -> BTreeMap<
 
 /// Whether copies of this message are worth looking for.
 fn curable(harm: &Harm) -> bool {
+    if is_final(harm) {
+        return false;
+    }
     match harm.verdict {
         Verdict::Damaged | Verdict::Unreadable | Verdict::Missing(Missing::Lost | Missing::Undecided) => true,
         // A copy may show by the sender's signature that this one is damaged.

@@ -225,7 +225,8 @@ impl Job<'_> {
 
     /// Keeps a finding for `status` and `accept`.
     pub fn remember(&mut self, finding: &Finding) {
-        if self.run_id.is_none() {
+        // What was accepted stands on record by itself: told again every night, it would only fill the catalog.
+        if self.run_id.is_none() || finding.accepted {
             return;
         }
         let mailbox_dir = match finding.subject {

@@ -14,7 +14,7 @@ use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::{RelPath, Stamp, path};
+use crate::model::{RelPath, Stamp, limits, path};
 use crate::plan::guards;
 use crate::source::layout::{Apart, Layout};
 use crate::source::time::{self, Origin};
@@ -120,7 +120,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         catalog: call.catalog.as_deref_mut(),
         observer: &mut *call.observer,
         stop: call.stop,
-        tally: Tally::default(),
+        tally: Tally { partial: !call.options.select.is_all(), ..Tally::default() },
         plan,
         describe: call.describe,
         findings: Vec::new(),
@@ -152,6 +152,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     }
     // A run that could not go on is no clean one in the records either.
     job.tally.own_errors += u64::from(ended.is_err());
+    forget(&mut job);
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
         let exit = job.tally.exit();
         let ended = catalog.end_run(run, &job.tally, exit, clock::now()).and_then(|()| catalog.sync());
@@ -168,6 +169,19 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     }
     scanned.tally.add(&job.tally);
     ended.map(|()| scanned)
+}
+
+/// Drops from the records what nobody will ask for any more: else they grow with all that ever was.
+fn forget(job: &mut Job<'_>) {
+    let whole = job.options.mode == Mode::Verify && job.run_id.is_some() && job.tally.own_errors == 0;
+    let (Some(catalog), Some(store), true) = (&mut job.catalog, job.store.id, whole && !job.tally.interrupted) else {
+        return;
+    };
+    let before = Stamp { sec: job.started.sec.saturating_sub(limits::DELETED_KEPT), nsec: 0 };
+    let forgotten = catalog.forget_deleted(store, before);
+    if let Err(error) = forgotten.and_then(|_| catalog.prune_findings(store, limits::RUNS_KEPT)) {
+        job.own_error("forget old records", &error.to_string());
+    }
 }
 
 /// Writes the beginning of the run to the catalog, if it is to be recorded; in any case looks up the store's number.

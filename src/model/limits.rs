@@ -29,6 +29,10 @@ pub const SIGNATURE_MAX: usize = 16 << 10;
 pub const COMPANION_MAX: u64 = 64 << 20;
 /// A server's own lists, indexes and logs above this size are not read: some 400,000 messages in one mailbox. Bytes.
 pub const SERVER_FILE_MAX: u64 = 32 << 20;
+/// What owners deleted or moved stays on record for so long. Seconds.
+pub const DELETED_KEPT: i64 = 90 * 86_400;
+/// Runs of a store whose findings stay on record.
+pub const RUNS_KEPT: u32 = 100;
 /// One line of a plan, a journal or a configuration list. Bytes.
 pub const LINE_MAX: usize = 32 << 20;
 /// A list of UIDs that a plan can hold; escaped it is up to three times as long. Bytes.

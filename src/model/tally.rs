@@ -42,6 +42,12 @@ pub struct Tally {
     /// Errors of our own: catalog, state folder, protocol.
     pub own_errors: u64,
     pub interrupted: bool,
+    /// Less than the whole store was asked for.
+    #[serde(default)]
+    pub partial: bool,
+    /// Seconds within which a budget that left something reads everything once, a run a night; 0 without one.
+    #[serde(default)]
+    pub promise: u64,
 }
 
 impl Tally {
@@ -65,6 +71,8 @@ impl Tally {
     pub fn add(&mut self, other: &Tally) {
         self.each(other, u64::saturating_add);
         self.interrupted |= other.interrupted;
+        self.partial |= other.partial;
+        self.promise = self.promise.max(other.promise);
     }
 
     /// What was counted since `before` was taken.

@@ -45,6 +45,18 @@ pub struct Limit {
     pub crit: Option<u64>,
 }
 
+impl Limits {
+    /// Of the oldest proof, where a budget reads everything once within `promise` seconds.
+    fn age(&self, promise: u64) -> Limit {
+        Limit { warn: self.warn_age.with(promise), crit: self.crit_age.with(promise) }
+    }
+
+    /// Of the last complete verify: a job that runs every night.
+    fn run(&self) -> Limit {
+        self.age(0)
+    }
+}
+
 impl Limit {
     fn status(self, value: u64) -> Status {
         match (self.warn, self.crit) {
@@ -55,10 +67,25 @@ impl Limit {
     }
 }
 
+/// The longest age that is still well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Age {
+    /// Seconds; `None`: any.
+    pub at: Option<u64>,
+    /// Nobody gave it: what a budget promises to have read by a later night is not late before.
+    pub follows_promise: bool,
+}
+
+impl Age {
+    fn with(self, promise: u64) -> Option<u64> {
+        self.at.map(|at| at.saturating_add(if self.follows_promise { promise } else { 0 }))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Seconds.
-    pub age: Limit,
+    pub warn_age: Age,
+    pub crit_age: Age,
     pub damaged: Limit,
     pub lost: Limit,
     pub undecided: Limit,
@@ -72,6 +99,10 @@ pub struct Facts {
     pub store: String,
     /// Seconds since everything on record was last proven; `None`: it never was.
     pub age: Option<u64>,
+    /// Seconds since the last complete verify ended.
+    pub ended: Option<u64>,
+    /// Seconds within which its budget reads everything once; 0 where it had none.
+    pub promise: u64,
     /// Seconds since the first verify of a store began that was never verified as a whole.
     pub trying: Option<u64>,
     /// Seconds since a verify began that has not ended.
@@ -131,12 +162,13 @@ pub fn judge(facts: &Facts, limits: &Limits, alone: bool) -> Judged {
         status = status.max(Status::Warning);
         said.push("the last verify could not do its own work".to_owned());
     }
-    status = status.max(aged(facts, limits.age, &mut said));
+    status = status.max(aged(facts, limits, &mut said));
     Judged { status, text: format!("{store}: {}", said.join(", ")), perfdata: perfdata(facts, limits, alone) }
 }
 
 /// A job that hangs, or fails every night, is known by its age alone.
-fn aged(facts: &Facts, limit: Limit, said: &mut Vec<String>) -> Status {
+fn aged(facts: &Facts, limits: &Limits, said: &mut Vec<String>) -> Status {
+    let limit = limits.age(facts.promise);
     let words = |seconds: u64| duration(seconds as f64);
     if let Some(running) = facts.running {
         said.push(format!("a verify that began {} ago has not ended", words(running)));
@@ -144,11 +176,16 @@ fn aged(facts: &Facts, limit: Limit, said: &mut Vec<String>) -> Status {
     match (facts.age, facts.trying) {
         (Some(age), _) => {
             said.push(format!("{} all verified {} ago", count(facts.messages, "message"), words(age)));
-            limit.status(age)
+            // Behind a budget's promise a job that no longer runs would hide for as many nights.
+            let late = facts.ended.map_or(Status::Ok, |ended| limits.run().status(ended));
+            if let (Some(ended), true) = (facts.ended, late > Status::Ok && facts.promise > 0) {
+                said.push(format!("the last verify ended {} ago", words(ended)));
+            }
+            limit.status(age).max(late)
         }
         (None, trying) => {
             said.push("never verified as a whole".to_owned());
-            limit.status(trying.unwrap_or(0)).max(Status::Unknown)
+            limits.run().status(trying.unwrap_or(0)).max(Status::Unknown)
         }
     }
 }
@@ -163,7 +200,7 @@ fn perfdata(facts: &Facts, limits: &Limits, alone: bool) -> Vec<String> {
         format!("'{label}'={value};{};{};0", limit(of.warn), limit(of.crit))
     };
     vec![
-        item("age", facts.age, "s", limits.age),
+        item("age", facts.age, "s", limits.age(facts.promise)),
         item("damaged", Some(facts.damaged), "", limits.damaged),
         item("lost", Some(facts.lost), "", limits.lost),
         item("undecided", Some(facts.undecided), "", limits.undecided),
@@ -190,11 +227,12 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        let (some, warn) =
-            (|warn, crit| Limit { warn: Some(warn), crit: Some(crit) }, Limit { warn: Some(0), crit: None });
+        let warn = Limit { warn: Some(0), crit: None };
         let crit = Limit { warn: None, crit: Some(0) };
+        let age = |at| Age { at: Some(at), follows_promise: true };
         Limits {
-            age: some(100, 1000),
+            warn_age: age(100),
+            crit_age: age(1000),
             damaged: crit,
             lost: crit,
             undecided: warn,
@@ -224,6 +262,20 @@ mod tests {
         assert_eq!(status(Facts { failed: true, ..well() }), Status::Warning);
         let off = Limits::default();
         assert_eq!(judge(&Facts { age: Some(u64::MAX), damaged: u64::MAX, ..well() }, &off, true).status, Status::Ok);
+    }
+
+    #[test]
+    fn what_a_budget_leaves_for_later_nights_is_late_after_its_promise_and_a_job_that_died_at_once() {
+        let kept = Facts { age: Some(10_000), ended: Some(90), promise: 10_000, ..well() };
+        assert_eq!(status(kept.clone()), Status::Ok);
+        assert_eq!(status(Facts { age: Some(10_101), ..kept.clone() }), Status::Warning);
+        assert_eq!(status(Facts { age: Some(11_001), ..kept.clone() }), Status::Critical);
+        assert_eq!(status(Facts { ended: Some(101), ..kept.clone() }), Status::Warning);
+        let dead = judge(&Facts { ended: Some(1001), ..kept.clone() }, &limits(), true);
+        assert!(dead.status == Status::Critical && dead.text.contains("the last verify ended"), "{dead:?}");
+        assert_eq!(dead.perfdata[0], "'age'=10000s;10100;11000;0");
+        let given = Limits { crit_age: Age { at: Some(5000), follows_promise: false }, ..limits() };
+        assert_eq!(judge(&kept, &given, true).status, Status::Critical, "what the administrator says counts");
     }
 
     #[test]

@@ -68,6 +68,40 @@ fn a_disappearance_is_no_error_of_a_run_that_looks_at_new_mail_only() {
     assert_eq!(place.verify(&[]).expect(0).count("presumed_deleted"), 0, "and records it once");
 }
 
+/// What somebody said is final does not rise with what is undecided.
+#[test]
+fn what_was_accepted_as_deleted_is_not_restored_with_the_undecided() {
+    let place = Place::new();
+    let inbox = mailbox(&place.store, "ann");
+    fill(&inbox, 0, 40);
+    fill(&mailbox(&place.snapshot("2026-11-01"), "ann"), 0, 40);
+    place.verify(&[]).expect(0);
+    (0..8).for_each(|n| fs::remove_file(message(&inbox, n)).expect("a clean-up"));
+    let night = place.verify(&[]).expect(4);
+    place.tool.run(["accept", &night.run_name(), "--reason", "she tidied up"]).expect(0);
+    (10..18).for_each(|n| fs::remove_file(message(&inbox, n)).expect("an accident"));
+    place.verify(&[]).expect(4);
+    let repair = place.with_snapshots("repair", &["--apply", "--undecided", "restore"]).expect(1);
+    assert_eq!((repair.count("repaired"), repair.count("accepted")), (8, 8), "{repair}");
+    assert!((10..18).all(|n| message(&inbox, n).exists()) && !(0..8).any(|n| message(&inbox, n).exists()));
+}
+
+/// Neither what went before nor what only moved makes a loss of the one that its owner deletes today.
+#[test]
+fn only_what_left_for_good_today_counts_as_gone_at_once() {
+    let place = Place::new();
+    let (inbox, archive) = (mailbox(&place.store, "ann"), mailbox(&place.store, "ann/.Archive"));
+    fill(&inbox, 0, 40);
+    place.verify(&[]).expect(0);
+    (0..8).for_each(|n| fs::remove_file(message(&inbox, n)).expect("a clean-up"));
+    assert_eq!(place.verify(&[]).expect(4).count("missing.undecided"), 8);
+    fs::remove_file(message(&inbox, 10)).expect("a deletion");
+    (20..26).for_each(|n| fs::rename(message(&inbox, n), message(&archive, 500 + n)).expect("a move"));
+    let after = place.verify(&[]).expect(4);
+    let counts = ["presumed_deleted", "moved", "missing.undecided"].map(|name| after.count(name));
+    assert_eq!(counts, [1, 6, 8], "{after}");
+}
+
 #[test]
 fn an_encrypted_message_is_proven_from_the_second_night_on() {
     let place = Place::new();

@@ -26,19 +26,22 @@ pub struct Status {
 ///
 /// Looks at no mail and ends at once. What counts is the time since everything on record was last proven whole and
 /// since the last complete verify ended, whichever is longer: a job that hangs or fails every night raises the
-/// alarm by that age. A store that was never verified is UNKNOWN, and CRITICAL once the first try is older than
-/// --crit-age.
+/// alarm by that age. A verify of some accounts or mailboxes only is no complete one. Where a verify with --budget leaves
+/// something for later nights, the default limits of that age grow by the nights after which the budget has read
+/// everything once, at most --max-age of the verify; the last complete verify must still have ended within 36 hours and
+/// 3 days. A store that was never verified is UNKNOWN, and CRITICAL once the first try is older than --crit-age.
 #[derive(Debug, Clone, Args)]
 pub struct Check {
     /// The stores, by their paths
     #[arg(required = true, value_name = "STORE", value_parser = store_parser())]
     pub stores: Vec<StoreArg>,
-    /// WARNING if the last whole verification is longer ago (90m, 36h, 8d)
-    #[arg(long, value_name = "TIME", default_value = "36h")]
-    pub warn_age: Span,
-    /// CRITICAL if the last whole verification is longer ago
-    #[arg(long, value_name = "TIME", default_value = "3d")]
-    pub crit_age: Span,
+    /// WARNING if the last whole verification is longer ago, such as 90m, 36h, 8d, or 'off' (default: 36h, and where
+    /// the verify has a budget, longer by the nights that it takes)
+    #[arg(long, value_name = "TIME")]
+    pub warn_age: Option<Span>,
+    /// CRITICAL if the last whole verification is longer ago (default: 3d, and likewise)
+    #[arg(long, value_name = "TIME")]
+    pub crit_age: Option<Span>,
     /// WARNING above N damaged or unreadable messages and server files
     #[arg(long, value_name = "N", default_value = "off")]
     pub warn_damaged: Most,

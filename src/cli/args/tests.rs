@@ -89,8 +89,8 @@ fn thresholds_are_numbers_times_or_off() {
         Ok(Command::Check(check)) => Ok(check),
         other => Err(format!("{other:?}")),
     };
-    assert_eq!(check(&[]).unwrap().warn_age.0, Some(36 * 3600));
-    assert_eq!(check(&["--crit-age", "2w"]).unwrap().crit_age.0, Some(14 * 86_400));
+    assert_eq!(check(&[]).unwrap().warn_age, None, "the default follows a budget");
+    assert_eq!(check(&["--crit-age", "2w"]).unwrap().crit_age, Some(crate::cli::values::Span(Some(14 * 86_400))));
     assert_eq!(check(&["--crit-age", "off", "--crit-lost", "off"]).unwrap().crit_lost.0, None);
     for bad in ["", "h", "12", "-1h", "1.5h", "1y", "h1", "ä", "99999999999999999999d", "9999999999999999999d"] {
         assert!(check(&["--warn-age", bad]).is_err(), "{bad}");
