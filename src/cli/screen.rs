@@ -10,7 +10,7 @@ use crate::model::event::{Event, Observer, Phase};
 use crate::model::tally::Tally;
 use crate::report::summary::{Origin, summary};
 use crate::report::text::{self, Style};
-use crate::report::{json, words};
+use crate::report::{json, sides, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::ffi::OsStr;
 use std::fmt;
@@ -79,6 +79,8 @@ pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
         Command::Verify(verify) => {
             origin.store = only(&verify.stores);
             origin.options = reading(&verify.reading, verify.deep, None);
+            // What a repair of either side can be taken from.
+            origin.from = typed(verify.against.as_slice());
         }
         Command::Undo(undo) => {
             origin.applied = undo.apply;
@@ -286,6 +288,11 @@ impl Observer for TextScreen {
             Event::Finding(finding) => {
                 if text::is_shown(&finding, style) {
                     self.print(&text::finding(&finding, style));
+                }
+            }
+            Event::Difference { there, difference } => {
+                if sides::is_shown(&difference, style) {
+                    self.print(&sides::difference(&there, &difference, style));
                 }
             }
             Event::Account { account, tally } => {

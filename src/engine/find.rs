@@ -149,6 +149,11 @@ impl Sources {
         Ok(&self.views[generation].shelves[rel])
     }
 
+    /// A mailbox that was listed before.
+    pub fn known_shelf(&self, generation: usize, rel: &RelPath) -> Option<&Shelf> {
+        self.views[generation].shelves.get(rel)
+    }
+
     /// What a generation's server calls the files of one mailbox, if it says so.
     fn guids(
         &self,

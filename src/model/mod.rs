@@ -12,6 +12,7 @@ pub mod path;
 pub mod pieces;
 pub mod plan;
 pub mod server;
+pub mod sides;
 pub mod signed;
 pub mod span;
 pub mod tally;
