@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "scenarios/against.rs"]
+mod against;
 #[path = "scenarios/blank.rs"]
 mod blank;
 #[path = "scenarios/budget.rs"]

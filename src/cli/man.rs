@@ -38,6 +38,10 @@ const MACHINE_OUTPUT: Section = (
          {kind, source, assurance, why}, accepted; after a repair outcome {kind, detail}, with kind one of done, \
          failed, conflict, held, skipped. Bytes of names that are no UTF-8, control bytes and '%' are \
          percent-escaped in path and key; path_raw and key_raw carry the very bytes in base64 then.",
+        "difference\tOf verify --against, one message in which the sides differ: replica, account, mailbox, key, difference \
+         (only_here, only_there, damaged_here, damaged_there, damaged_both, contents), gap (why a side lacks it: new, deleted, \
+         lost, undecided), here and there {path, path_raw, verdict}, right (here, there or null), why, safe, deleted_by_sync. \
+         Findings of the replica have its path as store.",
         "account\tAn account is finished: account, and the counters of the summary.",
         "device\tOf a triage: device, kind, verdict (healthy, unknown, not_the_disk, degrading, failing, gone), reasons, notes, \
          disks [{name, model, bytes, rotating, state, backing, smart}], arrays, file_systems [{mount_point, source, fs_type, \
@@ -52,7 +56,10 @@ const MACHINE_OUTPUT: Section = (
          consistent, corroborated, authenticated, identical}, suspect, damaged, unreadable, missing {lost, \
          undecided}, deleted, moved, presumed_deleted, undetermined, not_checked, deferred, accepted, repairable, \
          repaired, held, conflicts, failed, read_errors, companions_lost, companions_repaired, own_errors, \
-         interrupted, elapsed_s, plan, exit.",
+         interrupted, elapsed_s, plan, exit. With --against also against {messages, bytes, equal, moved, only_here and \
+         only_there {new, deleted, lost, undecided}, damaged_here, damaged_there, damaged_both, contents, \
+         sync_deletes_here, sync_deletes_there, push and pull {deletes, overwrites}, read_errors, veto}; push mirrors \
+         STORE to REPLICA.",
     ],
 );
 
@@ -300,6 +307,42 @@ const PLUGIN_STATUS: Section = (
     ],
 );
 
+const REPLICA: Section = (
+    "COMPARING WITH A REPLICA",
+    &[
+        "With --against, every message of the replica is read and checked, like those of STORE, and the two are compared \
+         account by account: by file name, or by GUID where a server's list has it (doveadm backup gives files other \
+         names), and by content whatever the line ends or compression. REPLICA is a folder, or [NAME=]LOCATION as of --from, \
+         with {account} in it where that is needed.",
+        "damaged here, there\tOne copy is wrong, and the other one is right: it alone equals the digest on record; or only \
+         the wrong one breaks (the bytes are named); or a DKIM body hash fits the right one only, under the same header.",
+        "damaged on both\tNo copy is the message: neither equals what was recorded, or both hold the same damage, as after a \
+         sync that carried it over.",
+        "contents\tBoth look whole, nothing is on record, and nothing tells which is right.",
+        "only here, only there\tnew: it came after the last change of that mailbox on the other side, or the other server \
+         never gave its UID away. deleted: the server's log, the records or every sign say that its owner deleted it. lost, \
+         undecided: as of any missing message. What stands on both sides in different mailboxes was moved.",
+        "Three syncs are foretold. By the servers (dsync, doveadm sync or backup): they turn a loss into a deletion and carry \
+         it over; contents they neither repair nor spread. By rsync --delete from STORE to REPLICA, and the other way: \
+         whatever only the target has is deleted, new mail too. Whether rsync overwrites a copy depends on its options; it \
+         is counted as if it did.",
+        "Nothing of the replica is recorded. What it held once is known where it is verified as a STORE of its own, which \
+         may use the same catalog: the two do not mix.",
+    ],
+);
+
+const VETO: Section = (
+    "EXIT STATUS AS A VETO",
+    &[
+        "With --against, let a sync run only after 0: mailmend verify STORE --against REPLICA && doveadm sync ...",
+        "0\tBoth sides are whole, and differ only by new mail, moves, flags and deletions by the owner. A sync in both \
+         directions loses nothing of that; rsync --delete does not where its target alone has new mail, which is said.",
+        "4\tA side holds damage, or has lost mail, or nothing tells loss from deletion, or contents differ: a sync would \
+         destroy mail, hide its loss or spread damage.",
+        "8\tA side could not be read completely, so nothing may be synced either.",
+    ],
+);
+
 const METRICS: Section = (
     "METRICS",
     &[
@@ -364,7 +407,8 @@ fn sections(name: &str) -> Vec<Section> {
             ]
         }
         "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, METRICS, EXIT_STATUS, SAFETY, SEE_ALSO],
-        "mailmend-verify" | "mailmend-status" => vec![METRICS, EXIT_STATUS, SEE_ALSO],
+        "mailmend-verify" => vec![REPLICA, VETO, METRICS, EXIT_STATUS, SEE_ALSO],
+        "mailmend-status" => vec![METRICS, EXIT_STATUS, SEE_ALSO],
         "mailmend-check" => vec![PLUGIN, PLUGIN_STATUS, SEE_ALSO],
         "mailmend-catalog-export" => vec![LINES, EXIT_STATUS, SEE_ALSO],
         "mailmend-catalog-import" | "mailmend-catalog-check" => vec![SEE_ALSO],

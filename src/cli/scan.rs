@@ -1,6 +1,6 @@
 //! `audit` and `verify`: scan, report, and for verify record.
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, Verify};
 use super::session::{Scan, Session, check_store, exit_of, spec, told};
 use super::values::StoreArg;
 use crate::catalog::Catalog;
@@ -11,6 +11,7 @@ use crate::model::Stamp;
 use crate::model::event::{Event, Observer};
 use crate::model::tally::Tally;
 use crate::report::metrics;
+use crate::source::Spec as Replica;
 use crate::sys::clock;
 use std::path::PathBuf;
 
@@ -27,12 +28,16 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
     if let Some(path) = &save {
         refuse_existing(path)?;
     }
+    let against = match &cli.command {
+        Command::Verify(verify) => replica(verify)?,
+        _ => None,
+    };
     let (mut catalog, record) = session.catalog(mode == Mode::Verify)?;
     let mut tally = Tally { own_errors: u64::from(!record), ..Tally::default() };
     let (mut plan, mut looked) = (None, Vec::new());
     for (number, store) in stores.iter().enumerate() {
         let began = clock::now();
-        let scanned = match one(session, mode, store, catalog.as_mut(), record, save.clone()) {
+        let scanned = match one(session, mode, store, against.clone(), catalog.as_mut(), record, save.clone()) {
             Ok(scanned) => scanned,
             // What was found in the stores before it is not thrown away.
             Err(error) if number > 0 => {
@@ -95,17 +100,40 @@ fn one(
     session: &mut Session,
     mode: Mode,
     store: &StoreArg,
+    against: Option<Replica>,
     catalog: Option<&mut Catalog>,
     record: bool,
     plan: Option<PathBuf>,
 ) -> anyhow::Result<Scanned> {
     let settings = session.settings.store(&store.path);
     check_store(store)?;
-    let options = session.options(mode, &settings)?;
+    let mut options = session.options(mode, &settings)?;
     // A verify looks at the store alone: what it records must not depend on which backup was mounted.
-    let sources = if mode == Mode::Verify { Vec::new() } else { settings.from.iter().map(spec).collect() };
+    let mut sources = if mode == Mode::Verify { Vec::new() } else { settings.from.iter().map(spec).collect() };
+    if let Some(replica) = against {
+        // A part of the store compares with nothing: whatever the settings give a night, this reads both sides.
+        if options.budget.is_some() {
+            let text = "--against reads both sides whole, without a budget".to_owned();
+            session.screen.event(Event::Note { text });
+        }
+        (options.against, options.budget) = (true, None);
+        sources.push(Replica { partner: true, ..replica });
+    }
     let scan = Scan { store: store.path.clone(), options, sources, plan, elsewhere: false, lock: false };
     session.scan(scan, catalog, record)
+}
+
+/// What follows `--against`.
+fn replica(verify: &Verify) -> anyhow::Result<Option<Replica>> {
+    let Some(given) = &verify.against else { return Ok(None) };
+    let usage = |text: &str| Err(EngineError::Usage(text.to_owned()).into());
+    if verify.stores.len() > 1 {
+        return usage("--against compares one store: name one STORE");
+    }
+    if given.pattern {
+        return usage("--against compares with one replica: a pattern of snapshots is none");
+    }
+    Ok(Some(spec(given)))
 }
 
 /// A plan never overwrites a file.

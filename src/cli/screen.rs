@@ -12,7 +12,7 @@ use crate::model::event::{Event, Observer, Phase};
 use crate::model::tally::Tally;
 use crate::report::summary::{Origin, summary};
 use crate::report::text::{self, Style};
-use crate::report::{json, words};
+use crate::report::{json, sides, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::ffi::OsStr;
 use std::fmt;
@@ -81,6 +81,8 @@ pub fn origin(cli: &Cli, settings: &Settings, run: &str) -> Origin {
         Command::Verify(verify) => {
             origin.store = only(&verify.stores);
             origin.options = reading(&verify.reading, verify.deep, None);
+            // What a repair of either side can be taken from.
+            origin.from = typed(verify.against.as_slice());
         }
         Command::Undo(undo) => {
             origin.applied = undo.apply;
@@ -290,6 +292,11 @@ impl Observer for TextScreen {
                     !finding.accepted && !matches!(finding.verdict, Verdict::Suspect | Verdict::Undetermined);
                 if text::is_shown(&finding, style) && (alarming || !self.look.quiet) {
                     self.print(&text::finding(&finding, style));
+                }
+            }
+            Event::Difference { there, difference } => {
+                if sides::is_shown(&difference, style) {
+                    self.print(&sides::difference(&there, &difference, style));
                 }
             }
             Event::Account { account, tally } => {

@@ -87,6 +87,7 @@ impl Session {
             hold_findings: false,
             budget: store.budget.filter(|_| mode == Mode::Verify),
             max_age: store.max_age,
+            against: false,
         })
     }
 

@@ -270,7 +270,7 @@ fn by_sources(
 
 /// The store's mailbox for a source's folder; one that discovery did not find is listed now, to be sure that it
 /// is not there.
-fn mailbox_of(
+pub(super) fn mailbox_of(
     job: &mut Job<'_>,
     account: &Account,
     mailboxes: &mut Vec<Mailbox>,

@@ -173,6 +173,11 @@ impl Sources {
         sdbox::same_uids(job, &self.account.join_path(rel), generation, &theirs)
     }
 
+    /// A mailbox that was listed before.
+    pub fn known_shelf(&self, generation: usize, rel: &RelPath) -> Option<&Shelf> {
+        self.views[generation].shelves.get(rel)
+    }
+
     /// What a generation's server calls the files of one mailbox, if it says so.
     fn guids(
         &self,

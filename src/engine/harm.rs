@@ -99,6 +99,8 @@ pub struct Haul {
     pub unproven: Vec<(super::account::At, CopyFacts)>,
     /// Messages that the budget leaves for a later night.
     pub put_off: Vec<super::account::At>,
+    /// Content of every message that was read, by mailbox and key (`--against`).
+    pub contents: HashMap<(usize, Key), Digest>,
     /// Damage or read errors were found.
     pub harmed: bool,
 }

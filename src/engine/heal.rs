@@ -104,7 +104,9 @@ fn menders(
     for patient in patients.iter().filter(|patient| comes_back(patient, insisted)) {
         let Harm { mailbox, key, name, witnessed, .. } = &patient.harm;
         job.risk.lost(witnessed.says);
-        for found in patient.found.iter().filter(|found| found.identity == Identity::Key) {
+        let compared = job.options.against;
+        let counted = |found: &&Found| found.identity == Identity::Key && !compared;
+        for found in patient.found.iter().filter(counted) {
             let shelf = sources.shelf(job, found.generation, &mailboxes[*mailbox].rel)?;
             if shelf.top().any(|entry| entry.name == companion::INDEX_LOG) {
                 let label = job.generations[found.generation].label.clone();
@@ -116,11 +118,15 @@ fn menders(
         *expunged |= witnessed.expunged || witnessed.unlisted;
     }
     let whole = |m: &usize| mailboxes[*m].selected && mailboxes[*m].complete();
+    // What a replica's server keeps, the store's need not.
+    let hidden = if job.against().is_some() { std::mem::take(&mut job.generations) } else { Vec::new() };
+    let mut looked = Ok(());
     for m in (0..mailboxes.len()).filter(whole) {
         let (names, expunged) = returning.remove(&m).unwrap_or_default();
-        haul.menders.look(job, sources, mailboxes, m, names, expunged)?;
+        looked = looked.and_then(|()| haul.menders.look(job, sources, mailboxes, m, names, expunged));
     }
-    Ok(())
+    job.generations.extend(hidden);
+    looked
 }
 
 /// Whether a missing message may come back to its own mailbox.

@@ -62,6 +62,8 @@ pub struct Options {
     pub budget: Option<Budget>,
     /// `--max-age` in seconds: what a budget leaves unread for longer counts as not checked.
     pub max_age: Option<u64>,
+    /// `--against`: the one source is a replica, which is read and compared as a whole.
+    pub against: bool,
 }
 
 /// The store of this run.
@@ -158,6 +160,11 @@ impl Job<'_> {
         self.lanes.lanes.push(taken);
         let last = self.lanes.lanes.len() - 1;
         self.lanes.lanes.swap(lane, last);
+    }
+
+    /// The generation that the store is held against.
+    pub fn against(&self) -> Option<usize> {
+        (self.options.against && !self.generations.is_empty()).then_some(0)
     }
 
     pub fn stopped(&self) -> bool {

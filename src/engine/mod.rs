@@ -5,12 +5,14 @@
 
 pub mod absent;
 pub mod account;
+mod against;
 mod budget;
 pub mod companions;
 mod deep;
 pub mod execute;
 pub mod find;
 pub mod folders;
+mod gaps;
 pub mod harm;
 pub mod heal;
 pub mod job;
@@ -20,6 +22,7 @@ pub mod lanes;
 mod mending;
 pub mod planfile;
 pub mod record;
+mod replica;
 mod risk;
 pub mod run;
 pub mod runs;

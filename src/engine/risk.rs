@@ -72,6 +72,10 @@ pub fn tell(job: &mut Job<'_>) {
         // It plans nothing, and a night has to be silent where all is well.
         job.risk.unlisted = 0;
     }
+    if job.options.against {
+        // The comparison says it of both sides.
+        job.risk.copies.clear();
+    }
     for text in job.risk.words() {
         job.note(text);
     }

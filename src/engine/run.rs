@@ -8,7 +8,7 @@ use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
-use super::{absent, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
+use super::{absent, against, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -535,7 +535,8 @@ fn from_sources(
     for n in 0..job.generations.len() {
         let generation = job.generations[n].clone();
         let old = generation.dated && listed.is_some_and(|l| generation.time <= l);
-        if generation.below_account.is_some() || old || generation.partner {
+        let compared = job.against() == Some(n);
+        if generation.below_account.is_some() || !compared && (old || generation.partner) {
             continue;
         }
         let found = job.lanes.lanes[generation.lane].discover(generation.root, &RelPath::root())?;
@@ -575,15 +576,34 @@ fn examine(
     let mut sources = Sources::new(job, account);
     let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
     deep::deep(job, mailboxes, &mut sources, haul)?;
+    against::against(job, account, mailboxes, &mut sources, haul)?;
     let returning = heal::returning(job, account, mailboxes, haul, &shape);
     heal::heal(job, account, mailboxes, &mut sources, haul, folders)?;
     if job.stopped() {
         return Ok(false);
     }
-    heal::empty_folders(job, account, mailboxes, &shape, folders)?;
-    let around =
-        companions::Around { returning: &returning, blank: shape.blank, harmed: haul.harmed, menders: &haul.menders };
-    companions::companions(job, account, mailboxes, &mut sources, folders, &around)?;
+    if job.against().is_some() {
+        // Of folders and files of the server, a verify knows what is on record, and nothing else.
+        let replica = std::mem::take(&mut job.generations);
+        let done = beside(job, account, mailboxes, &mut sources, haul, folders, (&shape, &returning));
+        job.generations = replica;
+        return done;
+    }
+    beside(job, account, mailboxes, &mut sources, haul, folders, (&shape, &returning))
+}
+/// Plans for what stands beside the messages: folders and files of the server.
+fn beside(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    sources: &mut Sources,
+    haul: &Haul,
+    folders: &mut Folders,
+    (shape, returning): (&absent::Shape, &[RelPath]),
+) -> Result<bool, EngineError> {
+    heal::empty_folders(job, account, mailboxes, shape, folders)?;
+    let around = companions::Around { returning, blank: shape.blank, harmed: haul.harmed, menders: &haul.menders };
+    companions::companions(job, account, mailboxes, sources, folders, &around)?;
     companions::stale_tmp(job, account, mailboxes);
     Ok(!job.stopped())
 }

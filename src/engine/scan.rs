@@ -153,6 +153,11 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
         job.tally.count(verdict);
         return haul.strays.push(Stray { mailbox: at.mailbox, entry: at.entry, facts, claimed: false });
     }
+    if job.options.against
+        && let Some(digest) = facts.canonical_digest()
+    {
+        haul.contents.insert((at.mailbox, key.clone()), digest);
+    }
     if row.is_none()
         && let Some(digest) = facts.digest
     {

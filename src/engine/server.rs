@@ -48,15 +48,27 @@ impl Deeds {
         Ok(Deeds { whole, absent, deleted: ledger.deleted })
     }
 
+    /// What the server of a source noted in an account's folder there.
+    pub fn of_source(job: &mut Job<'_>, generation: usize, account: &RelPath) -> Result<Deeds, EngineError> {
+        let at = (job.generations[generation].lane, job.generations[generation].root);
+        let Some(ledger) = read_ledger(job, at, account, true)? else { return Ok(Deeds::default()) };
+        Ok(Deeds { whole: ledger.mailbox_log == Whole::Sound, absent: false, deleted: ledger.deleted })
+    }
+
     /// What became of a folder that was there at a time. `harms` are those that were found in the account before.
     pub fn fate(&self, mailbox: &Mailbox, seen: Option<Stamp>, harms: &[Harm]) -> Fate {
-        let restarted = || harms.iter().any(|harm| harm.witnessed.says == Says::Restarted);
+        let restarted = self.absent && harms.iter().any(|harm| harm.witnessed.says == Says::Restarted);
+        self.fate_of(&mailbox.rel, mailbox.folder.is_none(), seen, restarted)
+    }
+
+    /// The same of a folder by its name, and whether it is gone. `restarted`: the server began anew, with an empty log.
+    pub fn fate_of(&self, rel: &RelPath, gone: bool, seen: Option<Stamp>, restarted: bool) -> Fate {
         let since = seen.map_or(0, |stamp| stamp.sec);
-        let names: Vec<[u8; 16]> = names_of(&mailbox.rel).iter().map(|name| mailbox_name_guid(name)).collect();
+        let names: Vec<[u8; 16]> = names_of(rel).iter().map(|name| mailbox_name_guid(name)).collect();
         let is_its = |(guid, time): &([u8; 16], u32)| names.contains(guid) && i64::from(*time) >= since;
         match self.deleted.iter().any(is_its) {
             true => Fate::Deleted,
-            false if mailbox.folder.is_none() && (self.whole || (self.absent && restarted())) => Fate::Kept,
+            false if gone && (self.whole || restarted) => Fate::Kept,
             false => Fate::Unknown,
         }
     }
@@ -188,7 +200,7 @@ pub fn ledger(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Option<Ledger>, En
 }
 
 /// What the files in one folder say; `None` where one could not be read, which is told.
-fn read_ledger(
+pub(super) fn read_ledger(
     job: &mut Job<'_>,
     (lane, root): (usize, u32),
     dir: &RelPath,
@@ -264,7 +276,7 @@ fn put_quietly(
 }
 
 /// The same, where no answer means that something was not checked.
-fn put(
+pub(super) fn put(
     job: &mut Job<'_>,
     at: (usize, u32),
     dir: &RelPath,

@@ -15,6 +15,8 @@ pub enum Event {
     Note { text: String },
     /// One message, folder or companion file that is not intact.
     Finding(Box<Finding>),
+    /// One message in which a store and its replica differ. `there`: the replica's path.
+    Difference { there: String, difference: Box<super::sides::Difference> },
     /// An account was finished.
     Account { account: String, tally: Box<Tally> },
     /// How far the run is. `total` counts what is known so far.

@@ -13,6 +13,7 @@ pub mod path;
 pub mod pieces;
 pub mod plan;
 pub mod server;
+pub mod sides;
 pub mod signed;
 pub mod span;
 pub mod tally;

@@ -1,6 +1,7 @@
 //! What a run counted, and the exit status that follows.
 
 use super::evidence::{Assurance, Missing, Verdict};
+use super::sides::Sides;
 use serde::{Deserialize, Serialize};
 
 /// Counters of one run. All count messages unless the name says otherwise.
@@ -48,6 +49,9 @@ pub struct Tally {
     /// Seconds within which a budget that left something reads everything once, a run a night; 0 without one.
     #[serde(default)]
     pub promise: u64,
+    /// The store held against its replica (`--against`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sides: Option<Box<Sides>>,
 }
 
 impl Tally {
@@ -89,6 +93,9 @@ impl Tally {
         macro_rules! fields {
             ($($name:ident)*) => { $(self.$name = join(self.$name, other.$name);)* };
         }
+        if let Some(theirs) = &other.sides {
+            self.sides.get_or_insert_default().each(theirs, join);
+        }
         fields!(accounts accounts_affected mailboxes messages bytes suspect damaged unreadable lost undecided deleted
             moved presumed_deleted undetermined not_checked deferred accepted repairable repaired put_back held conflicts failed
             read_errors companions_lost companions_repaired own_errors);
@@ -116,7 +123,7 @@ impl Tally {
         if self.not_checked > 0 || self.own_errors > 0 || self.failed > 0 {
             status |= 8;
         }
-        if self.held > 0 || self.conflicts > 0 {
+        if self.held > 0 || self.conflicts > 0 || self.sides.as_ref().is_some_and(|sides| sides.vetoes()) {
             status |= 4;
         }
         if self.interrupted {
@@ -147,5 +154,17 @@ mod tests {
         tally.count(Verdict::Missing(Missing::Undecided));
         tally.interrupted = true;
         assert_eq!(tally.exit(), 4 | 8 | 32);
+        let mut compared = Tally { sides: Some(Box::default()), ..Tally::default() };
+        assert_eq!(compared.exit(), 0);
+        compared.sides.get_or_insert_default().damaged_there = 1;
+        assert_eq!(compared.exit(), 4, "no sync may run");
+        assert_eq!(compared.since(&compared).exit(), 0);
+    }
+
+    #[test]
+    fn tallies_of_runs_that_compared_nothing_are_read_and_written_as_ever() {
+        let text = serde_json::to_string(&Tally::default()).expect("JSON");
+        assert!(!text.contains("sides"), "{text}");
+        assert_eq!(serde_json::from_str::<Tally>(&text).expect("a tally"), Tally::default());
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Pure: no files, no clock, no randomness, and nothing here knows where a copy lies.
 
+pub mod against;
 pub mod attrs;
 pub mod budget;
 pub mod compare;

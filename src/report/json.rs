@@ -5,8 +5,9 @@
 use super::{base64, sanitise, words};
 use crate::model::event::{ActionSummary, Event, Finding};
 use crate::model::path::escape;
+use crate::model::sides::{Difference, Gap, Side, Sides};
 use crate::model::tally::Tally;
-use crate::model::{Assurance, Envelope, Fault, Stamp, Verdict};
+use crate::model::{Assurance, Envelope, Fault, RelPath, Stamp, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub fn line(run: &str, event: &Event) -> String {
         }
         Event::Note { text } => render(run, "note", Note { text }),
         Event::Finding(finding) => render(run, "finding", FindingLine::new(finding)),
+        Event::Difference { there, difference } => render(run, "difference", DifferenceLine::new(there, difference)),
         Event::Account { account, tally } => render(run, "account", Account { account, counts: Counts::new(tally) }),
         Event::Progress { phase, done, total, bytes } => {
             render(run, "progress", Progress { phase: phase.name(), done: *done, total: *total, bytes: *bytes })
@@ -239,6 +241,55 @@ struct Outcome<'a> {
     detail: &'a str,
 }
 
+/// One message in which a store and its replica differ.
+#[derive(Serialize)]
+struct DifferenceLine<'a> {
+    replica: &'a str,
+    account: &'a str,
+    mailbox: &'a str,
+    key: String,
+    difference: &'static str,
+    gap: Option<&'static str>,
+    here: Option<Spot>,
+    there: Option<Spot>,
+    right: Option<&'static str>,
+    why: &'a str,
+    safe: bool,
+    deleted_by_sync: bool,
+}
+
+#[derive(Serialize)]
+struct Spot {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_raw: Option<String>,
+    verdict: &'static str,
+}
+
+impl<'a> DifferenceLine<'a> {
+    fn new(replica: &'a str, difference: &'a Difference) -> DifferenceLine<'a> {
+        let spot = |(path, verdict): &(RelPath, Verdict)| Spot {
+            path: escape(path.as_bytes()),
+            path_raw: raw(path.as_bytes()),
+            verdict: verdict.name(),
+        };
+        DifferenceLine {
+            replica,
+            account: &difference.account,
+            mailbox: &difference.mailbox,
+            key: escape(&difference.key.0),
+            difference: difference.kind.name(),
+            gap: difference.kind.gap().map(Gap::name),
+            here: difference.here.as_ref().map(spot),
+            there: difference.there.as_ref().map(spot),
+            right: difference.kind.right().map(Side::name),
+            why: &difference.why,
+            safe: difference.kind.is_safe(),
+            deleted_by_sync: difference.deleted_by_sync,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Intact {
     plausible: u64,
@@ -284,6 +335,16 @@ struct Counts {
     companions_repaired: u64,
     own_errors: u64,
     interrupted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against>,
+}
+
+/// The store held against its replica.
+#[derive(Serialize)]
+struct Against {
+    #[serde(flatten)]
+    counts: Sides,
+    veto: bool,
 }
 
 impl Counts {
@@ -323,6 +384,7 @@ impl Counts {
             companions_repaired: tally.companions_repaired,
             own_errors: tally.own_errors,
             interrupted: tally.interrupted,
+            against: tally.sides.as_ref().map(|sides| Against { counts: (**sides).clone(), veto: sides.vetoes() }),
         }
     }
 }
@@ -331,7 +393,8 @@ impl Counts {
 mod tests {
     use super::*;
     use crate::model::event::{Phase, Subject};
-    use crate::model::{Check, FaultKind, Key, Missing, RelPath, Span, journal};
+    use crate::model::sides::Kind;
+    use crate::model::{Check, FaultKind, Key, Missing, Span, journal};
     use serde_json::{Value, json};
 
     fn finding() -> Finding {
@@ -424,6 +487,34 @@ mod tests {
         assert_eq!(value["intact"]["consistent"], 1);
         assert_eq!(value["missing"], json!({"lost": 0, "undecided": 1}));
         assert_eq!(value["exit"], 4);
+    }
+
+    #[test]
+    fn a_difference_names_both_sides() {
+        let difference = Difference {
+            account: "ann".into(),
+            mailbox: "INBOX".into(),
+            key: Key(b"1.h".to_vec()),
+            kind: Kind::Only(Side::There, Gap::Lost),
+            here: None,
+            there: Some((RelPath::new(&b"ann/cur/\xff"[..]).unwrap(), Verdict::Intact(Assurance::Plausible))),
+            why: "why".into(),
+            deleted_by_sync: true,
+            told: true,
+        };
+        let value = parsed(Event::Difference { there: "/r".into(), difference: Box::new(difference.clone()) });
+        for key in "replica account mailbox key difference gap here there right why safe deleted_by_sync".split(' ') {
+            assert!(value.get(key).is_some(), "{key}");
+        }
+        assert_eq!((&value["type"], &value["difference"]), (&json!("difference"), &json!("only_there")));
+        assert_eq!((&value["gap"], &value["right"], &value["here"]), (&json!("lost"), &json!("there"), &Value::Null));
+        assert_eq!(value["there"], json!({"path": "ann/cur/%FF", "path_raw": "YW5uL2N1ci//", "verdict": "intact"}));
+        let mut tally = Tally::default();
+        tally.sides.get_or_insert_default().count(&difference);
+        let event = Event::Summary { command: "verify".into(), tally: Box::new(tally), elapsed_s: 1.5, plan: None };
+        let value = parsed(event);
+        assert_eq!((&value["against"]["veto"], &value["against"]["only_there"]["lost"]), (&json!(true), &json!(1)));
+        assert_eq!((&value["against"]["sync_deletes_there"], &value["exit"]), (&json!(1), &json!(4)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod json;
 pub mod metrics;
 pub mod plan_text;
 pub mod sanitise;
+pub mod sides;
 pub mod summary;
 pub mod text;
 pub mod triage;

@@ -48,6 +48,14 @@ pub fn summary(
             checked(&mut block, tally, elapsed_s);
         }
         wrong(&mut block, tally);
+        if let Some(sides) = &tally.sides {
+            for (label, tone, text) in super::sides::block(sides) {
+                match tone {
+                    Some(tone) => block.toned(label, tone, &text),
+                    None => block.line(label, &text),
+                }
+            }
+        }
         mended(&mut block, command, tally, origin.applied);
     }
     if let Some(plan) = plan {

@@ -137,6 +137,10 @@ pub struct Repair {
 /// With --budget, what was proven longest ago is read first, and the rest is left for a later night ('deferred', no
 /// failure). Messages that are new, look changed or were harmed before are read whatever the budget; moved, deleted
 /// and re-flagged ones are recognised without reading. 'mailmend status' shows the ages.
+///
+/// With --against, a replica is read as a whole, too, and compared message by message: what differs, which side is right
+/// and why, and what a sync would do now. Nothing of it is recorded but what is said of STORE. Its exit status is a veto
+/// for a sync: run one only after 0.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
     /// Mail root, account, or mailbox; FORMAT:PATH forces the format
@@ -146,6 +150,9 @@ pub struct Verify {
     /// ARC signatures
     #[arg(long)]
     pub deep: bool,
+    /// Compare STORE with a replica in [NAME=]LOCATION: an rsync copy, or the other side of a server's sync
+    #[arg(long, value_name = "REPLICA", value_parser = spec_parser(), conflicts_with = "since")]
+    pub against: Option<Spec>,
     /// Read no more than BUDGET of what is on record: a time (2h), a share of its bytes (20%), or bytes (50GB)
     #[arg(long, value_name = "BUDGET", env = "MAILMEND_BUDGET", hide_env_values = true)]
     pub budget: Option<Budget>,
