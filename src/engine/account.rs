@@ -198,14 +198,19 @@ pub fn one(
     }))
 }
 
+/// Whether a message is selected.
+fn wanted(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> bool {
+    let date = || mailbox.rows.get(&name::key(&entry.name)).map(|r| r.attrs.mtime);
+    job.options.select.since.is_none() || job.options.select.date(date().or_else(|| name::delivered(&entry.name)))
+}
+
 /// The read request for one message of a mailbox; `None` where it is not selected.
 pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem> {
-    let claims = name::parse(&entry.name);
-    let row = mailbox.rows.get(&Key(claims.key.to_vec()));
-    let date = row.map(|r| r.attrs.mtime).or_else(|| name::delivered(&entry.name));
-    if !job.options.select.date(date) {
+    if !wanted(job, mailbox, entry) {
         return None;
     }
+    let claims = name::parse(&entry.name);
+    let row = mailbox.rows.get(&Key(claims.key.to_vec()));
     Some(ReadItem {
         id: 0,
         root: job.store.root,
@@ -234,11 +239,13 @@ pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>
         // Inode order is close to physical order, and what a spinning disk likes.
         entries.sort_by_key(|(_, e)| e.ino);
         for (entry, e) in entries {
-            let Some(item) = item(job, mailbox, e) else { continue };
+            if !wanted(job, mailbox, e) {
+                continue;
+            }
             let at = At { mailbox: m, entry };
             match night.as_mut().map_or(Due::Always, |night| night.due(mailbox, entry)) {
                 Due::Later => put_off.push(at),
-                due => work.push((at, due, item)),
+                due => work.extend(item(job, mailbox, e).map(|item| (at, due, item))),
             }
         }
     }

@@ -314,7 +314,7 @@ pub fn prepare(
         desk: layout.map(|layout| desk(layout, &lanes, desks)),
     };
     let mut generations = Vec::new();
-    let mut notes = sandbox_notes(&lanes);
+    let mut notes = lane_notes(&lanes);
     for (number, (spec, template)) in sources.iter().zip(&templates).enumerate() {
         let places: Vec<Place> = lanes.of_spec(number + 1).cloned().collect();
         for place in &places {
@@ -383,9 +383,14 @@ fn apart(store: &Path, source: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn sandbox_notes(lanes: &Lanes) -> Vec<String> {
-    let mut notes = Vec::new();
+fn lane_notes(lanes: &Lanes) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
     for lane in &lanes.lanes {
+        for note in &lane.notes {
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
         let weak = !lane.sandbox.read_only_mounts && lane.sandbox.landlock_abi == 0 && !lane.sandbox.syscall_filter;
         if weak {
             for note in &lane.sandbox.notes {
