@@ -282,7 +282,8 @@ impl Observer for TextScreen {
                 self.print(&text::start(&command, &store, &sources));
             }
             Event::Note { text } if !self.look.quiet => self.tell(&text::note(&text)),
-            Event::Start { .. } | Event::Note { .. } => {}
+            Event::Detail { text } if !self.look.quiet && self.look.verbose > 0 => self.tell(&text::note(&text)),
+            Event::Start { .. } | Event::Note { .. } | Event::Detail { .. } => {}
             Event::Finding(finding) => {
                 if text::is_shown(&finding, style) {
                     self.print(&text::finding(&finding, style));

@@ -138,6 +138,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     for note in setup.notes {
         job.note(note);
     }
+    job.lanes.notes().into_iter().for_each(|text| job.observer.event(Event::Detail { text }));
     let mut reached = HashSet::new();
     let ended = match accounts(&mut job, call.elsewhere, &mut reached) {
         Err(EngineError::Lane(error)) => given_up(&mut job, &error, &reached),
@@ -146,10 +147,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     job.tell_rest();
     job.tally.interrupted |= job.stopped();
     job.flush_findings();
-    let left = job.lanes.left_behind();
-    if left > 0 {
-        job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
-    }
+    about_lanes(&mut job);
     // A run that could not go on is no clean one in the records either.
     job.tally.own_errors += u64::from(ended.is_err());
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
@@ -168,6 +166,19 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     }
     scanned.tally.add(&job.tally);
     ended.map(|()| scanned)
+}
+
+/// What readers met that is no matter of any one file.
+fn about_lanes(job: &mut Job<'_>) {
+    let left = job.lanes.left_behind();
+    if left > 0 {
+        job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
+    }
+    let paused = job.lanes.paused().as_secs_f64();
+    if paused > 0.0 {
+        let text = format!("readers paused for {paused:.2} s while others used the disks (--io-class)");
+        job.observer.event(Event::Detail { text });
+    }
 }
 
 /// Writes the beginning of the run to the catalog, if it is to be recorded; in any case looks up the store's number.
@@ -314,7 +325,7 @@ pub fn prepare(
         desk: layout.map(|layout| desk(layout, &lanes, desks)),
     };
     let mut generations = Vec::new();
-    let mut notes = lane_notes(&lanes);
+    let mut notes = sandbox_notes(&lanes);
     for (number, (spec, template)) in sources.iter().zip(&templates).enumerate() {
         let places: Vec<Place> = lanes.of_spec(number + 1).cloned().collect();
         for place in &places {
@@ -383,14 +394,9 @@ fn apart(store: &Path, source: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn lane_notes(lanes: &Lanes) -> Vec<String> {
+fn sandbox_notes(lanes: &Lanes) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for lane in &lanes.lanes {
-        for note in &lane.notes {
-            if !notes.contains(note) {
-                notes.push(note.clone());
-            }
-        }
         let weak = !lane.sandbox.read_only_mounts && lane.sandbox.landlock_abi == 0 && !lane.sandbox.syscall_filter;
         if weak {
             for note in &lane.sandbox.notes {

@@ -250,6 +250,8 @@ pub enum Answer {
     /// One item of a `Read`.
     Copies {
         copies: Vec<(u64, Reading)>,
+        /// How long all readers together have paused until now, because others needed the disks.
+        paused_ms: u64,
     },
     Witness {
         id: u64,
@@ -380,7 +382,7 @@ mod tests {
         let envelopes = [None, Some(Envelope::default()), Some(Envelope { date: Some(1), ..Envelope::default() })];
         for envelope in envelopes {
             let facts = CopyFacts { evidence: evidence.clone(), envelope, ..CopyFacts::default() };
-            let sent = Answer::Copies { copies: vec![(7, Ok(facts))] };
+            let sent = Answer::Copies { copies: vec![(7, Ok(facts))], paused_ms: 5 };
             let wire = postcard::to_allocvec(&sent).unwrap();
             assert_eq!(postcard::from_bytes::<Answer>(&wire).unwrap(), sent);
         }

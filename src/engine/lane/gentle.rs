@@ -39,6 +39,7 @@ pub struct Gentle {
     written: AtomicU64,
     /// Nanoseconds of pauses that are still owed.
     owed: AtomicU64,
+    paused: AtomicU64,
 }
 
 struct Watch {
@@ -64,6 +65,7 @@ impl Gentle {
             told: AtomicU64::new(1 << 48),
             written: AtomicU64::new(0),
             owed: AtomicU64::new(0),
+            paused: AtomicU64::new(0),
         }
     }
 
@@ -84,6 +86,11 @@ impl Gentle {
             }
         }
         (pace, notes)
+    }
+
+    /// How long all readers together have paused for others.
+    pub fn paused_ms(&self) -> u64 {
+        self.paused.load(Relaxed)
     }
 
     /// Hears how much the parent has written.
@@ -132,6 +139,7 @@ impl Gentle {
             return;
         }
         let mut left = Duration::from_nanos(self.owed.swap(0, Relaxed));
+        self.paused.fetch_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX), Relaxed);
         while !left.is_zero() {
             let slice = left.min(SLICE);
             self.sleep(slice, tick);

@@ -84,6 +84,8 @@ pub struct Lane {
     restarts: u32,
     /// Lanes that were left behind because they hung.
     pub left_behind: u32,
+    /// How long its readers together paused because others needed the disks.
+    pub paused_ms: u64,
 }
 
 /// What a complete or partial listing of one mailbox gave.
@@ -157,6 +159,7 @@ impl Lane {
             next_id: 1,
             restarts: 0,
             left_behind: 0,
+            paused_ms: 0,
         };
         let Ready { roots, troubles, sandbox, notes } = lane.launch()?;
         // A lane that is started again serves the very folders that this one found.
@@ -328,7 +331,8 @@ impl Lane {
                 return;
             }
             match self.answer() {
-                Ok(Answer::Copies { copies }) => {
+                Ok(Answer::Copies { copies, paused_ms }) => {
+                    self.paused_ms = self.paused_ms.max(paused_ms);
                     flight.batches = flight.batches.saturating_sub(1);
                     for (id, result) in copies {
                         if let Some(item) = flight.outstanding.remove(&id) {

@@ -192,7 +192,7 @@ impl Shop {
                 (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
             })
             .collect();
-        self.send(&Answer::Copies { copies })
+        self.send(&Answer::Copies { copies, paused_ms: self.pace.paused_ms() })
     }
 
     fn discover(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
