@@ -16,6 +16,8 @@ mod binary;
 mod compressed;
 #[path = "reality/confined.rs"]
 mod confined;
+#[path = "reality/gentle.rs"]
+mod gentle;
 #[path = "reality/guarded.rs"]
 mod guarded;
 #[path = "reality/large.rs"]

@@ -28,6 +28,17 @@ pub(super) const PUT: &str = concat!(
     ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
 );
 
+// The planner would rather read every message than an index that lacks a column.
+pub(super) const HARMED: &str = "SELECT message.mailbox, account.dir, mailbox.dir, message.key,
+    message.state, message.accepted FROM mailbox JOIN account ON account.id = mailbox.account
+    CROSS JOIN message INDEXED BY message_harmed ON message.mailbox = mailbox.id
+    WHERE mailbox.store = ?1 AND message.state IN (1, 2, 3, 4)
+    ORDER BY account.dir, mailbox.dir, message.key";
+pub(super) const HARM_COUNTS: &str = "SELECT message.state, message.accepted, count(*)
+    FROM mailbox CROSS JOIN message INDEXED BY message_harmed ON message.mailbox = mailbox.id
+    WHERE mailbox.store = ?1 AND message.state IN (1, 2, 3, 4)
+    GROUP BY message.state, message.accepted";
+
 /// Copies of one content that [`Catalog::by_digest`] returns; more would tell nothing new.
 const COPIES_MAX: i64 = 1000;
 
@@ -107,12 +118,7 @@ impl Catalog {
     /// Calls `each` for every message whose harm is on record, accepted or not, by account, mailbox and key.
     pub fn harmed(&self, store: StoreId, each: &mut dyn FnMut(Result<HarmedRow>)) -> Result<()> {
         self.read(|conn| {
-            let sql = "SELECT message.mailbox, account.dir, mailbox.dir, message.key, message.state, message.accepted
-                       FROM mailbox JOIN account ON account.id = mailbox.account
-                       CROSS JOIN message ON message.mailbox = mailbox.id
-                       WHERE mailbox.store = ?1 AND message.state IN (1, 2, 3, 4)
-                       ORDER BY account.dir, mailbox.dir, message.key";
-            let mut statement = conn.prepare_cached(sql)?;
+            let mut statement = conn.prepare_cached(HARMED)?;
             let mut rows = statement.query([store.0])?;
             while let Some(row) = rows.next()? {
                 let harmed = harmed_row(&mut Cells::new(row));
@@ -125,11 +131,7 @@ impl Catalog {
     /// How many messages have harm on record.
     pub fn harm_counts(&self, store: StoreId) -> Result<HarmCounts> {
         self.read(|conn| {
-            let sql = "SELECT message.state, message.accepted, count(*)
-                       FROM mailbox CROSS JOIN message ON message.mailbox = mailbox.id
-                       WHERE mailbox.store = ?1 AND message.state IN (1, 2, 3, 4)
-                       GROUP BY message.state, message.accepted";
-            let mut statement = conn.prepare_cached(sql)?;
+            let mut statement = conn.prepare_cached(HARM_COUNTS)?;
             let mut rows = statement.query([store.0])?;
             let mut counts = HarmCounts::default();
             while let Some(row) = rows.next()? {

@@ -5,7 +5,7 @@
 
 use super::args::{CatalogCommand, Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
-use super::values::{Owner, Span, Spec, Undecided};
+use super::values::{IoClass, Owner, Rate, Span, Spec, Undecided};
 use crate::engine::selection::Selection;
 use crate::model::limits::SETTINGS_MAX;
 use crate::plan::budget::Budget;
@@ -75,6 +75,10 @@ pub struct StoreSettings {
     pub budget: Option<Budget>,
     /// Seconds; `None`: off.
     pub max_age: Option<u64>,
+    /// Bytes a second that are read of each device.
+    pub bwlimit: Option<u64>,
+    /// `None`: as the command likes it.
+    pub io_class: Option<IoClass>,
 }
 
 /// Everything settled.
@@ -171,6 +175,8 @@ impl Settings {
             deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
             layout: first(&layers, |keys| &keys.layout),
             budget: first(&layers, |keys| &keys.budget),
+            bwlimit: first(&layers, |keys| &keys.bwlimit).map(|Rate(rate)| rate),
+            io_class: first(&layers, |keys| &keys.io_class),
             max_age: first(&layers, |keys| &keys.max_age).map_or(Some(MAX_AGE), |Span(seconds)| seconds),
         }
     }
@@ -203,6 +209,8 @@ fn given(command: &Command) -> StoreKeys {
     let reading = |reading: &Reading| StoreKeys {
         read_timeout: reading.read_timeout.map(|seconds| Duration::from_secs(seconds.into())),
         layout: reading.layout.clone(),
+        bwlimit: reading.bwlimit,
+        io_class: reading.io_class,
         ..StoreKeys::default()
     };
     let some = |from: &[Spec]| (!from.is_empty()).then(|| from.to_vec());

@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, values or one error with its line out. May not read files or fill in defaults.
 
-use super::values::{Owner, Span, Spec, Undecided};
+use super::values::{IoClass, Owner, Rate, Span, Spec, Undecided};
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub struct StoreKeys {
     pub layout: Option<Layout>,
     pub budget: Option<Budget>,
     pub max_age: Option<Span>,
+    pub bwlimit: Option<Rate>,
+    pub io_class: Option<IoClass>,
 }
 
 /// A parsed file. `None` is what it does not say.
@@ -44,8 +46,19 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 9] =
-    ["from", "undecided", "read-timeout", "owner", "quarantine", "deep", "layout", "budget", "max-age"];
+const STORE_KEYS: [&str; 11] = [
+    "from",
+    "undecided",
+    "read-timeout",
+    "owner",
+    "quarantine",
+    "deep",
+    "layout",
+    "budget",
+    "max-age",
+    "bwlimit",
+    "io-class",
+];
 const TOP_KEYS: [&str; 12] = [
     "json",
     "quiet",
@@ -154,6 +167,8 @@ impl StoreKeys {
             "deep" => self.deep = Some(flag(value)?),
             "layout" => self.layout = Some(Layout::parse(&string(value)?)?),
             "budget" => self.budget = Some(parsed(value)?),
+            "bwlimit" => self.bwlimit = Some(parsed(value)?),
+            "io-class" => self.io_class = Some(parsed(value)?),
             "max-age" => self.max_age = Some(parsed(value)?),
             _ => return Ok(false),
         }

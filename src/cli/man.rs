@@ -63,6 +63,23 @@ const MACHINE_OUTPUT: Section = (
     ],
 );
 
+const GENTLE: Section = (
+    "BESIDE OTHERS",
+    &[
+        "--bwlimit RATE is a limit for the contents of messages, of stores and sources, for each device by itself and over \
+         all readers: 20M are 20,000,000 bytes a second (also 20MB/s). Listing folders does not count. Waiting for its turn \
+         never makes a file time out (--read-timeout), but it does take time from a --budget.",
+        "--io-class idle, which verify has by default, does two things. It asks the kernel for the idle I/O class: a wish \
+         that depends on the disk's scheduler. bfq heeds it, mq-deadline since Linux 5.14; 'none', which is usual on NVMe, \
+         never does. And it backs off: twice a second the counters of the store's disks are compared with what mailmend \
+         read and wrote itself, and its reads with how long they took while it was alone. While others move data, or reads \
+         take three times as long, the pace is halved, and halved again, down to an eighth and never below, so that the \
+         night ends; it rises again when they are done. Where the kernel counts nothing for a store (network file systems, \
+         FUSE), it does not back off, and -v says so.",
+        "audit and repair have --io-class normal by default: somebody waits for them.",
+    ],
+);
+
 const TRIAGE: Section = (
     "VERDICTS ON DEVICES",
     &[
@@ -406,13 +423,13 @@ fn sections(name: &str) -> Vec<Section> {
                 SEE_ALSO,
             ]
         }
-        "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, METRICS, EXIT_STATUS, SAFETY, SEE_ALSO],
-        "mailmend-verify" => vec![REPLICA, VETO, METRICS, EXIT_STATUS, SEE_ALSO],
+        "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, GENTLE, METRICS, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-verify" => vec![REPLICA, VETO, GENTLE, METRICS, EXIT_STATUS, SEE_ALSO],
         "mailmend-status" => vec![METRICS, EXIT_STATUS, SEE_ALSO],
         "mailmend-check" => vec![PLUGIN, PLUGIN_STATUS, SEE_ALSO],
         "mailmend-catalog-export" => vec![LINES, EXIT_STATUS, SEE_ALSO],
         "mailmend-catalog-import" | "mailmend-catalog-check" => vec![SEE_ALSO],
-        "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, GENTLE, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
         "mailmend-undo" | "mailmend-quarantine" => vec![PLACES, EXIT_STATUS, SEE_ALSO],
         "mailmend-triage" => vec![TRIAGE, TRIAGE_STATUS, SAFETY, SEE_ALSO],
         "mailmend-completions" => vec![SEE_ALSO],

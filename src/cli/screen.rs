@@ -286,7 +286,8 @@ impl Observer for TextScreen {
                 self.print(&text::start(&command, &store, &sources));
             }
             Event::Note { text } if !self.look.quiet => self.tell(&text::note(&text)),
-            Event::Start { .. } | Event::Note { .. } => {}
+            Event::Detail { text } if !self.look.quiet && self.look.verbose > 0 => self.tell(&text::note(&text)),
+            Event::Start { .. } | Event::Note { .. } | Event::Detail { .. } => {}
             Event::Finding(finding) => {
                 let alarming =
                     !finding.accepted && !matches!(finding.verdict, Verdict::Suspect | Verdict::Undetermined);

@@ -3,7 +3,7 @@
 use super::args::{Cli, Exit, USAGE};
 use super::config::{Settings, StoreSettings};
 use super::screen::{self, Screen};
-use super::values::{Id, Owner, Spec, StoreArg, Undecided};
+use super::values::{Id, IoClass, Owner, Spec, StoreArg, Undecided};
 use crate::catalog::{self, Catalog};
 use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
@@ -12,6 +12,7 @@ use crate::engine::run::{self, Invocation, Scanned};
 use crate::engine::runs::RunFolder;
 use crate::model::event::{Event, Finding, Observer};
 use crate::model::tally::Tally;
+use crate::model::wire;
 use crate::report::{json, sanitise};
 use crate::sys::clock;
 use crate::sys::signals::Signals;
@@ -67,6 +68,8 @@ impl Session {
             read_timeout: store.read_timeout.unwrap_or(READ_TIMEOUT),
             in_process: false,
             without_openat2: false,
+            bwlimit: store.bwlimit,
+            io_class: wire::IoClass::Normal,
         }
     }
 
@@ -136,7 +139,8 @@ impl Session {
     /// The engine's.
     pub fn scan(&mut self, scan: Scan, catalog: Option<&mut Catalog>, record: bool) -> anyhow::Result<Scanned> {
         let Scan { store, options, sources, plan, elsewhere, lock } = scan;
-        let lane = self.lane(&self.settings.store(&store));
+        let settings = self.settings.store(&store);
+        let lane = lane::Settings { io_class: io_class(options.mode, settings.io_class), ..self.lane(&settings) };
         let (run, state) = (self.run.clone(), Some(self.settings.state.clone()));
         let scanned = self.with(|observer, stop, describe| {
             run::scan_store(Invocation {
@@ -188,6 +192,16 @@ impl Session {
 
     pub fn elapsed(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
+    }
+}
+
+/// A verify comes every night and can wait; who audits or repairs has users waiting.
+fn io_class(mode: Mode, given: Option<IoClass>) -> wire::IoClass {
+    match given {
+        Some(IoClass::Normal) => wire::IoClass::Normal,
+        Some(IoClass::Idle) => wire::IoClass::Idle,
+        None if mode == Mode::Verify => wire::IoClass::Idle,
+        None => wire::IoClass::Normal,
     }
 }
 

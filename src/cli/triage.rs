@@ -39,6 +39,7 @@ pub fn run(session: &mut Session, args: &Triage) -> anyhow::Result<u8> {
     let mut lane = session.lane(&session.settings.store(&stores[0]));
     // One reader: what a read takes must not depend on the other reads.
     lane.readers = 1;
+    lane.bwlimit = None;
     lane.read_timeout = args.read_timeout.map_or(READ_TIMEOUT, |s| Duration::from_secs(s.into()));
     let within = args.within.map_or(WITHIN, |seconds| Duration::from_secs(seconds.into()));
     let signals = session.signals.clone();

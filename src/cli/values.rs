@@ -31,6 +31,10 @@ pub enum BadValue {
     Span(String),
     #[error("'{0}' is no budget such as 2h, 20% or 50GB")]
     Budget(String),
+    #[error("'{0}' is no rate such as 500k, 20M or 1.5G (bytes a second)")]
+    Rate(String),
+    #[error("'{0}' is none of normal, idle")]
+    IoClass(String),
     #[error("'{0}' is no number, nor 'off'")]
     Most(String),
     #[error("'{0}' is none of report, restore, folder")]
@@ -93,6 +97,53 @@ impl FromStr for Budget {
             "TB" => Budget::Bytes(of(1e12) as u64),
             _ => return Err(bad()),
         })
+    }
+}
+
+/// Bytes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(pub u64);
+
+impl FromStr for Rate {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Rate, BadValue> {
+        let bad = || BadValue::Rate(text.to_owned());
+        // 20M, 20MB and 20MB/s are one; a bare number could be meant in rsync's kilobytes, and is refused.
+        let text = text.strip_suffix("/s").unwrap_or(text);
+        let text = text.strip_suffix('B').unwrap_or(text);
+        let (digits, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+        let unit = match unit {
+            "k" | "K" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            _ => return Err(bad()),
+        };
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let number: f64 = Some(digits).filter(|_| plain).and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+        let rate = number * unit;
+        if (1.0..=1e15).contains(&rate) { Ok(Rate(rate as u64)) } else { Err(bad()) }
+    }
+}
+
+/// How much the disks are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum IoClass {
+    /// As fast as they go
+    Normal,
+    /// In the idle I/O class, and slower while others move data on the store's disks
+    Idle,
+}
+
+impl FromStr for IoClass {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<IoClass, BadValue> {
+        match text {
+            "normal" => Ok(IoClass::Normal),
+            "idle" => Ok(IoClass::Idle),
+            _ => Err(BadValue::IoClass(text.to_owned())),
+        }
     }
 }
 
@@ -346,6 +397,16 @@ mod tests {
         assert!(spec("/backup/daily.*").unwrap().pattern);
         assert!(spec("x=/backup/[0-9]").unwrap().pattern);
         assert!(!spec("/backup/{account}/daily").unwrap().pattern);
+    }
+
+    #[test]
+    fn rates_have_a_unit() {
+        for (text, rate) in [("20M", 20_000_000), ("500k", 500_000), ("1.5G", 1_500_000_000), ("2MB/s", 2_000_000)] {
+            assert_eq!(text.parse(), Ok(Rate(rate)), "{text}");
+        }
+        for text in ["", "20", "M", "0M", "-1M", "20 M", "1e3M", "20Q", "M20", "0.0001k", "99999999G", "20µ", "infM"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -208,14 +208,20 @@ pub fn one(
     }))
 }
 
+/// Whether a message is selected.
+fn wanted(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> bool {
+    let date = || mailbox.rows.get(&mailbox.key(&entry.name)).map(|r| r.attrs.mtime);
+    let delivered = || mailbox.store().delivered(&entry.name);
+    job.options.select.since.is_none() || job.options.select.date(date().or_else(delivered))
+}
+
 /// The read request for one message of a mailbox; `None` where it is not selected.
 pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem> {
-    let (size_claim, crlf_claim) = mailbox.store().claims(&entry.name);
-    let row = mailbox.rows.get(&mailbox.key(&entry.name));
-    let date = row.map(|r| r.attrs.mtime).or_else(|| mailbox.store().delivered(&entry.name));
-    if !job.options.select.date(date) {
+    if !wanted(job, mailbox, entry) {
         return None;
     }
+    let (size_claim, crlf_claim) = mailbox.store().claims(&entry.name);
+    let row = mailbox.rows.get(&mailbox.key(&entry.name));
     Some(ReadItem {
         id: 0,
         root: job.store.root,
@@ -245,11 +251,13 @@ pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>
         // Inode order is close to physical order, and what a spinning disk likes.
         entries.sort_by_key(|(_, e)| e.ino);
         for (entry, e) in entries {
-            let Some(item) = item(job, mailbox, e) else { continue };
+            if !wanted(job, mailbox, e) {
+                continue;
+            }
             let at = At { mailbox: m, entry };
             match night.as_mut().map_or(Due::Always, |night| night.due(mailbox, entry)) {
                 Due::Later => put_off.push(at),
-                due => work.push((at, due, item)),
+                due => work.extend(item(job, mailbox, e).map(|item| (at, due, item))),
             }
         }
     }

@@ -148,12 +148,13 @@ pub fn put_off(job: &mut Job<'_>, mailboxes: &[Mailbox], left: Vec<At>, haul: &m
                 *newest = (at.mailbox, row.first_seen);
             }
         }
-        let seen = seen(mailbox, entry, row);
         let listed = mailbox.row.as_ref().and_then(|row| row.listed);
         let stale = listed.is_some_and(|listed| row.last_seen < listed);
-        let changed = (row.place, &row.name, &row.attrs) != (seen.place, &seen.name, &seen.attrs);
-        if stale || changed {
-            haul.changes[at.mailbox].insert(row.key.clone(), MessageChange::Seen(seen));
+        let renamed = (row.place, &row.name) != (entry.place, &entry.name);
+        let attrs = (row.attrs.uid, row.attrs.gid, row.attrs.mode);
+        let given = entry.stat.as_ref().is_some_and(|stat| attrs != (stat.uid, stat.gid, stat.mode & 0o7777));
+        if stale || renamed || given {
+            haul.changes[at.mailbox].insert(row.key.clone(), MessageChange::Seen(seen(mailbox, entry, row)));
         }
     }
     haul.put_off = left;

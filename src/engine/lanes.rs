@@ -8,6 +8,7 @@ use crate::sys::mounts::{self, Mounts};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A folder that the run works with.
 #[derive(Debug, Clone)]
@@ -79,6 +80,19 @@ impl Lanes {
     /// Lanes that hung and were left behind.
     pub fn left_behind(&self) -> u32 {
         self.lanes.iter().map(|l| l.left_behind).sum()
+    }
+
+    /// How long readers paused because others needed the disks.
+    pub fn paused(&self) -> Duration {
+        Duration::from_millis(self.lanes.iter().map(|l| l.paused_ms).sum())
+    }
+
+    /// What of the wishes for a gentle pace cannot be had, each once.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.lanes.iter().flat_map(|lane| lane.notes.clone()).collect();
+        notes.sort();
+        notes.dedup();
+        notes
     }
 }
 

@@ -138,6 +138,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     for note in setup.notes {
         job.note(note);
     }
+    job.lanes.notes().into_iter().for_each(|text| job.observer.event(Event::Detail { text }));
     let mut reached = HashSet::new();
     let ended = match accounts(&mut job, call.elsewhere, &mut reached) {
         Err(EngineError::Lane(error)) => given_up(&mut job, &error, &reached),
@@ -146,10 +147,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     job.tell_rest();
     job.tally.interrupted |= job.stopped();
     job.flush_findings();
-    let left = job.lanes.left_behind();
-    if left > 0 {
-        job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
-    }
+    about_lanes(&mut job);
     // A run that could not go on is no clean one in the records either.
     job.tally.own_errors += u64::from(ended.is_err());
     forget(&mut job);
@@ -181,6 +179,19 @@ fn forget(job: &mut Job<'_>) {
     let forgotten = catalog.forget_deleted(store, before);
     if let Err(error) = forgotten.and_then(|_| catalog.prune_findings(store, limits::RUNS_KEPT)) {
         job.own_error("forget old records", &error.to_string());
+    }
+}
+
+/// What readers met that is no matter of any one file.
+fn about_lanes(job: &mut Job<'_>) {
+    let left = job.lanes.left_behind();
+    if left > 0 {
+        job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
+    }
+    let paused = job.lanes.paused().as_secs_f64();
+    if paused > 0.0 {
+        let text = format!("readers paused for {paused:.2} s while others used the disks (--io-class)");
+        job.observer.event(Event::Detail { text });
     }
 }
 
@@ -398,7 +409,7 @@ fn apart(store: &Path, source: &Path) -> Result<(), EngineError> {
 }
 
 fn sandbox_notes(lanes: &Lanes) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = Vec::new();
     for lane in &lanes.lanes {
         let weak = !lane.sandbox.read_only_mounts && lane.sandbox.landlock_abi == 0 && !lane.sandbox.syscall_filter;
         if weak {

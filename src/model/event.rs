@@ -13,6 +13,8 @@ pub enum Event {
     Start { command: String, store: String, sources: Vec<(String, Stamp)> },
     /// Something the user should know that is no damage: the sandbox in force, a poor source, a fall-back.
     Note { text: String },
+    /// The same for those who ask for more (`-v`).
+    Detail { text: String },
     /// One message, folder or companion file that is not intact.
     Finding(Box<Finding>),
     /// One message in which a store and its replica differ. `there`: the replica's path.

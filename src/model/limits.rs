@@ -45,6 +45,8 @@ pub const DEPTH_MAX: usize = 64;
 pub const FRAME_MAX: usize = 32 << 20;
 /// Messages named in one read request.
 pub const READ_BATCH: usize = 64;
+/// The same of a lane that reads at a limited pace.
+pub const PACED_BATCH: usize = 4;
 /// Read requests that a lane holds at a time.
 pub const READS_IN_FLIGHT: usize = 4;
 /// Directory entries in one answer of a lane.

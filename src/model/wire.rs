@@ -30,6 +30,19 @@ pub struct Hello {
     pub sandbox: bool,
     /// Pretend that openat2 does not exist: the fall-back under test.
     pub without_openat2: bool,
+    /// Bytes a second that all readers together may read of files.
+    pub bwlimit: Option<u64>,
+    pub io_class: IoClass,
+}
+
+/// How much a lane wants the disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum IoClass {
+    /// As much as anybody.
+    #[default]
+    Normal,
+    /// When nobody else does: in the idle I/O class, and stepping back while others move data.
+    Idle,
 }
 
 /// One root as the lane found it.
@@ -167,73 +180,31 @@ pub struct Stated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Walk `dir` below `root` for accounts and mailboxes.
-    Discover {
-        id: u64,
-        root: u32,
-        dir: RelPath,
-    },
+    Discover { id: u64, root: u32, dir: RelPath },
     /// List one mailbox of a format. `stat` also asks for size, times and owner of every entry.
-    List {
-        id: u64,
-        root: u32,
-        dir: RelPath,
-        format: Format,
-        stat: bool,
-    },
+    List { id: u64, root: u32, dir: RelPath, format: Format, stat: bool },
     /// List the companion files of an account's home (sieve scripts and the like), recursively but shallow.
-    ListHome {
-        id: u64,
-        root: u32,
-        dir: RelPath,
-    },
+    ListHome { id: u64, root: u32, dir: RelPath },
     /// What is this path? Answered by `Stated`.
-    StatPath {
-        id: u64,
-        root: u32,
-        path: RelPath,
-    },
+    StatPath { id: u64, root: u32, path: RelPath },
     Read {
         items: Vec<ReadItem>,
+        /// Bytes that the parent has written until now, for whoever watches the disks.
+        written: u64,
     },
     /// What do the server's own files of the mailbox `dir` say of the messages whose files had these names? Each with the
     /// UID that another list gives it, for one that the server's own has forgotten.
-    Witness {
-        id: u64,
-        root: u32,
-        dir: RelPath,
-        names: Vec<(Vec<u8>, Option<u32>)>,
-    },
+    Witness { id: u64, root: u32, dir: RelPath, names: Vec<(Vec<u8>, Option<u32>)> },
     /// Which files of the mailbox `dir` does the server know by another name than their own?
-    Guids {
-        id: u64,
-        root: u32,
-        dir: RelPath,
-    },
+    Guids { id: u64, root: u32, dir: RelPath },
     /// All that the server's own files of the mailbox `dir` say of it.
-    Ledger {
-        id: u64,
-        root: u32,
-        dir: RelPath,
-    },
+    Ledger { id: u64, root: u32, dir: RelPath },
     /// Digests of each piece of the decoded content.
-    Pieces {
-        id: u64,
-        root: u32,
-        path: RelPath,
-        cuts: Cuts,
-    },
+    Pieces { id: u64, root: u32, path: RelPath, cuts: Cuts },
     /// The stored bytes, decoded and encoded again where `encode` differs from what is stored.
-    Fetch {
-        id: u64,
-        root: u32,
-        path: RelPath,
-        encode: Option<Encoding>,
-    },
+    Fetch { id: u64, root: u32, path: RelPath, encode: Option<Encoding> },
     /// Look around for a while, then read messages drawn by lot.
-    Sample {
-        id: u64,
-        order: SampleOrder,
-    },
+    Sample { id: u64, order: SampleOrder },
 }
 
 /// From the lane. Every request is answered by exactly one message that ends it (`*End`, `Stated`, or one `Copy` for each item).
@@ -243,6 +214,8 @@ pub enum Answer {
         roots: Vec<RootInfo>,
         troubles: Vec<Trouble>,
         sandbox: Sandbox,
+        /// What of the wishes for a gentle pace cannot be had.
+        notes: Vec<String>,
     },
     Found {
         id: u64,
@@ -281,6 +254,8 @@ pub enum Answer {
     /// One item of a `Read`.
     Copies {
         copies: Vec<(u64, Reading)>,
+        /// How long all readers together have paused until now, because others needed the disks.
+        paused_ms: u64,
     },
     Witness {
         id: u64,
@@ -411,7 +386,7 @@ mod tests {
         let envelopes = [None, Some(Envelope::default()), Some(Envelope { date: Some(1), ..Envelope::default() })];
         for envelope in envelopes {
             let facts = CopyFacts { evidence: evidence.clone(), envelope, ..CopyFacts::default() };
-            let sent = Answer::Copies { copies: vec![(7, Ok(facts))] };
+            let sent = Answer::Copies { copies: vec![(7, Ok(facts))], paused_ms: 5 };
             let wire = postcard::to_allocvec(&sent).unwrap();
             assert_eq!(postcard::from_bytes::<Answer>(&wire).unwrap(), sent);
         }

@@ -8,6 +8,7 @@ pub mod attrs;
 pub mod budget;
 pub mod compare;
 pub mod decide;
+pub mod gentle;
 pub mod guards;
 pub mod ledger;
 pub mod missing;

@@ -21,7 +21,7 @@ pub fn line(run: &str, event: &Event) -> String {
             let sources = sources.iter().map(|(name, time)| Source { name, time: words::rfc3339(*time) }).collect();
             render(run, "start", Start { command, store, sources })
         }
-        Event::Note { text } => render(run, "note", Note { text }),
+        Event::Note { text } | Event::Detail { text } => render(run, "note", Note { text }),
         Event::Finding(finding) => render(run, "finding", FindingLine::new(finding)),
         Event::Difference { there, difference } => render(run, "difference", DifferenceLine::new(there, difference)),
         Event::Account { account, tally } => render(run, "account", Account { account, counts: Counts::new(tally) }),

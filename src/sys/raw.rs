@@ -1,8 +1,9 @@
-//! The only file with unsafe code: five system calls that no dependency offers safely.
+//! The only file with unsafe code: six system calls that no dependency offers safely.
 //!
 //! `mount_setattr` (every mount read-only in one step, without walking into any of them), `unshare` (safe
 //! unless descriptors are unshared, which is not offered here), the installation of a system-call filter, and
-//! `close_range` (only ever to mark descriptors, which closes none), and `fcntl` for a lease.
+//! `close_range` (only ever to mark descriptors, which closes none), `fcntl` for a lease, and `ioprio_set` for the calling
+//! thread alone.
 //! Audited: each call passes only integers and pointers to values that outlive the call, of the sizes that
 //! the kernel is told; none hands memory to the kernel for longer. May hold no logic and no policy.
 #![allow(unsafe_code)]
@@ -29,6 +30,35 @@ const CLOSE_RANGE: c_long = 436;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 const CLOSE_RANGE: c_long = -1;
 const CLOSE_RANGE_CLOEXEC: c_int = 4;
+
+/// `ioprio_set`; `ioprio_get` is the next number.
+#[cfg(target_arch = "x86_64")]
+const IOPRIO_SET: c_long = 251;
+#[cfg(target_arch = "x86")]
+const IOPRIO_SET: c_long = 289;
+#[cfg(target_arch = "arm")]
+const IOPRIO_SET: c_long = 314;
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64"))]
+const IOPRIO_SET: c_long = 30;
+#[cfg(any(target_arch = "powerpc64", target_arch = "powerpc"))]
+const IOPRIO_SET: c_long = 273;
+#[cfg(target_arch = "s390x")]
+const IOPRIO_SET: c_long = 282;
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "x86",
+    target_arch = "arm",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "loongarch64",
+    target_arch = "powerpc64",
+    target_arch = "powerpc",
+    target_arch = "s390x"
+)))]
+const IOPRIO_SET: c_long = -1;
+const IOPRIO_WHO_PROCESS: c_int = 1;
+const IOPRIO_CLASS_IDLE: c_int = 3;
+const IOPRIO_CLASS_SHIFT: c_int = 13;
 
 const F_SETLEASE: c_int = 1024;
 const F_WRLCK: c_int = 1;
@@ -127,4 +157,20 @@ pub fn inherit_nothing() -> io::Result<()> {
     // SAFETY: three integers; with this flag no descriptor is closed, so that none can be reused under its owner.
     let result = unsafe { syscall(CLOSE_RANGE, 3 as c_int, c_int::MAX, CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Puts this thread into the idle I/O class.
+pub fn ioprio_set_idle() -> io::Result<()> {
+    // SAFETY: integers only; 0 is the calling thread, and the call changes nothing but its priority.
+    let result =
+        unsafe { syscall(IOPRIO_SET, IOPRIO_WHO_PROCESS, 0 as c_int, IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The I/O class of this thread.
+#[cfg(test)]
+pub fn ioprio_get_class() -> io::Result<c_long> {
+    // SAFETY: integers only, and nothing is changed.
+    let result = unsafe { syscall(IOPRIO_SET + 1, IOPRIO_WHO_PROCESS, 0 as c_int) };
+    if result >= 0 { Ok(result >> IOPRIO_CLASS_SHIFT) } else { Err(io::Error::last_os_error()) }
 }

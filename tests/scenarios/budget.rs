@@ -102,6 +102,29 @@ fn set_time(path: &Path, time: SystemTime) {
     fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("a time");
 }
 
+/// Time that is over in the middle: what was read is proven, the rest is deferred, and nothing is wrong.
+#[test]
+fn time_that_is_over_leaves_the_rest_for_later() {
+    let place = Place::new(3, 30);
+    let first = place.verify(&[]).expect(0);
+    assert_eq!(first.count("messages"), 180);
+    place.pass(1);
+    // At this rate it takes much longer than the budget. What earlier runs read in a moment promised otherwise, so that
+    // only the clock can end it.
+    let night = place.verify(&["--budget", "2s", "--bwlimit", "10k"]).expect(0);
+    let (read, deferred) = (night.count("messages"), night.count("deferred"));
+    assert_eq!((read + deferred, night.count("not_checked")), (180, 0), "{}", night.summary());
+    assert!(read >= 16 && deferred >= 16, "{}", night.summary());
+    assert_eq!((place.longest_wait(), place.there()), (1, 180));
+    let proven = format!(
+        "SELECT count(*) FROM message JOIN mailbox ON mailbox.id = message.mailbox WHERE unixepoch() - {PROVEN} < 3600"
+    );
+    assert_eq!(place.ask::<i64>(&proven).unsigned_abs(), read, "exactly what was read is proven");
+    // What waits longest comes first the next time.
+    let next = place.verify(&["--budget", "1h"]).expect(0);
+    assert!(next.count("messages") >= deferred && place.longest_wait() == 0, "{}", next.summary());
+}
+
 /// A living store on a 30 % budget: nobody waits longer than four nights, and everything that owners do is recognised
 /// without reading what is not due.
 #[test]

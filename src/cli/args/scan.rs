@@ -3,7 +3,7 @@
 //! Only describes. May not read files or decide defaults that depend on the machine: that is `config`.
 
 use super::records::Backups;
-use crate::cli::values::{Owner, Span, Spec, StoreArg, Undecided};
+use crate::cli::values::{IoClass, Owner, Rate, Span, Spec, StoreArg, Undecided};
 use crate::model::Stamp;
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
@@ -38,6 +38,12 @@ pub struct Reading {
     #[arg(long, value_name = "SECONDS", env = "MAILMEND_READ_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub read_timeout: Option<u32>,
+    /// Read at most RATE bytes a second of files, of each device: 20M; units are k, M, G (powers of 1000)
+    #[arg(long, value_name = "RATE", env = "MAILMEND_BWLIMIT", hide_env_values = true)]
+    pub bwlimit: Option<Rate>,
+    /// Take the disks as anybody does, or when nobody else needs them (default: idle for verify, else normal)
+    #[arg(long, value_enum, value_name = "CLASS", env = "MAILMEND_IO_CLASS", hide_env_values = true)]
+    pub io_class: Option<IoClass>,
     /// Look for the server's lists and indexes where its mail_location says: maildir:PATH:CONTROL=DIR:INDEX=DIR
     #[arg(long, value_name = "LOCATION", env = "MAILMEND_LAYOUT", hide_env_values = true)]
     #[arg(value_parser = layout_parser)]

@@ -3,6 +3,7 @@
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
 use super::framed;
+use super::gentle::{Gentle, Paced};
 use super::serve::trouble;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
@@ -28,12 +29,24 @@ thread_local! {
     static BUFFER: RefCell<AlignedBuf> = RefCell::new(AlignedBuf::new(WHOLE_MESSAGE as usize + ALIGN));
 }
 
+/// Who reads: how that is told, and at which pace it is done.
+pub struct Reader<'a> {
+    pub tick: &'a dyn Fn(u64),
+    pub pace: &'a Gentle,
+}
+
+impl Reader<'_> {
+    fn medium<'a>(&'a self, file: &'a File) -> Paced<'a> {
+        Paced { file, pace: self.pace, tick: self.tick }
+    }
+}
+
 /// A file to examine: where it lies and how to name it when it fails.
 pub(super) struct Subject<'a> {
     pub item: &'a ReadItem,
     pub file: File,
     pub stat: Stat,
-    pub tick: &'a dyn Fn(u64),
+    pub reader: &'a Reader<'a>,
 }
 
 /// Reads one file and says what it is worth.
@@ -41,7 +54,7 @@ pub(super) struct Subject<'a> {
 /// # Errors
 /// A trouble where it could not be opened or changed while it was read. Bytes that the medium did not give
 /// are no trouble: they are holes in the evidence.
-pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts, Trouble> {
+pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts, Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(item.root, item.path.as_bytes(), operation, &error);
     let name = item.path.name();
     let direct = if item.medium { dir.open_direct(name).map_err(|e| fail("open", e))? } else { None };
@@ -52,7 +65,7 @@ pub fn copy(dir: &Dir, item: &ReadItem, tick: &dyn Fn(u64)) -> Result<CopyFacts,
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, tick };
+    let subject = Subject { item, file, stat, reader };
     let facts =
         BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
@@ -68,17 +81,21 @@ impl Subject<'_> {
             return Ok(framed::copy(self, buffer));
         }
         // A whole aligned page: reads past the cache take nothing less.
-        let known = Medium::read_at(&self.file, &mut buffer[..ALIGN], 0).unwrap_or(0);
+        let known = self.medium().read_at(&mut buffer[..ALIGN], 0).unwrap_or(0);
         let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
         match encoding {
             Encoding::Plain | Encoding::Crypted => Ok(self.plain(encoding, buffer)),
             // Decoders read in pieces of their own size, which O_DIRECT refuses.
             _ if self.item.medium => {
                 let file = dir.open_file(self.item.path.name())?;
-                Ok(Subject { item: self.item, file, stat: self.stat, tick: self.tick }.compressed(encoding, buffer))
+                Ok(Subject { item: self.item, file, stat: self.stat, reader: self.reader }.compressed(encoding, buffer))
             }
             _ => Ok(self.compressed(encoding, buffer)),
         }
+    }
+
+    pub(super) fn medium(&self) -> Paced<'_> {
+        self.reader.medium(&self.file)
     }
 
     fn start(&self, encoding: Encoding) -> CopyFacts {
@@ -117,16 +134,16 @@ impl Subject<'_> {
         let (mut proof, mut progress) = (BodyProof::new(), 0);
         let mut count = || {
             progress += 1;
-            (self.tick)(progress);
+            (self.reader.tick)(progress);
         };
         if encoding == Encoding::Plain {
-            read::stream(&self.file, self.stat.size, buffer, &mut count, &mut |piece| match piece {
+            read::stream(&self.medium(), self.stat.size, buffer, &mut count, &mut |piece| match piece {
                 Piece::Bytes(bytes) => proof.feed(bytes),
                 Piece::Hole(span, _) => proof.hole(span),
             });
         } else {
-            let mut raw = |_: &[u8]| ();
-            let reader = Box::new(Sequential::new(&self.file, self.stat.size, &mut raw));
+            let (mut raw, medium) = (|_: &[u8]| (), self.medium());
+            let reader = Box::new(Sequential::new(&medium, self.stat.size, &mut raw));
             let mut feed = |bytes: &[u8]| {
                 count();
                 proof.feed(bytes);
@@ -179,9 +196,9 @@ impl Subject<'_> {
         let mut progress = 0;
         let mut tick = || {
             progress += 1;
-            (self.tick)(progress);
+            (self.reader.tick)(progress);
         };
-        let done = read::stream(&self.file, self.stat.size, buffer, &mut tick, &mut |piece| match piece {
+        let done = read::stream(&self.medium(), self.stat.size, buffer, &mut tick, &mut |piece| match piece {
             Piece::Bytes(bytes) => {
                 hashing.feed(bytes);
                 if let Some(checks) = &mut checks {
@@ -235,10 +252,11 @@ impl Subject<'_> {
         let (mut at, mut holes, mut progress) = (0, false, 0);
         let mut tick = || {
             progress += 1;
-            (self.tick)(progress);
+            (self.reader.tick)(progress);
         };
         for gap in gaps.iter().copied().chain([Span::new(self.stat.size, 0)]) {
-            let behind = read::Behind(&self.file, at);
+            let medium = self.medium();
+            let behind = read::Behind(&medium, at);
             let done = read::stream(&behind, gap.offset - at, buffer, &mut tick, &mut |piece| match piece {
                 Piece::Bytes(bytes) => checks.feed(bytes),
                 Piece::Hole(span, errno) => {
@@ -270,10 +288,11 @@ impl Subject<'_> {
         let mut proof = self.proof(encoding);
         let mut progress = 0;
         let failed = {
-            let reader = Box::new(Sequential::new(&self.file, self.stat.size, &mut raw));
+            let medium = self.medium();
+            let reader = Box::new(Sequential::new(&medium, self.stat.size, &mut raw));
             let mut feed = |bytes: &[u8]| {
                 progress += 1;
-                (self.tick)(progress);
+                (self.reader.tick)(progress);
                 hashing.feed(bytes);
                 checks.feed(bytes);
                 if let Some(proof) = &mut proof {
@@ -421,29 +440,30 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
 }
 
 /// Short digests of each piece of the decoded content. A decoder ends at the first byte that the medium did not give.
-pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, tick: &dyn Fn(u64)) -> Result<Pieces, Trouble> {
+pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader<'_>) -> Result<Pieces, Trouble> {
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
+    let medium = by.medium(&file);
     let (mut buffer, mut progress) = (vec![0; WINDOW], 0);
     let mut count = || {
         progress += 1;
-        tick(progress);
+        (by.tick)(progress);
     };
     let framed = store::format_of(&path.parent().unwrap_or_default()) == Format::Sdbox;
-    if let Some(frame) = framed.then(|| framed::frame(&file, stat.size, &mut buffer)).flatten() {
-        let behind = read::Behind(&file, frame.message.offset);
+    if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, &mut buffer)).flatten() {
+        let behind = read::Behind(&medium, frame.message.offset);
         read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {
             Piece::Bytes(bytes) => piecer.feed(bytes),
             Piece::Hole(span, _) => piecer.hole(span.length),
         });
     } else if matches!(encoding, Encoding::Plain | Encoding::Crypted) {
-        read::stream(&file, stat.size, &mut buffer, &mut count, &mut |piece| match piece {
+        read::stream(&medium, stat.size, &mut buffer, &mut count, &mut |piece| match piece {
             Piece::Bytes(bytes) => piecer.feed(bytes),
             Piece::Hole(span, _) => piecer.hole(span.length),
         });
     } else {
         let mut raw = |_: &[u8]| ();
-        let reader = Box::new(Sequential::new(&file, stat.size, &mut raw));
+        let reader = Box::new(Sequential::new(&medium, stat.size, &mut raw));
         let mut feed = |bytes: &[u8]| {
             count();
             piecer.feed(bytes);
@@ -462,17 +482,18 @@ pub fn fetch(
     path: &RelPath,
     encode: Option<Encoding>,
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    tick: &dyn Fn(u64),
+    by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;
+    let medium = by.medium(&file);
     let xattrs = attr::xattrs(&file).map_err(|e| fail("read attributes", e))?;
     let wanted = encode.unwrap_or(stored_as);
     let mut hashing = Hashing::new();
     let mut progress = 0;
     let mut count = || {
         progress += 1;
-        tick(progress);
+        (by.tick)(progress);
     };
     let mut sent = Ok(());
     if wanted == stored_as {
@@ -484,12 +505,12 @@ pub fn fetch(
                 }
             }
         };
-        let reader = Box::new(Sequential::new(&file, stat.size, &mut pass_on));
+        let reader = Box::new(Sequential::new(&medium, stat.size, &mut pass_on));
         decode(stored_as, reader, &mut vec![0; WINDOW], &mut |bytes| hashing.feed(bytes))
             .map_err(|e| fail("read", e))?;
     } else {
         let mut raw = |_: &[u8]| count();
-        let reader = codec::decoder(stored_as, Box::new(Sequential::new(&file, stat.size, &mut raw)));
+        let reader = codec::decoder(stored_as, Box::new(Sequential::new(&medium, stat.size, &mut raw)));
         let mut hashed = Hashed { inner: reader.map_err(|e| fail("decode", e))?, hashing: &mut hashing };
         codec::encode(wanted, &mut hashed, &mut Sending(sink)).map_err(|e| fail("convert", e))?;
     }

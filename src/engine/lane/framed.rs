@@ -14,10 +14,9 @@ use crate::sys::direct::ALIGN;
 use crate::verify::BodyProof;
 use crate::verify::checks::{Checks, Claims};
 use crate::verify::hashing::Hashing;
-use std::fs::File;
 
 /// What stands around the message; `None` where the medium does not give both ends of the file.
-pub fn frame(file: &File, size: u64, buffer: &mut [u8]) -> Option<Frame> {
+pub fn frame(file: &dyn Medium, size: u64, buffer: &mut [u8]) -> Option<Frame> {
     let mut ends = [Vec::new(), Vec::new()];
     let places = [(0, frame::HEAD), (size.saturating_sub(frame::TAIL as u64), frame::TAIL)];
     for ((from, most), end) in places.into_iter().zip(&mut ends) {
@@ -25,7 +24,7 @@ pub fn frame(file: &File, size: u64, buffer: &mut [u8]) -> Option<Frame> {
         let page = from / ALIGN as u64 * ALIGN as u64;
         let skipped = (from - page) as usize;
         let room = buffer.get_mut(..(skipped + most).next_multiple_of(ALIGN))?;
-        let got = Medium::read_at(file, room, page).ok()?;
+        let got = file.read_at(room, page).ok()?;
         end.extend_from_slice(room.get(skipped..got.min(skipped + most)).unwrap_or_default());
     }
     Some(frame::read(&ends[0], &ends[1], size))
@@ -34,7 +33,7 @@ pub fn frame(file: &File, size: u64, buffer: &mut [u8]) -> Option<Frame> {
 /// Reads a framed message once; once more where the checks doubt it, for what its signatures say. A digest vouches for
 /// the message, never for the frame around it.
 pub fn copy(subject: &Subject<'_>, buffer: &mut [u8]) -> CopyFacts {
-    let frame = frame(&subject.file, subject.stat.size, buffer);
+    let frame = frame(&subject.medium(), subject.stat.size, buffer);
     let sound = frame.as_ref().is_some_and(|frame| frame.broken.is_empty() && frame.short_of.is_none());
     if let (Some(frame), Some(expected), true) = (&frame, subject.item.expected, sound) {
         let pass = hashed(subject, frame.message, buffer);
@@ -52,9 +51,10 @@ fn hashed(subject: &Subject<'_>, message: Span, buffer: &mut [u8]) -> Pass {
     let (mut hashing, mut progress) = (Hashing::new(), 0);
     let mut tick = || {
         progress += 1;
-        (subject.tick)(progress);
+        (subject.reader.tick)(progress);
     };
-    let behind = read::Behind(&subject.file, message.offset);
+    let medium = subject.medium();
+    let behind = read::Behind(&medium, message.offset);
     let done = read::stream(&behind, message.length, &mut buffer[..WINDOW], &mut tick, &mut |piece| {
         if let Piece::Bytes(bytes) = piece {
             hashing.feed(bytes);
@@ -75,16 +75,16 @@ fn hashed(subject: &Subject<'_>, message: Span, buffer: &mut [u8]) -> Pass {
 fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep: bool) -> CopyFacts {
     let size = subject.stat.size;
     let message = frame.map_or(Span::new(0, size), |frame| frame.message);
-    let opaque = frame.is_some_and(|frame| frame.partial) || is_encoded(&subject.file, message, buffer);
+    let opaque = frame.is_some_and(|frame| frame.partial) || is_encoded(&subject.medium(), message, buffer);
     let mut checks = if opaque { Checks::opaque(Claims::default()) } else { Checks::new(claims(frame)) };
     let mut proof = (deep && !opaque).then(BodyProof::new);
     let (mut file, mut content) = (blake3::Hasher::new(), Hashing::new());
     let (mut at, mut progress, mut outside) = (0, 0, Vec::new());
     let mut tick = || {
         progress += 1;
-        (subject.tick)(progress);
+        (subject.reader.tick)(progress);
     };
-    let done = read::stream(&subject.file, size, &mut buffer[..WINDOW], &mut tick, &mut |piece| match piece {
+    let done = read::stream(&subject.medium(), size, &mut buffer[..WINDOW], &mut tick, &mut |piece| match piece {
         Piece::Bytes(bytes) => {
             file.update(bytes);
             let part = within(message, at, bytes);
@@ -145,11 +145,11 @@ fn within(message: Span, at: u64, bytes: &[u8]) -> &[u8] {
 }
 
 /// Whether the message is stored compressed or encrypted, as a plug-in of the server does: only a digest knows it.
-fn is_encoded(file: &File, message: Span, buffer: &mut [u8]) -> bool {
+fn is_encoded(file: &dyn Medium, message: Span, buffer: &mut [u8]) -> bool {
     let page = message.offset / ALIGN as u64 * ALIGN as u64;
     let skipped = (message.offset - page) as usize;
     let Some(room) = buffer.get_mut(..2 * ALIGN) else { return false };
-    let got = Medium::read_at(file, room, page).unwrap_or(0);
+    let got = file.read_at(room, page).unwrap_or(0);
     let first = room.get(skipped..got.min(skipped + codec::DETECT)).unwrap_or_default();
     codec::detect(first) != Encoding::Plain
 }

@@ -8,6 +8,7 @@ pub mod examine;
 mod flight;
 pub mod frame;
 mod framed;
+mod gentle;
 mod ledger;
 mod process;
 pub mod roots;
@@ -27,10 +28,12 @@ mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READS_IN_FLIGHT};
 use crate::model::wire::{
-    Answer, Entry, FoundMailbox, Hello, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox, Trouble,
+    Answer, Entry, FoundMailbox, Hello, IoClass, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
+    Trouble,
 };
 use crate::model::{RelPath, Stat};
 use crate::store::discover;
+use crate::sys::meter;
 use crossbeam_channel::RecvTimeoutError;
 use std::io;
 use std::time::{Duration, Instant};
@@ -45,6 +48,9 @@ pub struct Settings {
     /// Run the lane on a thread of this process, unconfined: tests and simulation only.
     pub in_process: bool,
     pub without_openat2: bool,
+    /// Bytes a second that each lane may read of files.
+    pub bwlimit: Option<u64>,
+    pub io_class: IoClass,
 }
 
 /// Why a lane could not serve at all.
@@ -72,11 +78,15 @@ pub struct Lane {
     pub roots: Vec<RootInfo>,
     pub troubles: Vec<Trouble>,
     pub sandbox: Sandbox,
+    /// What of the wishes for a gentle pace cannot be had.
+    pub notes: Vec<String>,
     running: Option<Running>,
     next_id: u64,
     restarts: u32,
     /// Lanes that were left behind because they hung.
     pub left_behind: u32,
+    /// How long its readers together paused because others needed the disks.
+    pub paused_ms: u64,
 }
 
 /// What a complete or partial listing of one mailbox gave.
@@ -122,6 +132,14 @@ pub struct HomeFiles {
     pub troubles: Vec<Trouble>,
 }
 
+/// What a lane that was started says of itself.
+struct Ready {
+    roots: Vec<RootInfo>,
+    troubles: Vec<Trouble>,
+    sandbox: Sandbox,
+    notes: Vec<String>,
+}
+
 /// Takes each item back with what reading it came to.
 pub type EachReading<'a> = dyn FnMut(ReadItem, Reading) + 'a;
 
@@ -137,32 +155,36 @@ impl Lane {
             roots: Vec::new(),
             troubles: Vec::new(),
             sandbox: serve::unconfined(),
+            notes: Vec::new(),
             running: None,
             next_id: 1,
             restarts: 0,
             left_behind: 0,
+            paused_ms: 0,
         };
-        let (roots, troubles, sandbox) = lane.launch()?;
+        let Ready { roots, troubles, sandbox, notes } = lane.launch()?;
         // A lane that is started again serves the very folders that this one found.
         lane.specs = roots.iter().map(|r| RootSpec { path: r.path.clone(), pattern: false }).collect();
-        (lane.roots, lane.troubles, lane.sandbox) = (roots, troubles, sandbox);
+        (lane.roots, lane.troubles, lane.sandbox, lane.notes) = (roots, troubles, sandbox, notes);
         Ok(lane)
     }
 
-    fn launch(&mut self) -> Result<(Vec<RootInfo>, Vec<Trouble>, Sandbox), LaneError> {
+    fn launch(&mut self) -> Result<Ready, LaneError> {
         let running = Running::start(&self.settings).map_err(LaneError::Start)?;
         let hello = Hello {
             roots: self.specs.clone(),
             readers: self.settings.readers,
             sandbox: !self.settings.in_process,
             without_openat2: self.settings.without_openat2,
+            bwlimit: self.settings.bwlimit,
+            io_class: self.settings.io_class,
         };
         let path = self.path_text();
         frame::write(&mut &running.socket, &hello).map_err(LaneError::Start)?;
         match running.answers.recv_timeout(self.settings.read_timeout.max(Duration::from_secs(2))) {
-            Ok(Ok(Answer::Ready { roots, troubles, sandbox })) => {
+            Ok(Ok(Answer::Ready { roots, troubles, sandbox, notes })) => {
                 self.running = Some(running);
-                Ok((roots, troubles, sandbox))
+                Ok(Ready { roots, troubles, sandbox, notes })
             }
             Ok(Ok(other)) => Err(LaneError::Died { path, detail: format!("unexpected answer {other:?}") }),
             Ok(Err(error)) => Err(LaneError::Died { path, detail: error.to_string() }),
@@ -283,14 +305,16 @@ impl Lane {
         each: &mut EachReading<'_>,
         stop: &dyn Fn() -> bool,
     ) {
-        let mut flight = Flight::default();
+        let watched = self.settings.io_class == IoClass::Idle;
+        let mut flight = Flight { paced: self.settings.bwlimit.is_some(), ..Flight::default() };
         loop {
             while flight.batches < READS_IN_FLIGHT && !stop() {
                 let batch = flight.next_batch(items, &mut || self.id());
                 if batch.is_empty() {
                     break;
                 }
-                match self.send_once(&Request::Read { items: batch }) {
+                let written = if watched { meter::written().unwrap_or(0) } else { 0 };
+                match self.send_once(&Request::Read { items: batch, written }) {
                     Ok(true) => flight.batches += 1,
                     // What the dead process had was lost with it: all of it is asked for again.
                     Ok(false) => self.recover(Fall::Died, &mut flight, each),
@@ -308,7 +332,8 @@ impl Lane {
                 return;
             }
             match self.answer() {
-                Ok(Answer::Copies { copies }) => {
+                Ok(Answer::Copies { copies, paused_ms }) => {
+                    self.paused_ms = self.paused_ms.max(paused_ms);
                     flight.batches = flight.batches.saturating_sub(1);
                     for (id, result) in copies {
                         if let Some(item) = flight.outstanding.remove(&id) {

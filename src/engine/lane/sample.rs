@@ -5,6 +5,7 @@
 //! rest of a bad file is for an audit, not for the few seconds that there are.
 
 use super::examine;
+use super::gentle::Gentle;
 use super::serve::trouble;
 use crate::model::limits::{COMPANION_MAX, DEPTH_MAX, WINDOW};
 use crate::model::message::Encoding;
@@ -410,7 +411,9 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         Some(errno) => io::Error::from_raw_os_error(errno),
         None => io::Error::other(t.detail),
     };
-    let facts = examine::copy(&folder, &item, &|_| tick()).map_err(|t| ("read", error(t)))?;
+    // What a triage measures is the disk, not our patience.
+    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not() };
+    let facts = examine::copy(&folder, &item, &reader).map_err(|t| ("read", error(t)))?;
     let faults = facts.evidence.faults().to_vec();
     Ok(Seen { digest: facts.digest, verdict: facts.evidence.verdict(), faults })
 }

@@ -3,6 +3,8 @@
 //! Runs in a process of its own, sandboxed before its first thread; under test on a thread. Knows no
 //! catalog, no plan, no terminal. Everything that strangers wrote is parsed here and nowhere else.
 
+use super::examine::Reader;
+use super::gentle::Gentle;
 use super::{examine, frame, ledger, roots, sample, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
@@ -21,10 +23,14 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Entries after which a listing says that it moves on: the slowest disk looks at so many within a time-out.
+const NAMED_EACH: u64 = 16;
+
 /// What every reader of the lane shares.
 struct Shop {
     roots: Vec<Root>,
     slots: Slots,
+    pace: Gentle,
     out: Mutex<UnixStream>,
 }
 
@@ -39,20 +45,21 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     // because a descriptor that was opened before still leads to the writable mount.
     let (paths, mut troubles) = roots::expand(&hello.roots);
     let mounts = crate::sys::mounts::Mounts::read().ok();
+    let (pace, notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
     let sandbox = if hello.sandbox {
         crate::sys::sandbox::enter(&roots::only_paths(&paths), sandbox::Options::default())
     } else {
         unconfined()
     };
     let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
-    frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox })?;
+    frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox, notes })?;
 
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(hello.readers.max(1))
         .thread_name(|n| format!("reader-{n}"))
         .build()
         .map_err(io::Error::other)?;
-    let shop = Arc::new(Shop { roots: open, slots, out: Mutex::new(stream.try_clone()?) });
+    let shop = Arc::new(Shop { roots: open, slots, pace, out: Mutex::new(stream.try_clone()?) });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
         let shop = Arc::clone(&shop);
         pool.spawn_fifo(move || {
@@ -98,6 +105,10 @@ impl Shop {
         self.slots.set(rayon::current_thread_index().unwrap_or(0), id, progress).ok();
     }
 
+    fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
+        Reader { tick, pace: &self.pace }
+    }
+
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
         self.roots.get(number as usize).ok_or_else(|| trouble(number, path, "open", &rustix::io::Errno::BADF.into()))
     }
@@ -112,7 +123,10 @@ impl Shop {
                 let stat = self.root(*root, path.as_bytes()).and_then(|r| stat_path(r, *root, path));
                 self.send(&Answer::Stated { id: *id, stat })
             }
-            Request::Read { items } => self.read(items),
+            Request::Read { items, written } => {
+                self.pace.parent_wrote(*written);
+                self.read(items)
+            }
             Request::Witness { id, root, dir, names } => {
                 self.name(*id, 0);
                 let witness = self.root(*root, dir.as_bytes()).and_then(|r| witness::witness(r, *root, dir, names));
@@ -139,7 +153,7 @@ impl Shop {
                 self.name(*id, 0);
                 let pieces = self
                     .root(*root, path.as_bytes())
-                    .and_then(|r| examine::pieces(r, *root, path, cuts, &|n| self.name(*id, n)));
+                    .and_then(|r| examine::pieces(r, *root, path, cuts, &self.reader(&|n| self.name(*id, n))));
                 self.send(&Answer::Pieces { id: *id, pieces })
             }
             Request::Fetch { id, root, path, encode } => {
@@ -147,7 +161,7 @@ impl Shop {
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
                 let result: Result<Fetched, Trouble> = self
                     .root(*root, path.as_bytes())
-                    .and_then(|r| examine::fetch(r, *root, path, *encode, sink, &|n| self.name(*id, n)));
+                    .and_then(|r| examine::fetch(r, *root, path, *encode, sink, &self.reader(&|n| self.name(*id, n))));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
             Request::Sample { id, order } => sample::sample(
@@ -172,13 +186,13 @@ impl Shop {
                 self.name(item.id, 0);
                 let guarded = catch_unwind(AssertUnwindSafe(|| {
                     let folder = folders.of(self.root(item.root, item.path.as_bytes())?, item)?;
-                    examine::copy(&folder, item, &|progress| self.name(item.id, progress))
+                    examine::copy(&folder, item, &self.reader(&|progress| self.name(item.id, progress)))
                 }));
                 self.name(0, 0);
                 (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
             })
             .collect();
-        self.send(&Answer::Copies { copies })
+        self.send(&Answer::Copies { copies, paused_ms: self.pace.paused_ms() })
     }
 
     fn discover(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -346,7 +360,10 @@ impl Listing<'_> {
         for mut entry in names {
             if stat || place == Place::Tmp {
                 self.steps += 1;
-                self.shop.name(self.id, self.steps);
+                // Naming each would cost as much as the stat: that the listing moves is all that has to be seen.
+                if self.steps.is_multiple_of(NAMED_EACH) {
+                    self.shop.name(self.id, self.steps);
+                }
                 match self.stat_entry(&dir, &path, &mut entry) {
                     true => {}
                     false => continue,

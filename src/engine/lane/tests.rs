@@ -8,8 +8,18 @@ use std::fs;
 use std::path::Path;
 
 fn lane(root: &Path) -> Lane {
-    let settings =
-        Settings { readers: 4, read_timeout: Duration::from_secs(3), in_process: true, without_openat2: false };
+    lane_with(root, None, 3)
+}
+
+fn lane_with(root: &Path, bwlimit: Option<u64>, seconds: u64) -> Lane {
+    let settings = Settings {
+        readers: 4,
+        read_timeout: Duration::from_secs(seconds),
+        in_process: true,
+        without_openat2: false,
+        bwlimit,
+        io_class: IoClass::Normal,
+    };
     let spec = RootSpec { path: root.as_os_str().as_encoded_bytes().to_vec(), pattern: false };
     Lane::start(vec![spec], settings).unwrap()
 }
@@ -82,4 +92,30 @@ fn only_the_file_on_which_it_dies_alone_is_given_up() {
     assert_eq!(given_up, [first[1].path.clone()]);
     let rest = flight.next_batch(&mut all, &mut || lane.id());
     assert_eq!(rest.len(), 2);
+}
+
+/// Five files of 20 kB at 50 kB/s, whoever of the four readers reads them. A wait is longer than the time-out of one read.
+#[test]
+fn a_limited_pace_holds_over_all_readers_and_is_no_hang() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = items(folder.path(), 5);
+    for item in &all {
+        fs::write(folder.path().join(item.path.to_string()), vec![b'x'; 20_000]).unwrap();
+    }
+    let took = |bwlimit| {
+        let mut lane = lane_with(folder.path(), bwlimit, 1);
+        let begun = Instant::now();
+        let mut seen = 0;
+        let each = &mut |_, result: Reading| {
+            result.unwrap();
+            seen += 1;
+        };
+        lane.read_all(&mut all.clone().into_iter(), each, &|| false);
+        assert_eq!((seen, lane.left_behind), (5, 0));
+        begun.elapsed()
+    };
+    let (free, limited) = (took(None), took(Some(50_000)));
+    // Four readers may come through at once; the fifth file waits until all four are paid for.
+    assert!(limited >= Duration::from_millis(1400), "{limited:?}");
+    assert!(free < limited, "{free:?} {limited:?}");
 }
