@@ -97,12 +97,12 @@ impl Dovecot {
     }
 }
 
-/// Whether a line of the log is a complaint.
+/// Whether a line of the log is a complaint. Not that we ended it, nor what force-resync does to any healthy sdbox: it makes
+/// the indexes anew, and tells whoever has them open.
 pub fn complains(line: &str) -> bool {
     let bad = ["Warning:", "Error:", "Fatal:", "Panic:"];
-    bad.iter().any(|word| line.contains(word))
-        && !line.contains("Killed with signal 15")
-        && !line.ends_with(": Rebuilding index")
+    let resync = line.ends_with(": Rebuilding index") || line.ends_with(" reset, view is now inconsistent");
+    bad.iter().any(|word| line.contains(word)) && !line.contains("Killed with signal 15") && !resync
 }
 
 impl Drop for Dovecot {
