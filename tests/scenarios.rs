@@ -22,5 +22,7 @@ mod people;
 mod records;
 #[path = "scenarios/refusals.rs"]
 mod refusals;
+#[path = "scenarios/sdbox.rs"]
+mod sdbox;
 #[path = "scenarios/sources.rs"]
 mod sources;

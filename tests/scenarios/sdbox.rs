@@ -1,0 +1,111 @@
+//! Dovecot's single-dbox without a server: frames made by hand, and no index that would tell what is there.
+
+use crate::common::{Answer, Mailmend, spec, words};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+struct House {
+    dir: tempfile::TempDir,
+    store: PathBuf,
+    tool: Mailmend,
+}
+
+fn mails(store: &Path, mailbox: &str) -> PathBuf {
+    store.join("ann/sdbox/mailboxes").join(mailbox).join("dbox-Mails")
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let crlf = text.len() + text.matches('\n').count();
+    let head = format!("2 M1e C6560a1b2\n\x01\x02N          {:016X}\n", text.len());
+    let tail = format!("\n\x01\x03\nR6560a1b1\nV{crlf:x}\nG0123456789abcdef0123456789abcdef\n\n");
+    [head, text.to_owned(), tail].concat().into_bytes()
+}
+
+fn letter(mailbox: &str, uid: u32) -> String {
+    let head = format!("From: ann@example.org\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nSubject: {uid} in {mailbox}\n\n");
+    head + &format!("line {uid}\n").repeat(300)
+}
+
+/// INBOX and Work, ten messages each under the same UIDs.
+fn house() -> House {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = dir.path().join("store");
+    for mailbox in ["INBOX", "Work"] {
+        let folder = mails(&store, mailbox);
+        fs::create_dir_all(&folder).expect("a mailbox");
+        for uid in 1..=10 {
+            fs::write(folder.join(format!("u.{uid}")), frame(&letter(mailbox, uid))).expect("a message");
+        }
+    }
+    let tool = Mailmend::with_state(dir.path().join("state"));
+    House { dir, store, tool }
+}
+
+impl House {
+    fn run(&self, verb: &str) -> Answer {
+        self.tool.run(words(&[verb]).chain([self.store.clone().into()]))
+    }
+}
+
+#[test]
+fn a_mailbox_without_its_index_is_never_called_whole() {
+    let house = house();
+    for verb in ["audit", "verify"] {
+        let answer = house.run(verb).expect(4);
+        assert_eq!((answer.count("messages"), answer.count("companions_lost")), (20, 2), "{answer}");
+        assert!(answer.mentions("alone know flags"), "{answer}");
+        assert_eq!(answer.count("damaged") + answer.count("suspect") + answer.count("undetermined"), 0, "{answer}");
+    }
+    assert_eq!(house.run("verify").count("intact.identical"), 20);
+}
+
+#[test]
+fn a_uid_is_no_key_in_another_mailbox() {
+    let house = house();
+    house.run("verify");
+    // The same name stands in INBOX: another message.
+    fs::remove_file(mails(&house.store, "Work").join("u.3")).expect("a loss");
+    let answer = house.run("verify").expect(4);
+    assert_eq!((answer.count("moved"), answer.count("missing.undecided")), (0, 1), "{answer}");
+    // The file itself, under the next UID of the other mailbox, was moved.
+    fs::write(mails(&house.store, "INBOX").join("u.11"), frame(&letter("Work", 3))).expect("a move");
+    assert_eq!(house.run("verify").count("moved"), 1);
+}
+
+#[test]
+fn every_part_of_a_file_is_checked_with_and_without_a_catalog() {
+    let sound = frame(&letter("INBOX", 5));
+    let flip = |at: usize| {
+        let mut harmed = sound.clone();
+        harmed[at] ^= 1;
+        harmed
+    };
+    let zeroed = [&sound[..1000], &[0; 600], &sound[1600..]].concat();
+    let harms = [flip(0), flip(17), flip(40), flip(sound.len() - 20), sound[..900].to_vec(), Vec::new(), zeroed];
+    for (nth, harmed) in harms.into_iter().enumerate() {
+        for known in [false, true] {
+            let house = house();
+            if known {
+                house.run("verify");
+            }
+            fs::write(mails(&house.store, "INBOX").join("u.5"), &harmed).expect("damage");
+            let answer = house.run("audit").expect(4);
+            // A digit of the GUID that became another is the one thing that cannot be seen.
+            assert_eq!(answer.count("damaged"), u64::from(nth != 3), "harm {nth}, known {known}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_nobody_knows_which_time_is_not_taken_by_its_name() {
+    let house = house();
+    let backup = house.dir.path().join("backup");
+    let copied = std::process::Command::new("cp").args(["-a", &spec(&house.store), &spec(&backup)]).status();
+    assert!(copied.expect("cp").success());
+    let place = mails(&house.store, "INBOX").join("u.5");
+    fs::write(&place, &frame(&letter("INBOX", 5))[..900]).expect("damage");
+    let line = words(&["repair"]).chain([house.store.clone().into(), "--from".into(), backup.into(), "--apply".into()]);
+    let answer = house.tool.run(line).expect(4);
+    assert_eq!(answer.count("repaired"), 0, "without an index nothing says that u.5 is the same message: {answer}");
+    assert_eq!(fs::metadata(&place).expect("the file").len(), 900);
+}
