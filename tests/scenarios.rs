@@ -18,9 +18,13 @@ mod live;
 mod nights;
 #[path = "scenarios/people.rs"]
 mod people;
+#[path = "scenarios/rates.rs"]
+mod rates;
 #[path = "scenarios/records.rs"]
 mod records;
 #[path = "scenarios/refusals.rs"]
 mod refusals;
 #[path = "scenarios/sources.rs"]
 mod sources;
+#[path = "scenarios/trends.rs"]
+mod trends;
