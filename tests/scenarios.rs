@@ -18,6 +18,8 @@ mod live;
 mod nights;
 #[path = "scenarios/people.rs"]
 mod people;
+#[path = "scenarios/rates.rs"]
+mod rates;
 #[path = "scenarios/records.rs"]
 mod records;
 #[path = "scenarios/refusals.rs"]
@@ -26,3 +28,5 @@ mod refusals;
 mod sdbox;
 #[path = "scenarios/sources.rs"]
 mod sources;
+#[path = "scenarios/trends.rs"]
+mod trends;

@@ -103,6 +103,30 @@ impl Catalog {
         })
     }
 
+    /// The verifies of a store that ended by themselves and began since then (Unix seconds).
+    pub fn verifies(&self, store: StoreId, since: i64) -> Result<Vec<RunRow>> {
+        self.read(|conn| {
+            let sql = "SELECT id, run, store, command, began, began_ns, ended, ended_ns, exit, tally FROM run
+                       WHERE store = ?1 AND command = 'verify' AND ended IS NOT NULL AND began >= ?2 ORDER BY id";
+            collect(conn, sql, params![store.0, since])
+        })
+    }
+
+    /// When the verifies of a store that ended by themselves began, since then. Unix seconds.
+    pub fn nights(&self, store: StoreId, since: i64) -> Result<Vec<i64>> {
+        self.read(|conn| {
+            let sql =
+                "SELECT began FROM run WHERE store = ?1 AND command = 'verify' AND ended IS NOT NULL AND began >= ?2";
+            let mut statement = conn.prepare_cached(sql)?;
+            let mut rows = statement.query(params![store.0, since])?;
+            let mut nights = Vec::new();
+            while let Some(row) = rows.next()? {
+                nights.push(Cells::new(row).int("began").map_err(|bad| bad.of("a run"))?);
+            }
+            Ok(nights)
+        })
+    }
+
     /// The newest verify of a store, however it went.
     pub fn newest_verify(&self, store: StoreId) -> Result<Option<RunRow>> {
         self.read(|conn| {

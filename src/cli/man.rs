@@ -184,11 +184,16 @@ const MISSING: Section = (
         "undecided\tThe mailbox's folder is gone: a loss and a deletion look the same.",
         "lost\tIts folder (cur or new) was not changed since the listing that showed it.",
         "undecided\tThis run found damage or read errors in the same account.",
-        "undecided\tMore than 3 messages, and more than a twentieth of the mailbox, are gone at once.",
+        "undecided\tMore than 3 messages, and more than a twentieth of the mailbox, are gone at once; see below for accounts \
+         with a history.",
         "presumed deleted\tNone of these: it is gone from a mailbox that otherwise changed normally.",
         "Lost messages are restored where a source holds them. Undecided ones are named, and restored with --undecided \
          restore, or put into a new mailbox with --undecided folder. What was moved, deleted or presumed deleted is \
          counted and left as it is; -v names it.",
+        "How many may go at once: once verify has seen an account for 7 nights, its own history of the last 90 days counts, too. \
+         From each mailbox up to twice as many may go as went from the account in the second largest night (a single one is no \
+         habit), or a twentieth of it if that is more; from the whole account no more than twice as many, or 20. A weekly \
+         clean-up alarms until it has become a habit: mailmend-accept(1) says that it was one.",
     ],
 );
 

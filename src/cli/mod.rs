@@ -19,6 +19,7 @@ pub mod scan;
 pub mod screen;
 pub mod session;
 pub mod status;
+mod trend;
 pub mod triage;
 pub mod undo;
 pub mod values;

@@ -2,8 +2,9 @@
 
 use super::args::{Cli, Command, Verify};
 use super::session::{Scan, Session, check_store, exit_of, spec, told};
+use super::trend::Early;
 use super::values::StoreArg;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, StoreId};
 use crate::engine::account::EngineError;
 use crate::engine::job::Mode;
 use crate::engine::run::Scanned;
@@ -34,7 +35,7 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
     };
     let (mut catalog, record) = session.catalog(mode == Mode::Verify)?;
     let mut tally = Tally { own_errors: u64::from(!record), ..Tally::default() };
-    let (mut plan, mut looked) = (None, Vec::new());
+    let (mut plan, mut looked, mut seen) = (None, Vec::new(), Vec::new());
     for (number, store) in stores.iter().enumerate() {
         let began = clock::now();
         let scanned = match one(session, mode, store, against.clone(), catalog.as_mut(), record, save.clone()) {
@@ -49,6 +50,7 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
             Err(error) => return Err(error),
         };
         tally.add(&scanned.tally);
+        seen.extend(scanned.store.and_then(|store| store.id));
         if !record && session.settings.metrics.is_some() {
             looked.push(unrecorded(store, began, &scanned.tally));
         }
@@ -58,6 +60,9 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
         }
     }
     session.nothing_selected(&mut tally);
+    if mode == Mode::Verify && tally.exit() != 0 {
+        early(session, catalog.as_ref(), &seen, &mut tally);
+    }
     afterwards(session, mode, catalog.as_ref(), record, &mut tally, looked);
     let status = tally.exit();
     session.screen.event(Event::Summary {
@@ -67,6 +72,23 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
         plan: plan.map(|p: PathBuf| p.display().to_string()),
     });
     Ok(status)
+}
+
+/// What the nights together say of the stores' devices: a verify that has nothing to say does not say this either.
+fn early(session: &mut Session, catalog: Option<&Catalog>, seen: &[StoreId], tally: &mut Tally) {
+    let Some(catalog) = catalog else { return };
+    let lines = || -> crate::catalog::Result<Vec<String>> {
+        let rows = catalog.stores()?.into_iter().filter(|row| seen.contains(&row.id));
+        let signs = rows.filter_map(|row| Early::of(catalog, &row, clock::now()).transpose());
+        signs.map(|early| Ok(format!("early sign: {}", early?.line()))).collect()
+    };
+    match lines() {
+        Ok(lines) => lines.into_iter().for_each(|text| session.screen.event(Event::Note { text })),
+        Err(error) => {
+            tally.own_errors += 1;
+            session.screen.event(Event::Error { path: String::new(), what: error.to_string(), hint: None });
+        }
+    }
 }
 
 /// What follows the look at the stores: the catalog's backup of the day, and the metrics.

@@ -4,6 +4,7 @@ use super::ages::Proven;
 use super::args::Status;
 use super::quarantine;
 use super::session::Session;
+use super::trend::Early;
 use crate::catalog::{Catalog, StoreRow};
 use crate::engine::account::EngineError;
 use crate::model::path;
@@ -70,6 +71,7 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
     let oldest = coverage.iter().filter_map(|c| c.oldest).min();
     let proven = Proven::of(catalog, store.id, &select, clock::now())?;
     let harm = catalog.harm_counts(store.id)?;
+    let early = Early::of(catalog, store, clock::now())?;
     let runs = catalog.runs(Some(store.id), RUNS)?;
     let path = path::escape(&store.path);
     if session.settings.json {
@@ -80,6 +82,7 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
             "oldest_verified": oldest.map(clock::rfc3339), "ages": ages, "covered_by": covered,
             "damaged": harm.damaged, "unreadable": harm.unreadable,
             "missing": { "lost": harm.lost, "undecided": harm.undecided }, "accepted": harm.accepted,
+            "early_signs": early.map(|early| early.json()),
             "runs": runs.iter().map(|r| json!({
                 "run": r.run, "command": r.command, "began": clock::rfc3339(r.began),
                 "ended": r.ended.map(clock::rfc3339), "exit": r.exit,
@@ -122,6 +125,9 @@ fn one_store(session: &mut Session, catalog: &Catalog, store: &StoreRow, text: &
         (true, _) => "nothing".to_owned(),
     };
     let _ = writeln!(text, "Open          {open}");
+    if let Some(early) = early {
+        let _ = writeln!(text, "Early sign    {}", early.line());
+    }
     accepted(catalog, store, text)?;
     let mut label = "Runs";
     for run in runs {

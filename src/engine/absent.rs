@@ -7,8 +7,10 @@ use super::job::{Job, Mode};
 use super::sdbox;
 use super::server::{self, Deeds};
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
+use crate::model::server::{Says, Witnessed};
 use crate::model::wire::Place;
 use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
+use crate::plan::rate::Rate;
 use crate::plan::{Absence, classify};
 use crate::store;
 use crate::store::maildir::{companion, name};
@@ -47,10 +49,16 @@ pub fn absent(
     let shape = shape(job, mailboxes);
     let witnesses = known_witnesses(job, account)?;
     let deeds = Deeds::of(job, account, mailboxes)?;
+    let mut absent = Vec::new();
     for m in 0..mailboxes.len() {
         if mailboxes[m].selected && mailboxes[m].complete() {
-            by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds), haul)?;
+            absent.extend(by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds), haul)?);
         }
+    }
+    let (rate, account_gone) = (usual(job, mailboxes), absent.iter().map(|one| u64::from(one.unexplained())).sum());
+    for mut one in absent {
+        (one.absence.rate, one.absence.account_gone) = (rate, account_gone);
+        judge(job, one, haul);
     }
     by_sources(job, account, mailboxes, sources, (&shape, &deeds), haul)?;
     Ok(shape)
@@ -97,6 +105,35 @@ fn forget_renamed(
     Ok(())
 }
 
+/// How many messages usually go from the account in a night. What was undecided and a human accepted counts: it was
+/// looked at, and nobody missed it.
+fn usual(job: &Job<'_>, mailboxes: &[Mailbox]) -> Rate {
+    let rows = || mailboxes.iter().flat_map(|mailbox| mailbox.rows.values());
+    let deleted = rows().filter(|row| match row.state {
+        State::Missing(Missing::Deleted | Missing::PresumedDeleted) => true,
+        State::Missing(Missing::Undecided) => row.accepted,
+        _ => false,
+    });
+    let first = rows().map(|row| row.first_seen.sec).min().unwrap_or(i64::MAX);
+    Rate::of(first, &job.nights, deleted.map(|row| row.last_seen.sec), job.started.sec)
+}
+
+/// One absence before it is judged.
+struct Absent {
+    mailbox: usize,
+    row: MessageRow,
+    witnessed: Witnessed,
+    absence: Absence,
+}
+
+impl Absent {
+    /// Whether it went just now, and nothing says why.
+    fn unexplained(&self) -> bool {
+        let Absence { elsewhere, orphan, server, before, .. } = &self.absence;
+        elsewhere.is_none() && orphan.is_none() && before.is_none() && *server != Says::DeletedByUser
+    }
+}
+
 /// Messages of one mailbox that the catalog knows and the listing does not show.
 fn by_catalog(
     job: &mut Job<'_>,
@@ -105,8 +142,8 @@ fn by_catalog(
     m: usize,
     shape: &Shape,
     (witnesses, deeds): (&HashSet<RelPath>, &Deeds),
-    haul: &mut Haul,
-) -> Result<(), EngineError> {
+    haul: &Haul,
+) -> Result<Vec<Absent>, EngineError> {
     let mailbox = &mailboxes[m];
     let expected = |r: &MessageRow| r.state.on_disk() || r.state.is_harm();
     let known = mailbox.rows.values().filter(|r| r.state.on_disk()).count() as u64;
@@ -123,10 +160,8 @@ fn by_catalog(
     let asked = server::ask(job, sources, mailbox, &names)?;
     let expired = expired(mailbox, &gone);
     let fate = deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed), &haul.harms);
-    // What was gone before, or only went elsewhere, makes no loss of one that goes today.
-    let parted = |row: &&&MessageRow| row.state.on_disk() && elsewhere(mailboxes, m, row, haul).is_none();
-    let parted = gone.iter().filter(parted).count() as u64;
-    for (nth, row) in gone.iter().enumerate() {
+    let mut absent = Vec::new();
+    for (nth, &row) in gone.iter().enumerate() {
         let witnessed = asked.of(nth);
         let absence = Absence {
             server: witnessed.says,
@@ -151,37 +186,47 @@ fn by_catalog(
                 State::Missing(missing) => Some(missing),
                 _ => None,
             },
-            gone: parted,
+            gone: 0,
             known: known.max(gone.len() as u64),
+            account_gone: 0,
+            rate: Rate::default(),
         };
-        let (missing, reason) = classify(&absence);
-        // With `--since` not every message was looked for, so the listing is not recorded as complete.
-        let whole = job.options.select.since.is_none();
-        let key = row.key.clone();
-        if whole && row.state != State::Missing(missing) {
-            match job.options.mode {
-                Mode::Verify => drop(haul.changes[m].insert(key.clone(), MessageChange::Gone { key, missing })),
-                // What speaks for a loss today may have been mended tomorrow.
-                Mode::Audit | Mode::Repair if State::Missing(missing).is_harm() => {
-                    haul.changes[m].insert(key.clone(), MessageChange::Missed { key, missing });
-                }
-                Mode::Audit | Mode::Repair => {}
-            }
-        }
-        haul.harms.push(Harm {
-            mailbox: m,
-            key: row.key.clone(),
-            verdict: Verdict::Missing(missing),
-            reason,
-            place: row.place,
-            name: row.name.clone(),
-            present: false,
-            facts: None,
-            row: Some((*row).clone()),
-            witnessed,
-        });
+        absent.push(Absent { mailbox: m, row: row.clone(), witnessed, absence });
     }
-    Ok(())
+    let gone = absent.iter().filter(|one| one.unexplained()).count() as u64;
+    absent.iter_mut().for_each(|one| one.absence.gone = gone);
+    Ok(absent)
+}
+
+/// Judges one absence and notes what is to be recorded of it.
+fn judge(job: &Job<'_>, absent: Absent, haul: &mut Haul) {
+    let Absent { mailbox, row, witnessed, absence } = absent;
+    let (missing, reason) = classify(&absence);
+    // With `--since` not every message was looked for, so the listing is not recorded as complete.
+    let whole = job.options.select.since.is_none();
+    let key = row.key.clone();
+    if whole && row.state != State::Missing(missing) {
+        match job.options.mode {
+            Mode::Verify => drop(haul.changes[mailbox].insert(key.clone(), MessageChange::Gone { key, missing })),
+            // What speaks for a loss today may have been mended tomorrow.
+            Mode::Audit | Mode::Repair if State::Missing(missing).is_harm() => {
+                haul.changes[mailbox].insert(key.clone(), MessageChange::Missed { key, missing });
+            }
+            Mode::Audit | Mode::Repair => {}
+        }
+    }
+    haul.harms.push(Harm {
+        mailbox,
+        key: row.key.clone(),
+        verdict: Verdict::Missing(missing),
+        reason,
+        place: row.place,
+        name: row.name.clone(),
+        present: false,
+        facts: None,
+        row: Some(row),
+        witnessed,
+    });
 }
 
 /// Where else in the account the message stands: the same content under a name that is new, or the same key in
@@ -365,6 +410,9 @@ fn one_shelf(
             before: None,
             gone,
             known: total,
+            // A source's view of the account is none of its nights.
+            account_gone: 0,
+            rate: Rate::default(),
         };
         let (missing, reason) = classify(&absence);
         if missing == Missing::Deleted {

@@ -123,6 +123,8 @@ pub struct Job<'a> {
     pub resumed: Resumed,
     /// The catalog knows accounts of this store.
     pub catalog_knows_store: bool,
+    /// When earlier verifies of this store began. Unix seconds.
+    pub nights: Vec<i64>,
     /// What the server or its sync would do now.
     pub risk: Risk,
     /// How often each kind of "not checked" was told: after a few, only the number grows.

@@ -15,7 +15,7 @@ use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
 use crate::model::{RelPath, Stamp, limits, path};
-use crate::plan::guards;
+use crate::plan::{guards, rate};
 use crate::source::layout::{Apart, Layout};
 use crate::source::time::{self, Origin};
 use crate::source::{self, Generation, Spec};
@@ -114,13 +114,13 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         run_id,
         started: clock::now(),
         options: call.options.clone(),
+        tally: Tally { partial: !call.options.select.is_all(), device: setup.store.dev, ..Tally::default() },
         store: setup.store,
         generations: setup.generations,
         lanes: &mut lanes,
         catalog: call.catalog.as_deref_mut(),
         observer: &mut *call.observer,
         stop: call.stop,
-        tally: Tally { partial: !call.options.select.is_all(), ..Tally::default() },
         plan,
         describe: call.describe,
         findings: Vec::new(),
@@ -129,6 +129,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         store_errors: 0,
         resumed,
         catalog_knows_store: false,
+        nights: Vec::new(),
         risk: risk::Risk::default(),
         told: HashMap::new(),
         unread: HashSet::new(),
@@ -498,6 +499,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     }
     let mut listed: Option<Stamp> = None;
     if let (Some(catalog), Some(id)) = (&job.catalog, job.store.id) {
+        job.nights = catalog.nights(id, job.started.sec.saturating_sub(rate::MEMORY))?;
         for row in catalog.accounts(id)? {
             job.catalog_knows_store = true;
             listed = listed.max(row.last_listed);

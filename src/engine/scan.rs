@@ -202,10 +202,17 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
                 row: row.cloned(),
                 witnessed: crate::model::server::Witnessed::default(),
             };
+            job.tally.newly_harmed += u64::from(is_new(&harm));
             record_harm(haul, &harm, job.options.mode);
             haul.harms.push(harm);
         }
     }
+}
+
+/// Whether the message was on record as whole.
+fn is_new(harm: &Harm) -> bool {
+    let broken = matches!(harm.verdict, Verdict::Damaged | Verdict::Unreadable);
+    broken && harm.row.as_ref().is_some_and(|row| row.state == State::Present)
 }
 
 /// Nothing but a digest will ever prove encrypted mail, so the first one that is seen is recorded.

@@ -49,6 +49,12 @@ pub struct Tally {
     /// Seconds within which a budget that left something reads everything once, a run a night; 0 without one.
     #[serde(default)]
     pub promise: u64,
+    /// Of the damaged and unreadable: on record as whole until this run.
+    #[serde(default)]
+    pub newly_harmed: u64,
+    /// Number of the device that the store's root lies on; 0 where nobody wrote it down.
+    #[serde(default)]
+    pub device: u64,
     /// The store held against its replica (`--against`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sides: Option<Box<Sides>>,
@@ -98,7 +104,7 @@ impl Tally {
         }
         fields!(accounts accounts_affected mailboxes messages bytes suspect damaged unreadable lost undecided deleted
             moved presumed_deleted undetermined not_checked deferred accepted repairable repaired put_back held conflicts failed
-            read_errors companions_lost companions_repaired own_errors);
+            read_errors companions_lost companions_repaired own_errors newly_harmed);
     }
 
     pub fn intact_total(&self) -> u64 {

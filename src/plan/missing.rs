@@ -1,5 +1,6 @@
 //! Lost or deleted: what the traces around an absent message say.
 
+use super::rate::{self, Gone, Rate};
 use crate::model::Missing;
 use crate::model::server::Says;
 
@@ -55,10 +56,13 @@ pub struct Absence {
     /// What an earlier run made of the same absence. The folder's time tells nothing any more then: it is that of
     /// a listing without the message.
     pub before: Option<Missing>,
-    /// Messages gone from this mailbox since it was last seen, this one included.
+    /// Messages gone from this mailbox since it was last seen, this one included, that nothing explains.
     pub gone: u64,
     /// Messages that the mailbox was known to hold.
     pub known: u64,
+    /// The same of the whole account, and how many usually go from it.
+    pub account_gone: u64,
+    pub rate: Rate,
 }
 
 /// Judges one absence. Total and pure; the reason is for people.
@@ -154,16 +158,11 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
         let reason = "the server has begun its indexes anew since: nothing tells loss from deletion";
         return (Missing::Undecided, reason.to_owned());
     }
-    if absence.gone > isolated(absence.known) {
-        let reason = format!("{} of {} messages of this mailbox are gone at once", absence.gone, absence.known);
+    let gone = Gone { mailbox: absence.gone, known: absence.known, account: absence.account_gone };
+    if let Some(reason) = rate::alarm(gone, absence.rate) {
         return (Missing::Undecided, reason);
     }
     (Missing::PresumedDeleted, "gone from a mailbox that otherwise changed normally".to_owned())
-}
-
-/// How many messages may vanish from a mailbox of `known` between two looks without looking like a loss.
-fn isolated(known: u64) -> u64 {
-    (known / 20).max(3)
 }
 
 #[cfg(test)]
@@ -271,6 +270,8 @@ mod tests {
                 before: None,
                 gone: 1,
                 known: 1,
+                account_gone: 0,
+                rate: Rate::default(),
             };
             assert_eq!(classify(&absence).0, Missing::Moved);
         }

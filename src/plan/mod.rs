@@ -12,6 +12,8 @@ pub mod gentle;
 pub mod guards;
 pub mod ledger;
 pub mod missing;
+pub mod rate;
+pub mod trend;
 pub mod triage;
 
 pub use decide::{Candidate, Case, Choice, Identity, decide};
