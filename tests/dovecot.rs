@@ -23,6 +23,8 @@ mod rows;
 mod live;
 #[path = "dovecot/locks.rs"]
 mod locks;
+#[path = "dovecot/nights.rs"]
+mod nights;
 #[path = "dovecot/returning.rs"]
 mod returning;
 #[path = "dovecot/table.rs"]

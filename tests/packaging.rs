@@ -1,7 +1,12 @@
-//! The files in `packaging/` do what they say on the machines that they are for: the units are sound, and mailmend works
-//! inside the walls that they draw.
+//! The files in `packaging/` do what they say on the machines that they are for: the units are sound, mailmend works
+//! inside the walls that they draw, and what it tells monitoring systems is what these understand.
 
 mod common;
+
+#[path = "packaging/metrics.rs"]
+mod metrics;
+#[path = "packaging/plugin.rs"]
+mod plugin;
 
 use common::{Answer, Mailmend, absent, is_root, must, skip, words};
 use std::collections::BTreeSet;

@@ -86,6 +86,8 @@ pub fn plan(job: &mut Job<'_>) -> Result<Option<Night>, EngineError> {
     let pace = pace(catalog, store)?;
     let total = ages.total();
     let bytes = budget.bytes(total, pace);
+    let before = nights(catalog, store, budget.nights().unwrap_or(0))?;
+    let ration = Ration::of(&ages, budget.tonight(&ages, pace, &before));
     let deadline = match budget {
         Budget::Time(seconds) => Instant::now().checked_add(Duration::from_secs(seconds)),
         Budget::Share(_) | Budget::Bytes(_) => None,
@@ -100,7 +102,21 @@ pub fn plan(job: &mut Job<'_>) -> Result<Option<Night>, EngineError> {
     }
     let rounds = bytes.map_or(0, |bytes| budget::rounds(total, bytes)).saturating_mul(DAY);
     job.tally.promise = rounds.min(job.options.max_age.unwrap_or(u64::MAX));
-    Ok(Some(Night { ration: Ration::of(&ages, bytes), deadline, oldest, overdue: (0, None) }))
+    Ok(Some(Night { ration, deadline, oldest, overdue: (0, None) }))
+}
+
+/// When the last nights began that promised as much, the newest first. A night that did not take place promises nothing,
+/// nor does one with a smaller budget.
+fn nights(catalog: &Catalog, store: StoreId, most: u64) -> Result<Vec<i64>, EngineError> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let promise = DAY.saturating_mul(most as u64);
+    // Other runs stand among them: audits, repairs.
+    let runs =
+        catalog.runs(Some(store), u32::try_from(most).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(50))?;
+    let verifies = runs.iter().filter(|run| run.command == Mode::Verify.name());
+    let ended = verifies.filter_map(|run| Some((run.began.sec, run.tally.as_ref()?)));
+    let whole = ended.filter(|(_, tally)| !tally.partial && !tally.interrupted);
+    Ok(whole.take_while(|(_, tally)| tally.promise <= promise).map(|(began, _)| began).take(most).collect())
 }
 
 /// What the last verifies read in which time, all things that they do included.

@@ -2,7 +2,12 @@
 //!
 //! The messages that were proven longest ago come first. Which ones those are is known before the first is read, from
 //! one count for each time of proof: a run stamps everything that it proves with one time, so the counts are few,
-//! however large the store is. Pure: the times, the counts and the pace come as arguments.
+//! however large the store is. Pure: the times, the counts, the nights and the pace come as arguments.
+//!
+//! What a share promises: 20 % reads every message again within five nights, however the store grows, and where it
+//! shrinks to no less than half meanwhile. A share of what is left of a shrunken store would not get through what was
+//! there before, so a night reads as much more as the promise takes, at most twice the share. What is new is read in its
+//! first night and costs nothing of the share. Sizes and times are limits, and promise nothing where the store grows.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +15,8 @@ use std::collections::BTreeMap;
 pub const DAY: u64 = 86_400;
 /// Different times that are told apart; beyond that neighbours are counted as one.
 const TIMES_MAX: usize = 4096;
+/// A night reads at most so many times its share to keep what earlier nights promised.
+const CATCH_UP_MAX: u64 = 2;
 
 /// What one run may spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +37,21 @@ impl Budget {
             Budget::Bytes(bytes) => Some(bytes),
             Budget::Time(seconds) => pace.map(|pace| scaled(pace.bytes, seconds.saturating_mul(1000), pace.millis)),
         }
+    }
+
+    /// Nights within which everything is read once, whatever becomes of the store meanwhile; `None` where that depends.
+    pub fn nights(self) -> Option<u64> {
+        match self {
+            Budget::Share(thousandths) => Some(1000_u64.div_ceil(u64::from(thousandths.max(1)))),
+            Budget::Bytes(_) | Budget::Time(_) => None,
+        }
+    }
+
+    /// Bytes of what is on record that are read tonight. `before`: when the last nights with this budget began.
+    pub fn tonight(self, ages: &Ages, pace: Option<Pace>, before: &[i64]) -> Option<u64> {
+        let bytes = self.bytes(ages.total(), pace)?;
+        let due = self.nights().map_or(0, |nights| ages.due(nights, before));
+        Some(bytes.max(due.min(bytes.saturating_mul(CATCH_UP_MAX))))
     }
 
     /// So many times as much, rounded up to what people would write.
@@ -114,6 +136,18 @@ impl Ages {
         let mut total = Load::default();
         self.times.values().for_each(|load| total.add(*load));
         total
+    }
+
+    /// Bytes to read tonight, oldest first, so that as many in every night to come are enough to read everything again
+    /// within so many nights of its last proof.
+    fn due(&self, nights: u64, before: &[i64]) -> u64 {
+        let (mut older, mut due) = (0_u64, 0);
+        for (&time, load) in &self.times {
+            older = older.saturating_add(load.bytes);
+            let waited = before.iter().filter(|night| night.div_euclid(self.width) > time).count() as u64;
+            due = older.div_ceil(nights.saturating_sub(waited).max(1)).max(due);
+        }
+        due
     }
 
     /// What was proven longest ago, and when.
@@ -255,22 +289,97 @@ mod tests {
         assert_eq!(too_small(Budget::Bytes(0), load(0, 0), 0, DAY), None, "nothing to cover");
     }
 
-    /// Whatever arrives meanwhile, and however often the runs come, nobody waits longer than the budget promises.
+    #[test]
+    fn a_shrunken_store_is_caught_up_with_and_at_most_twice_the_share_is_read() {
+        let share = Budget::Share(200);
+        let tonight = |known: &[(i64, u64)], before: &[i64]| share.tonight(&ages(known), None, before);
+        assert_eq!(tonight(&[(0, 100)], &[0]), Some(20), "the first night after all was read");
+        // Of 100 bytes, three nights read 60; what they read was deleted in part.
+        let left = [(0, 40), (1, 5), (2, 10), (3, 20)];
+        assert_eq!(tonight(&left, &[0, 1, 2, 3]), Some(20), "and not 15: two nights are left for 40");
+        assert_eq!(tonight(&left, &[]), Some(15), "nothing is late under a budget that is new");
+        assert_eq!(tonight(&left, &[0, 1, 2, 3, 4, 5, 6]), Some(30), "twice the share, whatever is late");
+        assert_eq!(Budget::Bytes(7).tonight(&ages(&left), None, &[0, 1, 2, 3, 4]), Some(7), "a limit is one");
+        assert_eq!(share.tonight(&Ages::default(), None, &[]), Some(0));
+        assert_eq!([1, 70, 200, 300, 1000].map(|n| Budget::Share(n).nights()), [1000, 15, 5, 4, 1].map(Some));
+    }
+
+    /// A store through many nights: the mail with its times of proof, and the largest it was in the last ones.
+    struct Nights {
+        mail: Vec<(i64, u64)>,
+        sizes: Vec<u64>,
+        begun: Vec<i64>,
+    }
+
+    impl Nights {
+        fn new(dice: &mut fastrand::Rng) -> Nights {
+            let mail = (0..300).map(|_| (0, dice.u64(0..3) * dice.u64(0..5_000))).collect();
+            Nights { mail, sizes: Vec::new(), begun: vec![0] }
+        }
+
+        /// One night: returns how many nights the longest unread message has waited, and the bytes of old mail read.
+        fn pass(&mut self, budget: Budget, at: i64) -> (usize, u64) {
+            let known = ages(&self.mail.iter().map(|&(time, size)| (time, weight(size))).collect::<Vec<_>>());
+            self.sizes.push(known.total().bytes);
+            let mut ration = Ration::of(&known, budget.tonight(&known, None, &self.begun));
+            let mut read = 0;
+            for message in &mut self.mail {
+                if ration.take(message.0, message.1) {
+                    read += weight(message.1);
+                    message.0 = at;
+                }
+            }
+            self.begun.push(at);
+            let oldest = self.mail.iter().map(|message| message.0).min().unwrap_or(at);
+            (self.begun.iter().filter(|night| **night > oldest).count(), read)
+        }
+
+        fn total(&self) -> u64 {
+            self.mail.iter().map(|message| weight(message.1)).sum()
+        }
+
+        /// Deletes some of those that were proven last, which is the worst that can happen: not so much that the store
+        /// becomes smaller than half of what it was in any of the last nights.
+        fn shrink(&mut self, nights: usize, dice: &mut fastrand::Rng) {
+            let most = self.sizes.iter().rev().take(nights).copied().max().unwrap_or(0);
+            let mut total = self.total();
+            self.mail.sort_by_key(|message| message.0);
+            for _ in 0..dice.usize(0..120) {
+                let Some(last) = self.mail.last().filter(|last| (total - weight(last.1)) * 2 >= most) else { return };
+                total -= weight(last.1);
+                self.mail.pop();
+            }
+        }
+
+        fn grow(&mut self, at: i64, dice: &mut fastrand::Rng) {
+            let new = dice.usize(0..90);
+            self.mail.extend((0..new).map(|_| (at, dice.u64(0..8_000))));
+        }
+    }
+
+    /// Whatever arrives and whatever is deleted meanwhile, and however irregularly the runs come, nobody waits longer
+    /// than the share promises, and no night reads more than twice its share and a message.
     #[test]
     fn every_message_is_read_within_the_promised_nights() {
-        for (share, nights) in [(300, 4), (500, 2), (70, 15), (1000, 1)] {
-            let mut mail: Vec<(i64, u64)> = (0..500).map(|n| (0, 1 + n * n % 977)).collect();
-            for night in 1..60i64 {
-                let known = ages(&mail);
-                let mut ration = Ration::of(&known, Budget::Share(share).bytes(known.total(), None));
-                for message in &mut mail {
-                    if ration.take(message.0, message.1) {
-                        message.0 = night;
-                    }
+        for seed in 0..60 {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            let thousandths = [300, 500, 70, 200, 10, 1000, dice.u32(20..=1000)][seed as usize % 7];
+            let budget = Budget::Share(thousandths);
+            let nights = usize::try_from(budget.nights().unwrap()).unwrap();
+            let (mut store, mut at) = (Nights::new(&mut dice), 0);
+            for night in 0..80 + nights {
+                at += dice.i64(1..200_000);
+                let (waited, read) = store.pass(budget, at);
+                assert!(waited < nights, "seed {seed}, {thousandths} in night {night}: {waited} of {nights}");
+                let share = scaled(*store.sizes.last().unwrap(), thousandths.into(), 1000);
+                assert!(read <= share * CATCH_UP_MAX + 10_000, "seed {seed}: {read} of {share}");
+                // Seasons of growth, of shrinking, and of both.
+                if (night / 9) % 3 != 1 {
+                    store.grow(at, &mut dice);
                 }
-                let waited = mail.iter().map(|message| night - message.0).max().unwrap();
-                assert!(waited < nights, "{share} in night {night}: {waited}");
-                mail.extend((0..20).map(|n| (night, n * 31)));
+                if (night / 9) % 3 != 0 {
+                    store.shrink(nights, &mut dice);
+                }
             }
         }
     }

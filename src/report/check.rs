@@ -7,6 +7,8 @@ use super::words::{count, duration, number};
 
 /// As much of a store's name as stands in the line.
 const NAME: usize = 200;
+/// As much of it as stands in a label, which has to differ from those of other stores: no path is longer.
+const LABEL: usize = 4096;
 
 /// The answer for a store, or for all; ordered by how loudly it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +197,7 @@ fn perfdata(facts: &Facts, limits: &Limits, alone: bool) -> Vec<String> {
     let item = |name: &str, value: Option<u64>, unit: &str, of: Limit| {
         let label = if alone { name.to_owned() } else { format!("{} {name}", facts.store) };
         // A quote is doubled; '=' ends a label, and '|' ended the text.
-        let label = inline(&label, NAME).replace(['=', '|'], "_").replace('\'', "''");
+        let label = inline(&label, LABEL).replace(['=', '|'], "_").replace('\'', "''");
         let value = value.map_or("U".to_owned(), |value| format!("{value}{unit}"));
         format!("'{label}'={value};{};{};0", limit(of.warn), limit(of.crit))
     };

@@ -142,7 +142,9 @@ pub struct Repair {
 ///
 /// With --budget, what was proven longest ago is read first, and the rest is left for a later night ('deferred', no
 /// failure). Messages that are new, look changed or were harmed before are read whatever the budget; moved, deleted
-/// and re-flagged ones are recognised without reading. 'mailmend status' shows the ages.
+/// and re-flagged ones are recognised without reading. 'mailmend status' shows the ages. A share is a promise: 20% of
+/// what is on record reads everything again within five nights. To keep it where the store shrinks, a night reads up to
+/// twice the share; where it shrinks to less than half within these nights, more of them are needed.
 ///
 /// With --against, a replica is read as a whole, too, and compared message by message: what differs, which side is right
 /// and why, and what a sync would do now. Nothing of it is recorded but what is said of STORE. Its exit status is a veto
