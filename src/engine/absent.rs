@@ -49,10 +49,13 @@ pub fn absent(
     let shape = shape(job, mailboxes);
     let witnesses = known_witnesses(job, account)?;
     let deeds = Deeds::of(job, account, mailboxes)?;
-    let mut absent = Vec::new();
+    let mut absent: Vec<Absent> = Vec::new();
+    let mut restarted = haul.restarted();
     for m in 0..mailboxes.len() {
         if mailboxes[m].selected && mailboxes[m].complete() {
-            absent.extend(by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds), haul)?);
+            let gone = by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds, restarted), haul)?;
+            restarted |= gone.iter().any(|one| one.witnessed.says == Says::Restarted);
+            absent.extend(gone);
         }
     }
     let (rate, account_gone) = (usual(job, mailboxes), absent.iter().map(|one| u64::from(one.unexplained())).sum());
@@ -141,7 +144,7 @@ fn by_catalog(
     sources: &Sources,
     m: usize,
     shape: &Shape,
-    (witnesses, deeds): (&HashSet<RelPath>, &Deeds),
+    (witnesses, deeds, restarted): (&HashSet<RelPath>, &Deeds, bool),
     haul: &Haul,
 ) -> Result<Vec<Absent>, EngineError> {
     let mailbox = &mailboxes[m];
@@ -159,7 +162,7 @@ fn by_catalog(
     let names: Vec<Vec<u8>> = gone.iter().map(|row| row.name.clone()).collect();
     let asked = server::ask(job, sources, mailbox, &names)?;
     let expired = expired(mailbox, &gone);
-    let fate = deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed), &haul.harms);
+    let fate = deeds.fate(mailbox, mailbox.row.as_ref().and_then(|row| row.listed), restarted);
     let mut absent = Vec::new();
     for (nth, &row) in gone.iter().enumerate() {
         let witnessed = asked.of(nth);
@@ -371,7 +374,7 @@ fn one_shelf(
     let gone = held.len() as u64;
     let names: Vec<Vec<u8>> = held.iter().map(|(_, _, file)| file.clone()).collect();
     let asked = server::ask(job, sources, mailbox, &names)?;
-    let fate = deeds.fate(mailbox, Some(taken), &haul.harms);
+    let fate = deeds.fate(mailbox, Some(taken), haul.restarted());
     let travels = mailbox.store().keys_travel();
     // One key is one message, in whichever folder its owner put it, or one of each mailbox.
     let home = if travels { usize::MAX } else { m };

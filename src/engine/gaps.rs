@@ -268,7 +268,7 @@ pub(super) fn in_the_store(
                     account_blank: sight.shape.blank,
                     account_unknown: sight.shape.unknown,
                     mailbox_gone: mailbox.folder.is_none(),
-                    folder: deeds.fate(mailbox, row.map(|row| row.last_seen), &haul.harms),
+                    folder: deeds.fate(mailbox, row.map(|row| row.last_seen), haul.restarted()),
                     mailbox_blank: mailbox.folder.is_some()
                         && mailbox.messages().next().is_none()
                         && !mailbox.has_witness()

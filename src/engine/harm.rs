@@ -6,7 +6,7 @@ use super::mending::Menders;
 use crate::catalog::{MessageChange, MessageRow, State};
 use crate::model::event::{Finding, Subject};
 use crate::model::message::CopyFacts;
-use crate::model::server::Witnessed;
+use crate::model::server::{Says, Witnessed};
 use crate::model::wire::{Entry, Place};
 use crate::model::{Attrs, Check, Digest, Evidence, Key, RelPath, Stamp, Verdict};
 pub use crate::plan::compare::is_clean;
@@ -106,6 +106,11 @@ pub struct Haul {
 }
 
 impl Haul {
+    /// Whether the server began anew in one of the mailboxes, as its lists say of what was missing so far.
+    pub fn restarted(&self) -> bool {
+        self.harms.iter().any(|harm| harm.witnessed.says == Says::Restarted)
+    }
+
     /// Takes back that the catalog is to learn of a message that it is missing.
     pub fn no_longer_missed(&mut self, mailbox: usize, key: &Key) {
         if let Some(MessageChange::Missed { .. }) = self.changes[mailbox].get(key) {

@@ -2,7 +2,6 @@
 
 use super::account::{Account, EngineError, Mailbox};
 use super::find::Sources;
-use super::harm::Harm;
 use super::job::Job;
 use super::lane::{LaneError, NOT_A_FILE, serve};
 use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
@@ -55,10 +54,10 @@ impl Deeds {
         Ok(Deeds { whole: ledger.mailbox_log == Whole::Sound, absent: false, deleted: ledger.deleted })
     }
 
-    /// What became of a folder that was there at a time. `harms` are those that were found in the account before.
-    pub fn fate(&self, mailbox: &Mailbox, seen: Option<Stamp>, harms: &[Harm]) -> Fate {
-        let restarted = self.absent && harms.iter().any(|harm| harm.witnessed.says == Says::Restarted);
-        self.fate_of(&mailbox.rel, mailbox.folder.is_none(), seen, restarted)
+    /// What became of a folder that was there at a time. `restarted`: the server began the account anew since, as messages
+    /// of its other folders show.
+    pub fn fate(&self, mailbox: &Mailbox, seen: Option<Stamp>, restarted: bool) -> Fate {
+        self.fate_of(&mailbox.rel, mailbox.folder.is_none(), seen, self.absent && restarted)
     }
 
     /// The same of a folder by its name, and whether it is gone. `restarted`: the server began anew, with an empty log.
