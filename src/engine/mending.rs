@@ -383,26 +383,10 @@ impl Known {
         job.tally.repairable += u64::from(action.is_some());
         let held_back = action.is_some() && job.options.hold_findings;
         let finding = Finding {
-            subject: Subject::Companion,
-            store: job.store.text.clone(),
             account: scene.account.name.clone(),
             mailbox: mailbox.name.clone(),
-            key: None,
-            uid: None,
-            guid: None,
-            path,
-            size: None,
-            device: None,
-            internal_date: None,
-            verdict: Verdict::Damaged,
-            checks: Vec::new(),
-            faults: Vec::new(),
-            signed: None,
-            reason: self.words(),
-            envelope: None,
             action,
-            outcome: None,
-            accepted: false,
+            ..Finding::of_file(Subject::Companion, &job.store.text, path, Verdict::Damaged, self.words())
         };
         if held_back { job.remember(&finding) } else { job.finding(finding) }
     }

@@ -86,27 +86,12 @@ fn unknown(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<usize, EngineError> {
 }
 
 fn finding(job: &Job<'_>, account: &Account, mailbox: &Mailbox, reason: String) -> Finding {
+    let path = mailbox.dir.join(companion::INDEX_LOG).unwrap_or_default();
+    let lost = Verdict::Missing(Missing::Lost);
     Finding {
-        subject: Subject::Companion,
-        store: job.store.text.clone(),
         account: account.name.clone(),
         mailbox: mailbox.name.clone(),
-        key: None,
-        uid: None,
-        guid: None,
-        path: mailbox.dir.join(companion::INDEX_LOG).unwrap_or_default(),
-        size: None,
-        device: None,
-        internal_date: None,
-        verdict: Verdict::Missing(Missing::Lost),
-        checks: Vec::new(),
-        faults: Vec::new(),
-        signed: None,
-        reason,
-        envelope: None,
-        action: None,
-        outcome: None,
-        accepted: false,
+        ..Finding::of_file(Subject::Companion, &job.store.text, path, lost, reason)
     }
 }
 

@@ -108,6 +108,34 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// About a file that is no message, or not known to be one: nothing but where it lies and what is wrong.
+    pub fn of_file(subject: Subject, store: &str, path: RelPath, verdict: Verdict, reason: String) -> Finding {
+        Finding {
+            subject,
+            store: store.to_owned(),
+            account: String::new(),
+            mailbox: String::new(),
+            key: None,
+            uid: None,
+            guid: None,
+            path,
+            size: None,
+            device: None,
+            internal_date: None,
+            verdict,
+            checks: Vec::new(),
+            faults: Vec::new(),
+            signed: None,
+            reason,
+            envelope: None,
+            action: None,
+            outcome: None,
+            accepted: false,
+        }
+    }
+}
+
+impl Finding {
     pub fn missing(&self) -> Option<Missing> {
         match self.verdict {
             Verdict::Missing(reason) => Some(reason),
