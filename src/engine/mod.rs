@@ -22,6 +22,7 @@ pub mod lanes;
 mod mending;
 pub mod planfile;
 pub mod record;
+mod renumbered;
 mod replica;
 mod risk;
 pub mod run;
