@@ -22,7 +22,7 @@ pub struct Walked {
 pub const FOREIGN: &str = "read";
 
 /// Names of our own folders and the file system's, which hold no mail. Users can give them to mailboxes too.
-const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", QUARANTINE.as_bytes()];
+pub(super) const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", QUARANTINE.as_bytes()];
 
 /// A folder still to be looked into.
 struct Visit {

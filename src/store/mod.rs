@@ -90,5 +90,7 @@ pub fn split_message_path(path: &RelPath) -> Option<(Format, RelPath, &[u8])> {
     }
     let mailbox = path.parent()?;
     let format = format_of(&mailbox, [path.name()]);
-    (of(format).place(path.name()) == Some(Place::Cur)).then(|| (format, mailbox, path.name()))
+    // Numbers are the names of our own slots too: where no mail is looked for, nothing is a message.
+    let reserved = format != Format::Sdbox && mailbox.components().any(|part| discover::RESERVED.contains(&part));
+    (!reserved && of(format).place(path.name()) == Some(Place::Cur)).then(|| (format, mailbox, path.name()))
 }

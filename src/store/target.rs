@@ -148,7 +148,15 @@ mod tests {
         for target in server.into_iter().chain(plain) {
             assert!(permitted(&restore(target, 0o600)).is_ok(), "{target}");
         }
-        let plain = ["ann/inbox/,12", "ann/inbox/#12", "ann/inbox/012", "ann/.a.eml", "ann/.eml", "ann/12/x"];
+        let plain = [
+            "ann/inbox/,12",
+            "ann/inbox/#12",
+            "ann/inbox/012",
+            "ann/.a.eml",
+            "ann/.eml",
+            "ann/12/x",
+            "ann/.mailmend/run/1",
+        ];
         let others = ["ann/tmp/1.a", "ann/authorized_keys", "cron.d/x", "ann/cur/.hidden", "dovecot.index"];
         for target in others.into_iter().chain(plain) {
             assert!(permitted(&restore(target, 0o600)).is_err(), "{target}");
