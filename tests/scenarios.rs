@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "scenarios/across.rs"]
+mod across;
 #[path = "scenarios/against.rs"]
 mod against;
 #[path = "scenarios/blank.rs"]

@@ -4,6 +4,7 @@ use super::budget::{Due, Night};
 use super::job::Job;
 use super::lane::{LaneError, Listing};
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
+use crate::model::form::Form;
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Format, Key, RelPath, Stamp, Stat};
 pub use crate::store::is_message;
@@ -234,6 +235,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         root: job.store.root,
         path: mailbox.path(entry)?,
         mode: ReadMode::Message,
+        form: Form::default(),
         format: mailbox.format,
         expected: row.and_then(|r| r.digest),
         size_claim,

@@ -7,6 +7,7 @@ use super::planfile::{PlanError, PlanReader};
 use super::runs::{RunFolder, RunNote};
 use crate::apply::{self, Applied, Executor, FileLog, Prover, Stop, Supplied, Supply, SupplyError};
 use crate::model::event::{ActionSummary, Event, Finding, Observer, Phase, Subject};
+use crate::model::form::Form;
 use crate::model::journal::Outcome;
 use crate::model::plan::{Action, Fingerprint, Location, Step};
 use crate::model::tally::Tally;
@@ -70,7 +71,7 @@ impl Supply for LaneSupply {
         };
         let (lane, root) =
             known.ok_or_else(|| SupplyError("the plan names a source that it does not list".to_owned()))?;
-        let fetched = self.lanes.lanes[lane].fetch(root, &from.path, Some(*stored_as), sink);
+        let fetched = self.lanes.lanes[lane].fetch(root, &from.path, (&from.form, Some(*stored_as)), sink);
         match fetched.map_err(|e| SupplyError(e.to_string()))? {
             Ok(fetched) => Ok(Supplied { digest: fetched.digest, length: fetched.length, xattrs: fetched.xattrs }),
             Err(trouble) => Err(SupplyError(format!("cannot {} {}: {}", trouble.operation, from.path, trouble.detail))),
@@ -104,6 +105,7 @@ impl Prover for LaneProver {
             root,
             path: path.clone(),
             mode: ReadMode::Digest,
+            form: Form::default(),
             format: Format::default(),
             expected: None,
             size_claim: None,
@@ -238,7 +240,7 @@ fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String>
         step.before = Fingerprint::Nothing;
         if let Action::Rename { from, inode, content, length } = &step.action {
             step.action = Action::Restore {
-                from: Location { source: None, path: from.clone() },
+                from: Location { source: None, path: from.clone(), form: Form::default() },
                 stored_as: crate::model::Encoding::Plain,
                 attrs: crate::model::Attrs {
                     uid: inode.uid,

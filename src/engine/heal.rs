@@ -10,11 +10,12 @@ use super::job::{Job, Mode, is_harm};
 use super::mending::{Returning, Scene};
 use super::sdbox;
 use crate::model::event::{ActionSummary, Finding, Subject};
+use crate::model::form::Form;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::server::Witnessed;
 use crate::model::wire::Place;
-use crate::model::{Assurance, Attrs, Digest, Encoding, Format, Missing, RelPath, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Encoding, Format, Missing, RelPath, Stamp, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
@@ -198,7 +199,9 @@ fn gather(
             // A file of the same size counts only by digest or by equal bytes.
             let size = patient.harm.size().filter(|_| patient.harm.present || expected.is_some());
             let found = sources.find(job, generation, rel, &patient.harm.key, size)?;
-            wanted.extend(found.into_iter().map(|f| (index, f, expected)));
+            let format = mailboxes[patient.harm.mailbox].format;
+            let foreign = sources.find_foreign(job, generation, &patient.harm, format)?;
+            wanted.extend(found.into_iter().chain(foreign).map(|f| (index, f, expected)));
         }
         let lasts = |patient: &Patient| mailboxes[patient.harm.mailbox].store().keys_last();
         let (rank, label) = (job.generations[generation].rank, job.generations[generation].label.clone());
@@ -399,20 +402,26 @@ fn restore(
     let mailbox = &mailboxes[harm.mailbox];
     let named = mailbox.store().delivered(&harm.name);
     let kept = mailbox.format != Format::Maildir || name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
+    // A server that notes the date in the file does not keep it in the file's time.
+    let noted = facts.marks.as_ref().filter(|_| mailbox.format != Format::Sdbox);
+    let received = noted.map_or(facts.stat.mtime, |marks| Stamp { sec: marks.received, nsec: 0 });
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0).map(|f| f.stat);
     let attrs: Attrs = settle(&Witnesses {
         present: present.as_ref(),
         folder: folders::standing(mailboxes, mailbox),
         catalog: harm.row.as_ref().map(|r| &r.attrs),
         given: job.options.owner,
-        source: Some((&facts.stat, kept.then_some(facts.stat.mtime))),
+        source: Some((&facts.stat, kept.then_some(received))),
         named,
         // Those of the file to be replaced and of the copy are read when the step is carried out.
         xattrs: &[],
     });
-    let stored_as = stored_as(harm, facts);
+    let stored_as = stored_as(harm, facts, mailbox.format);
     let target = target(job, account, mailboxes, patient, found);
-    let from = Location { source: Some(found.generation as u32), path: found.path.clone() };
+    let foreign = mailbox.format == Format::Sdbox && facts.encoding != Encoding::Sdbox;
+    let frame = harm.facts.as_ref().and_then(|own| own.marks.clone()).filter(|_| foreign);
+    let form = Form { frame, ..found.form.clone() };
+    let from = Location { source: Some(found.generation as u32), path: found.path.clone(), form };
     let content = facts.digest.ok_or_else(|| EngineError::Refused("a copy without a digest was chosen".to_owned()))?;
     Ok(Treatment {
         action: Action::Restore { from, stored_as, attrs, content, length: facts.length },
@@ -425,12 +434,18 @@ fn restore(
 }
 
 /// In which form the message is stored again: as it stands, else as it was recorded, else as the source has it.
-fn stored_as(harm: &Harm, source: &CopyFacts) -> Encoding {
+fn stored_as(harm: &Harm, source: &CopyFacts, format: Format) -> Encoding {
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0).map(|f| f.encoding);
     let recorded = harm.row.as_ref().map(|r| r.encoding);
     // A zeroed beginning shows no magic: there, what was recorded knows better than what is left.
     let wanted = present.filter(|&e| e != Encoding::Plain).or(recorded).unwrap_or(source.encoding);
-    if wanted == Encoding::Crypted { source.encoding } else { wanted }
+    match wanted {
+        _ if format == Format::Sdbox => Encoding::Sdbox,
+        // A frame that a copy has is its own server's.
+        Encoding::Sdbox => Encoding::Plain,
+        Encoding::Crypted => source.encoding,
+        wanted => wanted,
+    }
 }
 
 /// Where the message goes: its own name, or a new mailbox for undecided ones if the user wants that. A missing

@@ -12,6 +12,7 @@ mod deep;
 pub mod execute;
 pub mod find;
 pub mod folders;
+mod foreign;
 mod gaps;
 pub mod harm;
 pub mod heal;

@@ -551,6 +551,10 @@ fn from_sources(
     accounts: &mut BTreeMap<RelPath, Vec<FoundMailbox>>,
     listed: Option<Stamp>,
 ) -> Result<(), EngineError> {
+    let formats: std::collections::BTreeSet<crate::model::Format> =
+        accounts.values().flatten().map(|mailbox| mailbox.format).collect();
+    let here: BTreeMap<String, RelPath> =
+        accounts.keys().map(|dir| (maildir::account_name(dir, &job.store.path), dir.clone())).collect();
     for n in 0..job.generations.len() {
         let generation = job.generations[n].clone();
         let old = generation.dated && listed.is_some_and(|l| generation.time <= l);
@@ -569,7 +573,12 @@ fn from_sources(
             job.holds_mail.insert(n);
         }
         for mailbox in found.mailboxes {
-            accounts.entry(mailbox.account).or_default();
+            // What a source keeps in another format heals what is known here, and is no account of its own.
+            let name = maildir::account_name(&mailbox.account, &job.store.path);
+            let known = here.get(&name).is_some_and(|dir| *dir != mailbox.account);
+            if !known && (formats.is_empty() || formats.contains(&mailbox.format)) {
+                accounts.entry(mailbox.account).or_default();
+            }
         }
     }
     Ok(())
@@ -592,7 +601,7 @@ fn examine(
         job.risk.listed += u64::from(listed);
         job.risk.unlisted += u64::from(!listed);
     }
-    let mut sources = Sources::new(job, account);
+    let mut sources = Sources::new(job, account, mailboxes);
     let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
     deep::deep(job, mailboxes, &mut sources, haul)?;
     against::against(job, account, mailboxes, &mut sources, haul)?;

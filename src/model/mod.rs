@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod event;
 pub mod evidence;
+pub mod form;
 pub mod format;
 pub mod journal;
 pub mod limits;

@@ -5,6 +5,7 @@
 
 use super::digest::Digest;
 use super::evidence::{Assurance, Evidence, Missing, Verdict};
+use super::form::Form;
 use super::message::{Attrs, Encoding, Envelope, Key, Stamp, Stat};
 use super::path::RelPath;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct Location {
     /// Index into [`Header::sources`]; `None` is the store itself.
     pub source: Option<u32>,
     pub path: RelPath,
+    /// What it becomes on the way, where the source keeps mail in another format.
+    #[serde(default, skip_serializing_if = "Form::is_kept")]
+    pub form: Form,
 }
 
 /// The state of a file that a step relies on or leaves behind. What is `None` was not recorded and is not compared.

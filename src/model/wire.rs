@@ -3,6 +3,7 @@
 //! of fields travel, so no type in here may leave a field out.
 
 use super::digest::Digest;
+use super::form::Form;
 use super::format::Format;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
@@ -151,6 +152,8 @@ pub struct ReadItem {
     pub mode: ReadMode,
     /// Of the mailbox.
     pub format: Format,
+    /// In which form it is read and judged.
+    pub form: Form,
     /// The catalog's digest.
     pub expected: Option<Digest>,
     /// Sizes claimed by the name (Maildir `S=`, `W=`).
@@ -200,9 +203,9 @@ pub enum Request {
     /// All that the server's own files of the mailbox `dir` say of it.
     Ledger { id: u64, root: u32, dir: RelPath },
     /// Digests of each piece of the decoded content.
-    Pieces { id: u64, root: u32, path: RelPath, cuts: Cuts },
-    /// The stored bytes, decoded and encoded again where `encode` differs from what is stored.
-    Fetch { id: u64, root: u32, path: RelPath, encode: Option<Encoding> },
+    Pieces { id: u64, root: u32, path: RelPath, form: Form, cuts: Cuts },
+    /// The stored bytes; decoded, turned into `form` and encoded again where that or `encode` differs from what is stored.
+    Fetch { id: u64, root: u32, path: RelPath, form: Form, encode: Option<Encoding> },
     /// Look around for a while, then read messages drawn by lot.
     Sample { id: u64, order: SampleOrder },
 }

@@ -73,7 +73,7 @@ mod tests {
             verdict: Verdict::Missing(Missing::Lost),
             before: Fingerprint::Nothing,
             action: Action::Restore {
-                from: Location { source, path: target.clone() },
+                from: Location { source, path: target.clone(), form: Default::default() },
                 stored_as: Encoding::Plain,
                 attrs: Attrs::default(),
                 content: Digest::of(b""),

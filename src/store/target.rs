@@ -128,7 +128,7 @@ mod tests {
             target: RelPath::new(target.as_bytes()).unwrap(),
             before: Fingerprint::Nothing,
             action: Action::Restore {
-                from: Location { source: Some(0), path: RelPath::root() },
+                from: Location { source: Some(0), path: RelPath::root(), form: Default::default() },
                 stored_as: Encoding::Plain,
                 attrs: Attrs { mode, ..Attrs::default() },
                 content: Digest([0; 32]),

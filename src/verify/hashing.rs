@@ -53,7 +53,7 @@ impl Default for State {
 }
 
 /// What the start of a header line shows.
-enum Start {
+pub(super) enum Start {
     /// More bytes are needed.
     Undecided,
     /// The empty line.
@@ -174,7 +174,7 @@ struct Pass<'a> {
 }
 
 /// Judges a header line by its first bytes.
-fn start_of_line(rest: &[u8], drops: bool, last: bool) -> Start {
+pub(super) fn start_of_line(rest: &[u8], drops: bool, last: bool) -> Start {
     match rest {
         [b'\n', ..] | [b'\r', b'\n', ..] => Start::End,
         [b'\r'] if !last => Start::Undecided,

@@ -3,6 +3,7 @@
 //! May not open anything: what a lane cannot answer comes back as a trouble.
 
 use super::{Found, HomeFiles, Lane, LaneError, Listing, serve};
+use crate::model::form::Form;
 use crate::model::message::Encoding;
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::server::{Guids, Ledger, Witness};
@@ -167,9 +168,14 @@ impl Lane {
     }
 
     /// Digests of each piece of a file's content.
-    pub fn pieces(&mut self, root: u32, path: &RelPath, cuts: &Cuts) -> Result<Result<Pieces, Trouble>, LaneError> {
+    pub fn pieces(
+        &mut self,
+        root: u32,
+        path: &RelPath,
+        (form, cuts): (&Form, &Cuts),
+    ) -> Result<Result<Pieces, Trouble>, LaneError> {
         let id = self.id();
-        let request = Request::Pieces { id, root, path: path.clone(), cuts: cuts.clone() };
+        let request = Request::Pieces { id, root, path: path.clone(), form: form.clone(), cuts: cuts.clone() };
         let pieces = self.ask(&request, (root, path, "compare"), |answer| match answer {
             Answer::Pieces { id: got, pieces } if got == id => Some(pieces),
             _ => None,
@@ -182,11 +188,11 @@ impl Lane {
         &mut self,
         root: u32,
         path: &RelPath,
-        encode: Option<Encoding>,
+        (form, encode): (&Form, Option<Encoding>),
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Result<Fetched, Trouble>, LaneError> {
         let id = self.id();
-        self.send(&Request::Fetch { id, root, path: path.clone(), encode })?;
+        self.send(&Request::Fetch { id, root, path: path.clone(), form: form.clone(), encode })?;
         let mut taken = Ok(());
         loop {
             match self.answer() {

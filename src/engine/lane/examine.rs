@@ -2,10 +2,12 @@
 //!
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
+use super::converted;
 use super::framed;
 use super::gentle::{Gentle, Paced};
 use super::serve::trouble;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
+use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
@@ -18,6 +20,7 @@ use crate::sys::attr;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::{ALIGN, AlignedBuf};
 use crate::verify::checks::{Checks, Claims};
+use crate::verify::convert::Converting;
 use crate::verify::hashing::Hashing;
 use crate::verify::{BodyProof, Piecer};
 use std::cell::RefCell;
@@ -77,6 +80,16 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
 
 impl Subject<'_> {
     fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
+        if !self.item.form.keeps_content() {
+            let known = self.medium().read_at(&mut buffer[..ALIGN], 0).unwrap_or(0);
+            let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
+            // What is not all there can be turned into nothing else.
+            let frame = (encoding == Encoding::Sdbox).then(|| framed::frame(&self.medium(), self.stat.size, buffer));
+            if frame.flatten().is_some_and(|frame| frame.partial) {
+                return Ok(framed::copy(self, buffer));
+            }
+            return converted::copy(self, encoding, buffer);
+        }
         if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
             return Ok(framed::copy(self, buffer));
         }
@@ -440,7 +453,13 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
 }
 
 /// Short digests of each piece of the decoded content. A decoder ends at the first byte that the medium did not give.
-pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader<'_>) -> Result<Pieces, Trouble> {
+pub fn pieces(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    (form, cuts): (&Form, &Cuts),
+    by: &Reader<'_>,
+) -> Result<Pieces, Trouble> {
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
     let medium = by.medium(&file);
@@ -450,7 +469,15 @@ pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader
         (by.tick)(progress);
     };
     let framed = store::format_of(&path.parent().unwrap_or_default(), []) == Format::Sdbox;
-    if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, &mut buffer)).flatten() {
+    if !form.keeps_content() {
+        let mut raw = |_: &[u8]| count();
+        let decoder = codec::decoder(encoding, Box::new(Sequential::new(&medium, stat.size, &mut raw)));
+        let mut reader = Converting::new(form, decoder.map_err(|e| trouble(number, path.as_bytes(), "decode", &e))?);
+        // What came before a failure is still worth comparing.
+        while let Ok(got @ 1..) = reader.read(&mut buffer) {
+            piecer.feed(&buffer[..got]);
+        }
+    } else if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, &mut buffer)).flatten() {
         let behind = read::Behind(&medium, frame.message.offset);
         read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {
             Piece::Bytes(bytes) => piecer.feed(bytes),
@@ -480,7 +507,7 @@ pub fn fetch(
     root: &Root,
     number: u32,
     path: &RelPath,
-    encode: Option<Encoding>,
+    (form, encode): (&Form, Option<Encoding>),
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
@@ -496,7 +523,7 @@ pub fn fetch(
         (by.tick)(progress);
     };
     let mut sent = Ok(());
-    if wanted == stored_as {
+    if converted::is_stored_so(form, stored_as, wanted) {
         let mut pass_on = |bytes: &[u8]| {
             count();
             for part in bytes.chunks(WINDOW) {
@@ -510,13 +537,33 @@ pub fn fetch(
             .map_err(|e| fail("read", e))?;
     } else {
         let mut raw = |_: &[u8]| count();
-        let reader = codec::decoder(stored_as, Box::new(Sequential::new(&medium, stat.size, &mut raw)));
-        let mut hashed = Hashed { inner: reader.map_err(|e| fail("decode", e))?, hashing: &mut hashing };
-        codec::encode(wanted, &mut hashed, &mut Sending(sink)).map_err(|e| fail("convert", e))?;
+        let measured = form.frame.as_ref().map(|_| {
+            turned(&medium, stat.size, stored_as, form, &mut |_| ())
+                .and_then(|mut reader| converted::measure(&mut reader))
+        });
+        let sizes = measured.transpose().map_err(|e| fail("read", e))?;
+        let reader = turned(&medium, stat.size, stored_as, form, &mut raw).map_err(|e| fail("decode", e))?;
+        let mut hashed = Hashed { inner: Box::new(reader), hashing: &mut hashing };
+        let made = match (&form.frame, sizes) {
+            (Some(marks), Some(sizes)) => converted::framed(marks, sizes, &mut hashed, &mut Sending(sink)),
+            _ => codec::encode(wanted, &mut hashed, &mut Sending(sink)),
+        };
+        made.map_err(|e| fail("convert", e))?;
     }
     sent.map_err(|e| fail("send", e))?;
     let hashes = hashing.finish();
     Ok(Fetched { digest: hashes.digest, length: hashes.length, stored_as: wanted, mtime: stat.mtime, xattrs })
+}
+
+/// A file's message, decoded and in another form.
+fn turned<'a>(
+    medium: &'a dyn Medium,
+    size: u64,
+    stored_as: Encoding,
+    form: &Form,
+    raw: &'a mut dyn FnMut(&[u8]),
+) -> io::Result<Converting<Box<dyn Read + 'a>>> {
+    Ok(Converting::new(form, codec::decoder(stored_as, Box::new(Sequential::new(medium, size, raw)))?))
 }
 
 /// Hashes what passes.

@@ -38,7 +38,8 @@ pub fn copy(subject: &Subject<'_>, buffer: &mut [u8]) -> CopyFacts {
     if let (Some(frame), Some(expected), true) = (&frame, subject.item.expected, sound) {
         let pass = hashed(subject, frame.message, buffer);
         if pass.digest == Some(expected) {
-            return subject.known(pass, Encoding::Sdbox);
+            let marks = frame.marks();
+            return CopyFacts { marks, ..subject.known(pass, Encoding::Sdbox) };
         }
     }
     let facts = checked(subject, frame.as_ref(), buffer, subject.item.deep);
@@ -121,6 +122,7 @@ fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep
         envelope,
     };
     let mut facts = subject.judged(pass, Encoding::Sdbox);
+    facts.marks = frame.and_then(Frame::marks);
     if facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::BrokenFrame) {
         facts.evidence.set(Check::Digest, Outcome::Unknown);
     }

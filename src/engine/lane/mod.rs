@@ -4,6 +4,7 @@
 //! limit, and leaves a lane that hangs behind without waiting for it.
 
 mod ask;
+mod converted;
 pub mod examine;
 mod flight;
 pub mod frame;

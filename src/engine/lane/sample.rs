@@ -7,6 +7,7 @@
 use super::examine;
 use super::gentle::Gentle;
 use super::serve::trouble;
+use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, DEPTH_MAX, WINDOW};
 use crate::model::message::Encoding;
 use crate::model::triage::{Doing, SampleOrder, SampleRoot, Sampled, Seen, Walk};
@@ -398,6 +399,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         root: into.root,
         path: into.path.clone(),
         mode: ReadMode::Message,
+        form: Form::default(),
         format: Format::default(),
         expected: None,
         size_claim: claims.size,

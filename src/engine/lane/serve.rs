@@ -149,19 +149,19 @@ impl Shop {
                     .try_for_each(|part| self.send(&Answer::Lines { id: *id, lines: part.to_vec() }));
                 sent.and_then(|()| self.send(&Answer::Ledger { id: *id, ledger }))
             }
-            Request::Pieces { id, root, path, cuts } => {
+            Request::Pieces { id, root, path, form, cuts } => {
                 self.name(*id, 0);
                 let pieces = self
                     .root(*root, path.as_bytes())
-                    .and_then(|r| examine::pieces(r, *root, path, cuts, &self.reader(&|n| self.name(*id, n))));
+                    .and_then(|r| examine::pieces(r, *root, path, (form, cuts), &self.reader(&|n| self.name(*id, n))));
                 self.send(&Answer::Pieces { id: *id, pieces })
             }
-            Request::Fetch { id, root, path, encode } => {
+            Request::Fetch { id, root, path, form, encode } => {
                 self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
-                let result: Result<Fetched, Trouble> = self
-                    .root(*root, path.as_bytes())
-                    .and_then(|r| examine::fetch(r, *root, path, *encode, sink, &self.reader(&|n| self.name(*id, n))));
+                let result: Result<Fetched, Trouble> = self.root(*root, path.as_bytes()).and_then(|r| {
+                    examine::fetch(r, *root, path, (form, *encode), sink, &self.reader(&|n| self.name(*id, n)))
+                });
                 self.send(&Answer::DataEnd { id: *id, result })
             }
             Request::Sample { id, order } => sample::sample(

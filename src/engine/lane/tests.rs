@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::Format;
+use crate::model::form::Form;
 use crate::model::wire::ReadMode;
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,6 +34,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             root: 0,
             path: RelPath::new(name.into_bytes()).unwrap(),
             mode: ReadMode::Digest,
+            form: Form::default(),
             format: Format::default(),
             expected: None,
             size_claim: None,

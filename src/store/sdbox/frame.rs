@@ -4,6 +4,7 @@
 //! Pure: from the ends of a file to the range of the message and what is wrong around it.
 
 use crate::model::Span;
+use crate::model::form::Marks;
 use std::io::{self, BufRead, Read};
 
 /// Bytes at the start of a file that tell all of its head.
@@ -36,6 +37,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// What it says of the message, where its trailer is sound.
+    pub fn marks(&self) -> Option<Marks> {
+        let guid = String::from_utf8(self.guid.clone()?).ok()?;
+        Some(Marks { guid, received: self.received? })
+    }
+
     fn around(message: Span) -> Frame {
         Frame { message, crlf: None, guid: None, received: None, partial: false, broken: Vec::new(), short_of: None }
     }
@@ -73,6 +80,21 @@ pub fn read(head: &[u8], tail: &[u8], size: u64) -> Frame {
         None => {}
     }
     frame
+}
+
+/// The bytes that stand before and behind a message of `length` bytes, `crlf` with every line end as CRLF.
+///
+/// # Errors
+/// Where these are no marks that the server makes.
+pub fn around(marks: &Marks, length: u64, crlf: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let digits = marks.guid.len() == 32 && marks.guid.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !digits || !(0..=i64::from(u32::MAX)).contains(&marks.received) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no marks of a message in dbox"));
+    }
+    let Marks { guid, received } = marks;
+    let head = format!("2 M{HEADER:x} C{received:x}\n\x01\x02N          {length:016X}\n");
+    let tail = format!("\n\x01\x03\nR{received:x}\nV{crlf:x}\nG{guid}\n\n");
+    Ok((head.into_bytes(), tail.into_bytes()))
 }
 
 /// The message of a sound file, streamed.
