@@ -15,7 +15,7 @@ use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::server::Witnessed;
 use crate::model::wire::Place;
-use crate::model::{Assurance, Attrs, Digest, Encoding, Format, Missing, RelPath, Stamp, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Encoding, FaultKind, Format, Missing, RelPath, Stamp, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
@@ -166,6 +166,11 @@ fn held(job: &Job<'_>, mailboxes: &[Mailbox], patients: &[Patient]) -> BTreeMap<
 /// Whether copies of this message are worth looking for.
 fn curable(harm: &Harm) -> bool {
     if is_final(harm) {
+        return false;
+    }
+    // The message's own file is whole, and so would be no other.
+    let apart = |facts: &CopyFacts| facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::Attachment);
+    if harm.facts.as_ref().is_some_and(apart) {
         return false;
     }
     match harm.verdict {

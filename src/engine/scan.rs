@@ -10,7 +10,7 @@ use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, EntryKind, Place, Reading, Trouble};
-use crate::model::{Key, Span, Verdict};
+use crate::model::{Encoding, Key, Span, Verdict};
 use crate::store::maildir::name;
 use std::collections::HashMap;
 
@@ -247,7 +247,8 @@ pub(super) fn record_harm(haul: &mut Haul, harm: &Harm, mode: Mode) {
     }
     let change = match (harm.verdict, harm.facts.as_ref().and_then(|f| f.digest.map(|d| (d, f.length)))) {
         (Verdict::Unreadable, _) => MessageChange::Harmed { key: harm.key.clone(), state: State::Unreadable },
-        (Verdict::Damaged, Some((digest, length))) if harm.expected().is_some() => {
+        // What is broken around the recorded content, or apart from it, is no other content.
+        (Verdict::Damaged, Some((digest, length))) if harm.expected().is_some_and(|expected| expected != digest) => {
             MessageChange::Changed { key: harm.key.clone(), digest, length }
         }
         (Verdict::Damaged, _) => MessageChange::Harmed { key: harm.key.clone(), state: State::Damaged },
@@ -268,6 +269,10 @@ fn unreadable(job: &mut Job<'_>, trouble: &Trouble) -> CopyFacts {
 
 fn reason(verdict: Verdict, facts: &CopyFacts, sized: bool) -> String {
     match verdict {
+        Verdict::Undetermined if facts.evidence.opaque && facts.encoding == Encoding::Sdbox => {
+            "parts of it lie elsewhere, or it is stored encoded: --attachments names the folder of attachments"
+                .to_owned()
+        }
         Verdict::Undetermined if facts.evidence.opaque => {
             "encrypted: only a recorded digest or an equal copy could prove it".to_owned()
         }

@@ -34,6 +34,8 @@ pub struct Hello {
     /// Bytes a second that all readers together may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// The folder in which a server keeps attachments apart from their messages.
+    pub attachments: Option<Vec<u8>>,
 }
 
 /// How much a lane wants the disks.

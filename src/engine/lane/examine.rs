@@ -36,6 +36,8 @@ thread_local! {
 pub struct Reader<'a> {
     pub tick: &'a dyn Fn(u64),
     pub pace: &'a Gentle,
+    /// Where attachments lie that are no part of their messages' files.
+    pub attachments: Option<&'a Root>,
 }
 
 impl Reader<'_> {

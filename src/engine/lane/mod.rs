@@ -4,6 +4,7 @@
 //! limit, and leaves a lane that hangs behind without waiting for it.
 
 mod ask;
+mod attached;
 mod converted;
 pub mod examine;
 mod flight;
@@ -53,6 +54,8 @@ pub struct Settings {
     /// Bytes a second that each lane may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// Where the server keeps attachments apart from their messages.
+    pub attachments: Option<std::path::PathBuf>,
 }
 
 /// Why a lane could not serve at all.
@@ -191,6 +194,7 @@ impl Lane {
             without_openat2: self.settings.without_openat2,
             bwlimit: self.settings.bwlimit,
             io_class: self.settings.io_class,
+            attachments: self.settings.attachments.as_ref().map(|path| path.as_os_str().as_encoded_bytes().to_vec()),
         };
         let path = self.path_text();
         frame::write(&mut &running.socket, &hello).map_err(LaneError::Start)?;

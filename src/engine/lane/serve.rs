@@ -7,8 +7,9 @@ use super::examine::Reader;
 use super::gentle::Gentle;
 use super::{examine, frame, ledger, roots, sample, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
+use crate::model::path::escape;
 use crate::model::wire::{
-    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
+    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
 };
 use crate::model::{Format, RelPath, Stat};
 use crate::store::{self, discover, maildir::companion};
@@ -21,6 +22,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries after which a listing says that it moves on: the slowest disk looks at so many within a time-out.
@@ -29,6 +31,7 @@ const NAMED_EACH: u64 = 16;
 /// What every reader of the lane shares.
 struct Shop {
     roots: Vec<Root>,
+    attachments: Option<Root>,
     slots: Slots,
     pace: Gentle,
     out: Mutex<UnixStream>,
@@ -44,14 +47,19 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     // Resolving patterns and entering the sandbox comes before the first thread; opening comes after it,
     // because a descriptor that was opened before still leads to the writable mount.
     let (paths, mut troubles) = roots::expand(&hello.roots);
+    let apart: Vec<RootSpec> =
+        hello.attachments.iter().map(|path| RootSpec { path: path.clone(), pattern: false }).collect();
+    let (apart, mut lacking) = roots::expand(&apart);
+    let seen: Vec<PathBuf> = [roots::only_paths(&paths), roots::only_paths(&apart)].concat();
     let mounts = crate::sys::mounts::Mounts::read().ok();
-    let (pace, notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
-    let sandbox = if hello.sandbox {
-        crate::sys::sandbox::enter(&roots::only_paths(&paths), sandbox::Options::default())
-    } else {
-        unconfined()
-    };
+    let (pace, mut notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
+    let sandbox =
+        if hello.sandbox { crate::sys::sandbox::enter(&seen, sandbox::Options::default()) } else { unconfined() };
     let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
+    let (attachments, _) = roots::open(&apart, mounts.as_ref(), hello.without_openat2, &mut lacking);
+    notes.extend(lacking.iter().map(|trouble| {
+        format!("attachments: cannot {} {}: {}", trouble.operation, escape(&trouble.path), trouble.detail)
+    }));
     frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox, notes })?;
 
     let pool = rayon::ThreadPoolBuilder::new()
@@ -59,7 +67,13 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .thread_name(|n| format!("reader-{n}"))
         .build()
         .map_err(io::Error::other)?;
-    let shop = Arc::new(Shop { roots: open, slots, pace, out: Mutex::new(stream.try_clone()?) });
+    let shop = Arc::new(Shop {
+        roots: open,
+        attachments: attachments.into_iter().next(),
+        slots,
+        pace,
+        out: Mutex::new(stream.try_clone()?),
+    });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
         let shop = Arc::clone(&shop);
         pool.spawn_fifo(move || {
@@ -106,7 +120,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref() }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {

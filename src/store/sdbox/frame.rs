@@ -3,6 +3,7 @@
 //!
 //! Pure: from the ends of a file to the range of the message and what is wrong around it.
 
+use super::parts::Part;
 use crate::model::Span;
 use crate::model::form::Marks;
 use std::io::{self, BufRead, Read};
@@ -30,6 +31,8 @@ pub struct Frame {
     pub received: Option<i64>,
     /// `Z`: what lies there is compressed to `message.length` bytes; or `X`: parts of it lie elsewhere.
     pub partial: bool,
+    /// `X`: those parts.
+    pub parts: Option<Vec<Part>>,
     /// Ranges of the frame that are not as the server writes them.
     pub broken: Vec<Span>,
     /// The header says so many bytes, and the file ends before.
@@ -44,7 +47,16 @@ impl Frame {
     }
 
     fn around(message: Span) -> Frame {
-        Frame { message, crlf: None, guid: None, received: None, partial: false, broken: Vec::new(), short_of: None }
+        Frame {
+            message,
+            crlf: None,
+            guid: None,
+            received: None,
+            partial: false,
+            parts: None,
+            broken: Vec::new(),
+            short_of: None,
+        }
     }
 }
 
@@ -232,13 +244,15 @@ fn trailer_of(lines: &[u8], at: u64, size: u64, frame: &mut Frame) {
             b'R' => frame.received = number().and_then(|seconds| seconds.try_into().ok()),
             b'V' => frame.crlf = number(),
             b'G' => frame.guid = (value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit)).then(|| value.to_vec()),
-            b'Z' | b'X' => frame.partial = true,
+            b'Z' => frame.partial = true,
+            b'X' => (frame.partial, frame.parts) = (true, super::parts::read(value)),
             _ => sound &= key.is_ascii_uppercase() && !value.iter().any(u8::is_ascii_control),
         }
         sound &= match key {
             b'R' => frame.received.is_some(),
             b'V' => frame.crlf.is_some(),
             b'G' => frame.guid.is_some(),
+            b'X' => frame.parts.is_some(),
             _ => true,
         };
     }
