@@ -21,6 +21,7 @@ pub mod lane;
 pub mod lanes;
 mod mending;
 pub mod planfile;
+mod quiet;
 pub mod record;
 mod replica;
 mod risk;

@@ -8,7 +8,7 @@ use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::planfile::PlanWriter;
-use super::{absent, against, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
+use super::{absent, against, budget, companions, deep, execute, heal, quiet, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -513,16 +513,17 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     from_sources(job, &mut accounts, listed)?;
     let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
-    for (dir, mailboxes) in budget::in_order(job, accounts) {
-        let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };
-        if !job.options.select.account_at(&account.name, &account.dir) {
-            continue;
-        }
+    let named = |(dir, mailboxes)| (Account { name: maildir::account_name(&dir, &job.store.path), dir }, mailboxes);
+    let mut all: Vec<(Account, Vec<FoundMailbox>)> = budget::in_order(job, accounts).into_iter().map(named).collect();
+    all.retain(|(account, _)| job.options.select.account_at(&account.name, &account.dir));
+    let mut ahead = quiet::Ahead::default();
+    for (at, (account, mailboxes)) in all.iter().enumerate() {
         if job.stopped() {
             return Ok(());
         }
         reached.insert(account.dir.clone());
-        one_account(job, &account, &mailboxes, &mut folders)?;
+        ahead.ask(job, &all, at)?;
+        one_account(job, account, mailboxes, &mut ahead, &mut folders)?;
     }
     risk::tell(job);
     if empty {
@@ -621,24 +622,43 @@ fn beside(
     Ok(!job.stopped())
 }
 
-/// Scans one account, plans its repair, records it.
-fn one_account(
+/// Looks at every message of an account, plans its repair, records it; false where the user stopped it.
+fn long_way(
     job: &mut Job<'_>,
     account: &Account,
     found: &[FoundMailbox],
     folders: &mut Folders,
-) -> Result<(), EngineError> {
-    let before = job.tally.clone();
-    job.unread.clear();
+) -> Result<bool, EngineError> {
+    let seen = job.catalog.as_ref().and_then(|catalog| catalog.changes_by_others().ok());
     let mut mailboxes = account::open(job, account, found)?;
     let mut haul = Haul::default();
     let done = examine(job, account, &mut mailboxes, &mut haul, folders);
     // Whatever kept it from its end: what was found is told. What was not read must not look like a whole account.
     heal::unplanned(job, account, &mailboxes, &mut haul);
-    if !done? {
+    if done? {
+        record::record(job, account, &mailboxes, &mut haul, seen)?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// One account, from its folders to its records.
+fn one_account(
+    job: &mut Job<'_>,
+    account: &Account,
+    found: &[FoundMailbox],
+    ahead: &mut quiet::Ahead,
+    folders: &mut Folders,
+) -> Result<(), EngineError> {
+    let before = job.tally.clone();
+    job.unread.clear();
+    let done = match quiet::account(job, account, ahead, folders)? {
+        Some(done) => done,
+        None => long_way(job, account, found, folders)?,
+    };
+    if !done {
         return Ok(());
     }
-    record::record(job, account, &mailboxes, &mut haul)?;
     job.flush_findings();
     job.tally.accounts += 1;
     let mut own = job.tally.since(&before);
