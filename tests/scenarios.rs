@@ -18,6 +18,8 @@ mod live;
 mod nights;
 #[path = "scenarios/people.rs"]
 mod people;
+#[path = "scenarios/plain.rs"]
+mod plain;
 #[path = "scenarios/rates.rs"]
 mod rates;
 #[path = "scenarios/records.rs"]

@@ -119,6 +119,8 @@ impl<'a> Pen<'a> {
             }
             (MessageChange::Changed { digest, length, .. }, Some(known)) => self.change(known, digest, length),
             (MessageChange::Replaced { row, why }, Some(known)) => self.replace(row, known, &why),
+            (MessageChange::Renamed { row }, None) => self.add(row),
+            (MessageChange::Renamed { row }, Some(known)) => self.rename(row, known),
         }
     }
 
@@ -170,6 +172,14 @@ impl<'a> Pen<'a> {
         let mut next = row;
         next.first_seen = old.first_seen;
         self.settle(next, known)
+    }
+
+    fn rename(&mut self, mut row: MessageRow, known: (MessageRow, OwnTimes)) -> Inner<()> {
+        if let Some(recorded) = known.0.digest.filter(|&recorded| row.digest != Some(recorded)) {
+            self.remember(&row.key, recorded, known.0.length, Some("another message has its name now"))?;
+        }
+        row.accepted = false;
+        self.settle(row, known)
     }
 
     /// Keeps other content in the history; `replaced` tells why it was the recorded one until now.

@@ -42,7 +42,7 @@ pub enum BadValue {
 }
 
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 5] = ["mbox", "mdbox", "dbox", "mh", "cyrus"];
+const UNSUPPORTED: [&str; 4] = ["mbox", "mdbox", "dbox", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +185,7 @@ impl StoreArg {
         if UNSUPPORTED.contains(&prefix.as_str()) {
             return Err(BadValue::UnsupportedFormat(prefix));
         }
-        let format = [Format::Maildir, Format::Sdbox].into_iter().find(|format| format.name() == prefix);
+        let format = Format::ALL.into_iter().find(|format| format.name() == prefix);
         let path = if format.is_some() { rest } else { bytes };
         if path.is_empty() {
             return Err(BadValue::EmptyPath);

@@ -4,7 +4,7 @@ use super::account::{Account, EngineError, Mailbox};
 use super::job::Job;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::wire::Stated;
-use crate::model::{Attrs, Missing, RelPath, Verdict};
+use crate::model::{Attrs, Format, Missing, RelPath, Verdict};
 use crate::plan::attrs::{Owner, believed};
 use crate::store::{self, maildir};
 use std::collections::HashSet;
@@ -53,7 +53,7 @@ impl Folders {
         job: &mut Job<'_>,
         account: &Account,
         mailboxes: &[Mailbox],
-        mailbox: &RelPath,
+        (format, mailbox): (Format, &RelPath),
     ) -> Result<(), EngineError> {
         if self.settled.contains(mailbox) {
             return Ok(());
@@ -65,7 +65,7 @@ impl Folders {
             self.above(job, account, mailboxes, mailbox, owner)?;
             self.make(job, account, mailbox, mailbox, owner)?;
         }
-        for &sub in store::of(store::format_of(mailbox)).subfolders() {
+        for &sub in store::of(format).subfolders() {
             let Ok(path) = mailbox.join(sub) else { continue };
             if !there || !self.exists(job, &path)? {
                 self.make(job, account, mailbox, &path, owner)?;

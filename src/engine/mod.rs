@@ -23,6 +23,7 @@ mod mending;
 pub mod planfile;
 mod quiet;
 pub mod record;
+mod renumbered;
 mod replica;
 mod risk;
 pub mod run;

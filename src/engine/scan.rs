@@ -4,6 +4,7 @@ use super::account::{self, At, EngineError, Mailbox};
 use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
+use super::renumbered;
 use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
@@ -118,7 +119,7 @@ fn unsteady_errno(trouble: &Trouble) -> bool {
 
 /// One answer of the lane.
 fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: Reading, haul: &mut Haul) {
-    let facts = match result {
+    let mut facts = match result {
         Ok(facts) => facts,
         Err(trouble) if unsteady_errno(&trouble) => return haul.unsteady.push(at),
         Err(trouble) if trouble.errno.is_some_and(|e| MEDIUM_ERRORS.contains(&e)) => unreadable(job, &trouble),
@@ -129,6 +130,12 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     let key = mailbox.key(&entry.name);
     let first = mailbox.files.get(&key) == Some(&at.entry);
     let row = mailbox.rows.get(&key).filter(|_| first);
+    let another = row.is_some_and(|row| renumbered::is_another(mailbox, row, &facts));
+    let row = row.filter(|_| !another);
+    if another {
+        facts.evidence.forget_digest();
+        haul.displaced.insert((at.mailbox, key.clone()));
+    }
     let mut verdict = facts.evidence.verdict();
     // What was recorded raised doubts then; what is there now raises none: no damage, but worth a look.
     let replaces_doubt = verdict == Verdict::Damaged && row.is_some_and(|r| r.suspect) && harm::is_clean(&facts);
@@ -225,7 +232,11 @@ fn first_digest_of_opaque(facts: &CopyFacts, row: Option<&crate::catalog::Messag
 
 fn learn(haul: &mut Haul, at: At, key: &Key, row: crate::catalog::MessageRow, mode: Mode) {
     if mode == Mode::Verify {
-        haul.changes[at.mailbox].insert(key.clone(), MessageChange::Seen(row));
+        let change = match haul.displaced.contains(&(at.mailbox, key.clone())) {
+            true => MessageChange::Renamed { row },
+            false => MessageChange::Seen(row),
+        };
+        haul.changes[at.mailbox].insert(key.clone(), change);
     }
 }
 

@@ -75,7 +75,7 @@ impl Deeds {
 
 /// What a server may call the mailbox in a folder: with either separator, in either alphabet.
 fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
-    if format_of(rel) == Format::Sdbox {
+    if format_of(rel, []) == Format::Sdbox {
         let raw = sdbox::raw_name(rel);
         return vec![raw.clone(), mailbox_name(rel).into_bytes()];
     }

@@ -26,7 +26,10 @@ impl Lane {
                     found.troubles.extend(troubles);
                     found.symlinks.extend(symlinks);
                 }
-                Ok(Answer::FoundEnd { id: got }) if got == id => return Ok(found),
+                Ok(Answer::FoundEnd { id: got }) if got == id => {
+                    found.set_aside();
+                    return Ok(found);
+                }
                 Ok(_) => {}
                 Err(fall) => {
                     let trouble = self.fallen(fall, root, dir, "look for mailboxes");

@@ -449,7 +449,7 @@ pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader
         progress += 1;
         (by.tick)(progress);
     };
-    let framed = store::format_of(&path.parent().unwrap_or_default()) == Format::Sdbox;
+    let framed = store::format_of(&path.parent().unwrap_or_default(), []) == Format::Sdbox;
     if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, &mut buffer)).flatten() {
         let behind = read::Behind(&medium, frame.message.offset);
         read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {

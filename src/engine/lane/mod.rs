@@ -19,6 +19,7 @@ mod sealing;
 pub mod serve;
 mod witness;
 
+use crate::model::Format;
 pub use process::lane_main;
 pub use witness::NOT_A_FILE;
 
@@ -129,9 +130,20 @@ pub struct Found {
     pub mailboxes: Vec<FoundMailbox>,
     pub troubles: Vec<Trouble>,
     pub symlinks: Vec<RelPath>,
+    /// Folders of `.eml` files beside the mailboxes of a server: documents of users, and no mail of the store.
+    pub documents: usize,
 }
 
 impl Found {
+    /// Sets such folders aside.
+    fn set_aside(&mut self) {
+        if self.mailboxes.iter().any(|mailbox| mailbox.format != Format::Eml) {
+            let before = self.mailboxes.len();
+            self.mailboxes.retain(|mailbox| mailbox.format != Format::Eml);
+            self.documents = before - self.mailboxes.len();
+        }
+    }
+
     /// What kept the walk from looking into a place. That mail of another format lies there is no such thing
     /// where only copies are looked for.
     pub fn obstacles(&self) -> impl Iterator<Item = &Trouble> {

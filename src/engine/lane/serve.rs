@@ -391,7 +391,9 @@ impl Listing<'_> {
             if names.len() % 1024 == 1023 {
                 shop.name(id, steps + names.len() as u64);
             }
-            let wanted = place != Place::Top || kind == Kind::File;
+            // What is no file, but has the name of a message, is told; folders are mailboxes of their own.
+            let posed = kind != Kind::Directory && store.place(name) == Some(Place::Cur);
+            let wanted = place != Place::Top || kind == Kind::File || posed;
             if wanted && !(place != Place::Top && name.starts_with(b".")) {
                 let place = store.place(name).unwrap_or(place);
                 names.push(Entry { place, name: name.to_vec(), ino, kind: entry_kind(kind), stat: None });
