@@ -178,7 +178,8 @@ fn sealed(
         && job.generations.is_empty()
         && job.store.desk.is_none()
         && job.plan.is_none()
-        && job.resumed.is_empty();
+        && job.resumed.is_empty()
+        && found.iter().all(|mailbox| mailbox.format == Format::Maildir);
     let left = job.night.as_ref().and_then(|night| leaves(job, night, ration, account));
     let (true, Some(messages @ 1..), Some(catalog), Some(store)) = (plain, left, &job.catalog, job.store.id) else {
         return Ok(None);
@@ -207,9 +208,9 @@ fn sealed(
 /// A mailbox without its messages.
 fn again(job: &Job<'_>, account: &Account, row: MailboxRow, listing: Listing) -> Option<Mailbox> {
     let rel = row.dir.strip_prefix(&account.dir)?;
-    let format = store::format_of(&row.dir);
+    let format = Format::Maildir;
     let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
-    let plain = format == Format::Maildir && listing.complete() && !listing.entries.iter().any(is_message);
+    let plain = listing.complete() && !listing.entries.iter().any(is_message);
     plain.then(|| Mailbox {
         name: store::of(format).mailbox_name(&rel),
         dir: row.dir.clone(),

@@ -19,7 +19,6 @@ mod sealing;
 pub mod serve;
 mod witness;
 
-use crate::model::Format;
 pub use process::lane_main;
 pub use witness::NOT_A_FILE;
 
