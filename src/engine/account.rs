@@ -239,7 +239,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         size_claim,
         crlf_claim,
         envelope: row.is_none(),
-        medium: false,
+        medium: job.options.medium,
         deep: job.options.deep,
     })
 }

@@ -126,6 +126,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         findings: Vec::new(),
         known_messages: 0,
         read_messages: 0,
+        cached: 0,
         store_errors: 0,
         resumed,
         catalog_knows_store: false,
@@ -188,6 +189,10 @@ fn about_lanes(job: &mut Job<'_>) {
     let left = job.lanes.left_behind();
     if left > 0 {
         job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
+    }
+    if job.cached > 0 {
+        let n = if job.cached == 1 { "1 message".to_owned() } else { format!("{} messages", job.cached) };
+        job.note(format!("medium not tested for {n}: this file system does not read past the cache"));
     }
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {

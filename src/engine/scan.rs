@@ -148,6 +148,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     }
     job.tally.messages += 1;
     job.tally.bytes += facts.stat.size;
+    job.cached += u64::from(facts.cached);
     if row.is_none() && mailbox.store().is_odd(&entry.name) {
         let recorded = !name::is_orphan(&entry.name) && verdict.is_intact();
         if recorded {

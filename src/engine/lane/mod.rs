@@ -11,6 +11,7 @@ pub mod frame;
 mod framed;
 mod gentle;
 mod ledger;
+mod past;
 mod process;
 pub mod roots;
 mod sample;
