@@ -42,7 +42,7 @@ pub enum BadValue {
 }
 
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 5] = ["mbox", "mdbox", "dbox", "mh", "cyrus"];
+const UNSUPPORTED: [&str; 4] = ["mdbox", "dbox", "mh", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +185,7 @@ impl StoreArg {
         if UNSUPPORTED.contains(&prefix.as_str()) {
             return Err(BadValue::UnsupportedFormat(prefix));
         }
-        let format = [Format::Maildir, Format::Sdbox].into_iter().find(|format| format.name() == prefix);
+        let format = [Format::Maildir, Format::Sdbox, Format::Mbox].into_iter().find(|format| format.name() == prefix);
         let path = if format.is_some() { rest } else { bytes };
         if path.is_empty() {
             return Err(BadValue::EmptyPath);
@@ -450,8 +450,8 @@ mod tests {
         assert_eq!(store("/var/a:b").unwrap().path, PathBuf::from("/var/a:b"));
         assert_eq!(store("mdbox:/m"), Err(BadValue::UnsupportedFormat("mdbox".into())));
         assert_eq!(
-            store("MBOX:/m").unwrap_err().to_string(),
-            "format 'mbox' is known, not supported yet",
+            store("MDBOX:/m").unwrap_err().to_string(),
+            "format 'mdbox' is known, not supported yet",
             "refused by name, whatever its case"
         );
         assert_eq!(store("maildir:"), Err(BadValue::EmptyPath));

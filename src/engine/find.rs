@@ -4,6 +4,7 @@
 use super::account::{Account, EngineError, is_message};
 use super::job::Job;
 use super::lane::Listing;
+use super::mbox::Numbers;
 use super::sdbox;
 use crate::model::Key;
 use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
@@ -166,7 +167,15 @@ impl Sources {
         rel: &RelPath,
         listing: &Listing,
     ) -> Result<bool, EngineError> {
-        if store::format_of(rel) != Format::Sdbox || !listing.exists() {
+        match store::format_of(rel) {
+            Format::Mbox => {
+                let ours = job.numbers.get(&self.account.join_path(rel));
+                return Ok(ours.is_none_or(|ours| ours.agree(&Numbers::listed(&listing.entries))));
+            }
+            Format::Maildir => return Ok(true),
+            Format::Sdbox => {}
+        }
+        if !listing.exists() {
             return Ok(true);
         }
         let Some(theirs) = self.views[generation].dir.as_ref().map(|dir| dir.join_path(rel)) else { return Ok(true) };
@@ -297,6 +306,7 @@ pub fn read(
             path: found.path.clone(),
             mode: ReadMode::Message,
             format: store::split_message_path(&found.path).map_or_else(Format::default, |(format, _, _)| format),
+            file: None,
             expected,
             size_claim: claims.size,
             crlf_claim: claims.crlf,

@@ -4,7 +4,7 @@ use super::account::{Account, EngineError, Mailbox};
 use super::job::Job;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::wire::Stated;
-use crate::model::{Attrs, Missing, RelPath, Verdict};
+use crate::model::{Attrs, Format, Missing, RelPath, Verdict};
 use crate::plan::attrs::{Owner, believed};
 use crate::store::{self, maildir};
 use std::collections::HashSet;
@@ -55,7 +55,7 @@ impl Folders {
         mailboxes: &[Mailbox],
         mailbox: &RelPath,
     ) -> Result<(), EngineError> {
-        if self.settled.contains(mailbox) {
+        if self.settled.contains(mailbox) || store::format_of(mailbox) == Format::Mbox {
             return Ok(());
         }
         self.settled.insert(mailbox.clone());

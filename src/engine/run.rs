@@ -7,6 +7,7 @@ use super::harm::Haul;
 use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
+use super::mbox::Homes;
 use super::planfile::PlanWriter;
 use super::{absent, against, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
@@ -134,6 +135,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         told: HashMap::new(),
         unread: HashSet::new(),
         holds_mail: HashSet::new(),
+        numbers: HashMap::new(),
         night: None,
     };
     for note in setup.notes {
@@ -494,7 +496,9 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
             detail: "a symbolic link is not followed".to_owned(),
         });
     }
+    let mut homes = Homes::default();
     for mailbox in found.mailboxes {
+        homes.see(&mailbox);
         accounts.entry(mailbox.account.clone()).or_default().push(mailbox);
     }
     let mut listed: Option<Stamp> = None;
@@ -503,6 +507,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
         for row in catalog.accounts(id)? {
             job.catalog_knows_store = true;
             listed = listed.max(row.last_listed);
+            homes.known.insert(row.dir.clone());
             accounts.entry(row.dir).or_default();
         }
     }
@@ -510,7 +515,8 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     if let Some(text) = guards::replaced(job.store.mount_point, job.catalog_knows_store, there) {
         job.note(text);
     }
-    from_sources(job, &mut accounts, listed)?;
+    from_sources(job, &mut accounts, &mut homes, listed)?;
+    let accounts = homes.settle(accounts);
     let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
     for (dir, mailboxes) in budget::in_order(job, accounts) {
@@ -543,6 +549,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
 fn from_sources(
     job: &mut Job<'_>,
     accounts: &mut BTreeMap<RelPath, Vec<FoundMailbox>>,
+    homes: &mut Homes,
     listed: Option<Stamp>,
 ) -> Result<(), EngineError> {
     for n in 0..job.generations.len() {
@@ -563,6 +570,7 @@ fn from_sources(
             job.holds_mail.insert(n);
         }
         for mailbox in found.mailboxes {
+            homes.see(&mailbox);
             accounts.entry(mailbox.account).or_default();
         }
     }
@@ -630,6 +638,7 @@ fn one_account(
 ) -> Result<(), EngineError> {
     let before = job.tally.clone();
     job.unread.clear();
+    job.numbers.clear();
     let mut mailboxes = account::open(job, account, found)?;
     let mut haul = Haul::default();
     let done = examine(job, account, &mut mailboxes, &mut haul, folders);

@@ -11,6 +11,8 @@ pub enum Format {
     Maildir,
     /// Dovecot's single-dbox: `dbox-Mails/u.UID`, each message in a frame.
     Sdbox,
+    /// One file, each message behind a line that begins with "From ".
+    Mbox,
 }
 
 impl Format {
@@ -18,6 +20,7 @@ impl Format {
         match self {
             Format::Maildir => "maildir",
             Format::Sdbox => "sdbox",
+            Format::Mbox => "mbox",
         }
     }
 }

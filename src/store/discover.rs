@@ -1,13 +1,16 @@
 //! Walks a tree for accounts and mailboxes. Lists folders only; opens no message and follows no symbolic link.
 
 use super::maildir::{QUARANTINE, SUBFOLDERS, companion};
-use super::sdbox;
+use super::{mbox, sdbox};
 use crate::model::limits::DEPTH_MAX;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::{Format, RelPath};
+use crate::model::{Format, RelPath, container};
+use crate::sys::attr::fstat;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// What the walk could not look into, beside the mailboxes that it found.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend"
 struct Visit {
     path: RelPath,
     account: Option<RelPath>,
+    /// The folder where the account of the mbox files begins that lie here.
+    files: Option<RelPath>,
     depth: usize,
     /// Below an account's `mailboxes`.
     in_sdbox: bool,
@@ -36,6 +41,8 @@ struct Visit {
 #[derive(Default)]
 struct Folder {
     children: Vec<Vec<u8>>,
+    /// Files that may be mailboxes.
+    files: Vec<Vec<u8>>,
     cur: bool,
     new: bool,
     tmp: bool,
@@ -59,8 +66,13 @@ pub fn discover(
     tick: &dyn Fn(),
 ) -> Walked {
     let mut walked = Walked::default();
-    let mut stack = vec![Visit { path: start.clone(), account: None, depth: 0, in_sdbox: false }];
-    while let Some(Visit { path, account, depth, in_sdbox }) = stack.pop() {
+    let mut unread = Vec::new();
+    if root.is_file() {
+        single_file(root, found);
+        return walked;
+    }
+    let mut stack = vec![Visit { path: start.clone(), account: None, files: None, depth: 0, in_sdbox: false }];
+    while let Some(Visit { path, account, files, depth, in_sdbox }) = stack.pop() {
         tick();
         walked.directories += 1;
         let mut fail = |operation: &str, error: &io::Error, detail: &str| {
@@ -114,6 +126,11 @@ pub fn discover(
             let known = format!("mail in the format {format} lies here: known, not supported yet");
             fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), &known);
         }
+        let mut files = files;
+        if account.is_none() && !begins(&folder) && folder.foreign.is_none() {
+            let here = Files { dir: &dir, path: &path, root: root_number };
+            files = here.look(&folder.files, files, found, &mut unread);
+        }
         let account = account.or_else(|| begins(&folder).then(|| path.clone()));
         if is_mailbox && let Some(account) = &account {
             match dir.stat_self() {
@@ -129,10 +146,12 @@ pub fn discover(
                 continue;
             }
             if let Ok(child) = path.join(child) {
-                stack.push(Visit { path: child, account: account.clone(), depth: depth + 1, in_sdbox });
+                let (account, files) = (account.clone(), files.clone());
+                stack.push(Visit { path: child, account, files, depth: depth + 1, in_sdbox });
             }
         }
     }
+    walked.troubles.extend(unread);
     walked
 }
 
@@ -187,7 +206,6 @@ fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
         (b"dovecot.map.index" | b"dovecot.map.index.log", Kind::File) => Some("mdbox"),
         (b"cyrus.header" | b"cyrus.index", Kind::File) => Some("Cyrus"),
         (b".mh_sequences", Kind::File) => Some("MH"),
-        (b".imap", Kind::Directory) => Some("mbox"),
         _ => None,
     }
 }
@@ -208,6 +226,9 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
                 _ => {}
             }
             folder.foreign = folder.foreign.or(foreign(name, kind));
+            if name == IMAP {
+                return;
+            }
             folder.children.push(name.to_vec());
         }
         Kind::Symlink if companion::in_home(name).is_none() && companion::in_mailbox(name).is_none() => {
@@ -217,7 +238,7 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
         Kind::File => match name {
             b"dovecot-uidlist" => folder.uidlist = true,
             b"dovecot.mailbox.log" | b"dovecot-uidvalidity" | b"subscriptions" => folder.server_files = true,
-            _ => {}
+            _ => folder.files.push(name.to_vec()),
         },
         _ => {}
     };
@@ -228,7 +249,87 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
     folder.inbox_child = inbox && !in_account && is_mailbox_child(dir);
     folder.dbox_home = mailboxes && holds_dbox(dir);
     folder.children.sort();
+    folder.files.sort();
     (folder, ended)
+}
+
+/// Where Dovecot keeps the indexes of the mbox files beside it.
+const IMAP: &[u8] = b".imap";
+/// Ends of the names of files that lie beside mbox files and are none.
+const BESIDE: [&[u8]; 3] = [b".msf", b".lock", b".snm"];
+
+/// The files of one folder that belongs to no account of another format.
+struct Files<'a> {
+    dir: &'a Dir,
+    path: &'a RelPath,
+    root: u32,
+}
+
+impl Files<'_> {
+    /// Tells the mboxes among them, which belong to the account that begins in the folder `account`, or here. Files of
+    /// several users are a spool, in which each is an account of its own.
+    fn look(
+        &self,
+        names: &[Vec<u8>],
+        account: Option<RelPath>,
+        found: &mut dyn FnMut(FoundMailbox),
+        troubles: &mut Vec<Trouble>,
+    ) -> Option<RelPath> {
+        let mut boxes = Vec::new();
+        for name in names.iter().filter(|name| !BESIDE.iter().any(|end| name.ends_with(end))) {
+            let Ok(path) = self.path.join(name) else { continue };
+            let opened = self.dir.open_file(name).and_then(|file| Ok((begins_as_mbox(&file)?, fstat(&file)?.1)));
+            match opened {
+                Ok((true, stat)) => boxes.push((path, stat)),
+                Ok((false, _)) => {}
+                // Whatever it is, its reader may not have it, and it may be no mail at all.
+                Err(error) if matches!(error.raw_os_error(), Some(1 | 2 | 13)) => {}
+                Err(error) => troubles.push(Trouble {
+                    root: self.root,
+                    path: path.as_bytes().to_vec(),
+                    operation: "read".to_owned(),
+                    errno: error.raw_os_error(),
+                    detail: error.to_string(),
+                }),
+            }
+        }
+        let spool = account.is_none() && boxes.iter().any(|(_, stat)| stat.uid != boxes[0].1.uid);
+        let home = account.or_else(|| (!boxes.is_empty() && !spool).then(|| self.path.clone()));
+        for (path, stat) in boxes {
+            let account = home.clone().unwrap_or_else(|| path.clone());
+            found(FoundMailbox { dir: container::mailbox_in(&path), account, stat, format: Format::Mbox });
+        }
+        home
+    }
+}
+
+/// A store that is one file.
+fn single_file(root: &Root, found: &mut dyn FnMut(FoundMailbox)) {
+    if let Ok(Some((_, stat))) = root.stat(&RelPath::root()) {
+        let (dir, account) = (container::mailbox_in(&RelPath::root()), RelPath::root());
+        found(FoundMailbox { dir, account, stat, format: Format::Mbox });
+    }
+}
+
+/// Whether a file begins as an mbox does.
+///
+/// # Errors
+/// Where its beginning cannot be read.
+pub fn begins_as_mbox(file: &File) -> io::Result<bool> {
+    let mut first = [0; mbox::from_line::LINE_MAX];
+    let mut got = 0;
+    while got < first.len() {
+        match file.read_at(&mut first[got..], got as u64) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if !first[..got].starts_with(&b"From "[..got.min(5)]) {
+            return Ok(false);
+        }
+    }
+    Ok(mbox::is_mbox(&first[..got]))
 }
 
 /// Whether a mailbox of a dbox format lies in the folder `mailboxes` below `dir`.

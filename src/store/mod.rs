@@ -8,11 +8,12 @@ pub mod discover;
 pub mod dovecot;
 mod lz4;
 pub mod maildir;
+pub mod mbox;
 pub mod sdbox;
 pub mod target;
 
 use crate::model::wire::{Entry, EntryKind, Place};
-use crate::model::{Format, Key, RelPath, Stamp};
+use crate::model::{Format, Key, RelPath, Stamp, container};
 
 /// What the rest of the program asks about a format. Names are those of files, as bytes.
 pub trait Store: Sync {
@@ -41,12 +42,17 @@ pub fn of(format: Format) -> &'static dyn Store {
     match format {
         Format::Maildir => &maildir::Maildir,
         Format::Sdbox => &sdbox::Sdbox,
+        Format::Mbox => &mbox::Mbox,
     }
 }
 
 /// The format of the mailbox in `dir`, where nothing but its path is known.
 pub fn format_of(dir: &RelPath) -> Format {
-    if dir.name() == sdbox::MAILS { Format::Sdbox } else { Format::Maildir }
+    match dir.name() {
+        sdbox::MAILS => Format::Sdbox,
+        container::MBOX => Format::Mbox,
+        _ => Format::Maildir,
+    }
 }
 
 /// What people call the mailbox in `dir` below its account's folder.
@@ -70,6 +76,9 @@ pub fn is_message(entry: &Entry) -> bool {
 
 /// Format, mailbox folder and file name of a message's path, if it is one.
 pub fn split_message_path(path: &RelPath) -> Option<(Format, RelPath, &[u8])> {
+    if let Some((_, name)) = container::split(path) {
+        return Some((Format::Mbox, path.parent()?, name));
+    }
     if let Some((mailbox, name)) = maildir::split_message_path(path) {
         return Some((Format::Maildir, mailbox, name));
     }
