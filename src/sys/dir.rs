@@ -47,13 +47,16 @@ pub struct Root {
 }
 
 impl Root {
-    /// Opens a directory or a file. Links in `path` itself are followed, for whoever runs the program chose it; root follows
+    /// Opens a directory. Links in `path` itself are followed, for whoever runs the program chose it; root follows
     /// its own only ([`super::links`]).
     pub fn open(path: &Path) -> io::Result<Root> {
-        Root::open_with(path, false)
+        match Root::open_with(path, false)? {
+            root if root.is_file() => Err(Errno::NOTDIR.into()),
+            root => Ok(root),
+        }
     }
 
-    /// As [`Root::open`]; `without_openat2` pretends that the kernel has no such call.
+    /// As [`Root::open`], or a file; `without_openat2` pretends that the kernel has no such call.
     pub fn open_with(path: &Path, without_openat2: bool) -> io::Result<Root> {
         let path = super::links::resolve(path)?;
         let only = match std::fs::symlink_metadata(&path)?.is_file() {
