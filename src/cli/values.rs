@@ -44,7 +44,7 @@ pub enum BadValue {
 }
 
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 4] = ["mbox", "mdbox", "dbox", "cyrus"];
+const UNSUPPORTED: [&str; 3] = ["mdbox", "dbox", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -473,8 +473,8 @@ mod tests {
         assert_eq!(store("/var/a:b").unwrap().path, PathBuf::from("/var/a:b"));
         assert_eq!(store("mdbox:/m"), Err(BadValue::UnsupportedFormat("mdbox".into())));
         assert_eq!(
-            store("MBOX:/m").unwrap_err().to_string(),
-            "format 'mbox' is known, not supported yet",
+            store("MDBOX:/m").unwrap_err().to_string(),
+            "format 'mdbox' is known, not supported yet",
             "refused by name, whatever its case"
         );
         assert_eq!(store("maildir:"), Err(BadValue::EmptyPath));

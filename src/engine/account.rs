@@ -3,6 +3,7 @@
 use super::budget::{Due, Night};
 use super::job::Job;
 use super::lane::{LaneError, Listing};
+use super::mbox::Numbers;
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Format, Key, RelPath, Stamp, Stat};
@@ -177,6 +178,14 @@ pub fn one(
         }
         false => Listing::default(),
     };
+    if format == Format::Mbox {
+        let recorded = rows.values().map(|row| &row.name[..]);
+        let numbers = match listing.entries.is_empty() {
+            true => Numbers::of(recorded),
+            false => Numbers::listed(&listing.entries),
+        };
+        job.numbers.insert(dir.clone(), numbers);
+    }
     let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
     let mut files = HashMap::new();
     let expected = row.as_ref().is_some_and(|r| !r.gone);
@@ -235,6 +244,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         path: mailbox.path(entry)?,
         mode: ReadMode::Message,
         format: mailbox.format,
+        file: mailbox.folder.filter(|_| mailbox.format == Format::Mbox),
         expected: row.and_then(|r| r.digest),
         size_claim,
         crlf_claim,

@@ -374,6 +374,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         path,
         mode: ReadMode::Companion,
         format: Format::default(),
+        file: None,
         expected: None,
         size_claim: None,
         crlf_claim: None,

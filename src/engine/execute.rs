@@ -105,6 +105,7 @@ impl Prover for LaneProver {
             path: path.clone(),
             mode: ReadMode::Digest,
             format: Format::default(),
+            file: None,
             expected: None,
             size_claim: None,
             crlf_claim: None,

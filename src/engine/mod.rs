@@ -19,6 +19,7 @@ pub mod job;
 mod kept;
 pub mod lane;
 pub mod lanes;
+mod mbox;
 mod mending;
 pub mod planfile;
 mod quiet;

@@ -186,6 +186,7 @@ pub fn item(root: u32, path: &RelPath, deep: bool) -> ReadItem {
         path: path.clone(),
         mode: ReadMode::Message,
         format: Format::Maildir,
+        file: None,
         expected: None,
         size_claim: claims.size,
         crlf_claim: claims.crlf,

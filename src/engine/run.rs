@@ -7,6 +7,7 @@ use super::harm::Haul;
 use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
+use super::mbox::Homes;
 use super::planfile::PlanWriter;
 use super::{absent, against, budget, companions, deep, execute, heal, quiet, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
@@ -94,10 +95,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         // for its user's.
         unfinished::settle(state, &setup.store.path, &call.run, call.observer)?;
     }
-    let resumed = match &call.state {
-        Some(state) => unfinished::owed(state, &setup.store.path)?,
-        None => unfinished::Resumed::default(),
-    };
+    let owed = call.state.as_ref().map(|state| unfinished::owed(state, &setup.store.path)).transpose()?;
     let header = header(&call.run, &setup);
     let plan = match &call.plan {
         Some(file) => Some(PlanWriter::create(file, &header).map_err(state_error("cannot write the plan", file))?),
@@ -128,13 +126,14 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         read_messages: 0,
         cached: 0,
         store_errors: 0,
-        resumed,
+        resumed: owed.unwrap_or_default(),
         catalog_knows_store: false,
         nights: Vec::new(),
         risk: risk::Risk::default(),
         told: HashMap::new(),
         unread: HashSet::new(),
         holds_mail: HashSet::new(),
+        numbers: HashMap::new(),
         night: None,
     };
     for note in setup.notes {
@@ -192,7 +191,9 @@ fn about_lanes(job: &mut Job<'_>) {
     }
     if job.cached > 0 {
         let n = if job.cached == 1 { "1 message".to_owned() } else { format!("{} messages", job.cached) };
-        job.note(format!("medium not tested for {n}: this file system does not read past the cache"));
+        job.note(format!(
+            "medium not tested for {n}: they were read through the cache, as their file system or format wants it"
+        ));
     }
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {
@@ -505,7 +506,9 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
             detail: "a symbolic link is not followed".to_owned(),
         });
     }
+    let mut homes = Homes::default();
     for mailbox in found.mailboxes {
+        homes.see(&mailbox);
         accounts.entry(mailbox.account.clone()).or_default().push(mailbox);
     }
     let mut listed: Option<Stamp> = None;
@@ -514,6 +517,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
         for row in catalog.accounts(id)? {
             job.catalog_knows_store = true;
             listed = listed.max(row.last_listed);
+            homes.known.insert(row.dir.clone());
             accounts.entry(row.dir).or_default();
         }
     }
@@ -521,7 +525,8 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     if let Some(text) = guards::replaced(job.store.mount_point, job.catalog_knows_store, there) {
         job.note(text);
     }
-    from_sources(job, &mut accounts, listed)?;
+    from_sources(job, &mut accounts, &mut homes, listed)?;
+    let accounts = homes.settle(accounts);
     let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
     let named = |(dir, mailboxes)| (Account { name: maildir::account_name(&dir, &job.store.path), dir }, mailboxes);
@@ -555,6 +560,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
 fn from_sources(
     job: &mut Job<'_>,
     accounts: &mut BTreeMap<RelPath, Vec<FoundMailbox>>,
+    homes: &mut Homes,
     listed: Option<Stamp>,
 ) -> Result<(), EngineError> {
     for n in 0..job.generations.len() {
@@ -575,6 +581,7 @@ fn from_sources(
             job.holds_mail.insert(n);
         }
         for mailbox in found.mailboxes {
+            homes.see(&mailbox);
             accounts.entry(mailbox.account).or_default();
         }
     }
@@ -663,6 +670,7 @@ fn one_account(
 ) -> Result<(), EngineError> {
     let before = job.tally.clone();
     job.unread.clear();
+    job.numbers.clear();
     let done = match quiet::account(job, account, ahead, folders)? {
         Some(done) => done,
         None => long_way(job, account, found, folders)?,

@@ -10,7 +10,7 @@ use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, EntryKind, Place, Reading, Trouble};
-use crate::model::{Key, Span, Verdict};
+use crate::model::{Format, Key, Span, Verdict};
 use crate::store::maildir::name;
 use std::collections::HashMap;
 
@@ -85,6 +85,10 @@ fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Resul
             fresh.troubles.iter().for_each(|trouble| job.not_checked(trouble));
             mailboxes[m].listing.troubles.extend(fresh.troubles);
             continue;
+        }
+        if let (Format::Mbox, Some((_, stat))) = (mailboxes[m].format, fresh.dirs.first()) {
+            // Places in the file are those of now.
+            mailboxes[m].folder = Some(*stat);
         }
         let now: HashMap<Key, &Entry> =
             fresh.entries.iter().filter(|e| account::is_message(e)).map(|e| (mailboxes[m].key(&e.name), e)).collect();

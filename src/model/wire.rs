@@ -33,6 +33,8 @@ pub struct Hello {
     /// Bytes a second that all readers together may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// Seconds east of UTC of the clock that wrote dates without a zone.
+    pub zone: i64,
 }
 
 /// How much a lane wants the disks.
@@ -151,6 +153,8 @@ pub struct ReadItem {
     pub mode: ReadMode,
     /// Of the mailbox.
     pub format: Format,
+    /// Of a message that lies in one file with others: that file as it was when it was listed.
+    pub file: Option<Stat>,
     /// The catalog's digest.
     pub expected: Option<Digest>,
     /// Sizes claimed by the name (Maildir `S=`, `W=`).

@@ -2,16 +2,16 @@
 //!
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
-use super::framed;
 use super::gentle::{Gentle, Paced};
 use super::past::{Past, Window};
 use super::serve::trouble;
+use super::{framed, packed};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, Format, RelPath, Span, Stat};
+use crate::model::{Digest, Format, RelPath, Span, Stat, container};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
 use crate::store::codec::{self, Failure};
@@ -34,10 +34,12 @@ thread_local! {
 pub struct Reader<'a> {
     pub tick: &'a dyn Fn(u64),
     pub pace: &'a Gentle,
+    /// Seconds east of UTC of the clock that wrote dates without a zone.
+    pub zone: i64,
 }
 
 impl Reader<'_> {
-    fn medium<'a>(&'a self, file: &'a File) -> Paced<'a> {
+    pub(super) fn medium<'a>(&'a self, file: &'a File) -> Paced<'a> {
         Paced { file, pace: self.pace, tick: self.tick }
     }
 }
@@ -49,7 +51,7 @@ pub(super) struct Subject<'a> {
     pub stat: Stat,
     pub reader: &'a Reader<'a>,
     /// Where it was opened past the cache.
-    past: Option<Window>,
+    pub past: Option<Window>,
 }
 
 /// Reads one file and says what it is worth.
@@ -431,7 +433,7 @@ fn decode<'a>(
 }
 
 /// Refuses what is larger than it can be: reading it would take hours, and anybody can make such a file.
-fn modest(stat: &Stat, most: u64) -> io::Result<()> {
+pub(super) fn modest(stat: &Stat, most: u64) -> io::Result<()> {
     if stat.size <= most {
         return Ok(());
     }
@@ -452,6 +454,9 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
 
 /// Short digests of each piece of the decoded content. A decoder ends at the first byte that the medium did not give.
 pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader<'_>) -> Result<Pieces, Trouble> {
+    if container::split(path).is_some() {
+        return packed::pieces(root, number, path, cuts, by);
+    }
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
     let medium = by.medium(&file);

@@ -11,6 +11,7 @@ pub mod frame;
 mod framed;
 mod gentle;
 mod ledger;
+mod packed;
 mod past;
 mod process;
 pub mod roots;
@@ -55,6 +56,8 @@ pub struct Settings {
     /// Bytes a second that each lane may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// `--mbox-timezone`: seconds east of UTC of the clock that wrote dates without a zone.
+    pub zone: i64,
 }
 
 /// Why a lane could not serve at all.
@@ -205,6 +208,7 @@ impl Lane {
             without_openat2: self.settings.without_openat2,
             bwlimit: self.settings.bwlimit,
             io_class: self.settings.io_class,
+            zone: self.settings.zone,
         };
         let path = self.path_text();
         frame::write(&mut &running.socket, &hello).map_err(LaneError::Start)?;

@@ -399,6 +399,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         path: into.path.clone(),
         mode: ReadMode::Message,
         format: Format::default(),
+        file: None,
         expected: None,
         size_claim: claims.size,
         crlf_claim: claims.crlf,
@@ -412,7 +413,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         None => io::Error::other(t.detail),
     };
     // What a triage measures is the disk, not our patience.
-    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not() };
+    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not(), zone: 0 };
     let facts = examine::copy(&folder, &item, &reader).map_err(|t| ("read", error(t)))?;
     let faults = facts.evidence.faults().to_vec();
     Ok(Seen { digest: facts.digest, verdict: facts.evidence.verdict(), faults })

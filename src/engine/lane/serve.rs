@@ -6,12 +6,12 @@
 use super::examine::Reader;
 use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
-use super::{examine, frame, ledger, roots, sample, witness};
+use super::{examine, frame, ledger, packed, roots, sample, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
 };
-use crate::model::{Format, RelPath, Stamp, Stat};
+use crate::model::{Format, RelPath, Stamp, Stat, container};
 use crate::store::{self, discover, maildir::companion};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
@@ -32,6 +32,8 @@ struct Shop {
     roots: Vec<Root>,
     slots: Slots,
     pace: Gentle,
+    /// Seconds east of UTC of the clock that wrote dates without a zone.
+    zone: i64,
     out: Mutex<UnixStream>,
     todo: Mutex<Todo>,
 }
@@ -70,8 +72,8 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .thread_name(|n| format!("reader-{n}"))
         .build()
         .map_err(io::Error::other)?;
-    let shop =
-        Arc::new(Shop { roots: open, slots, pace, out: Mutex::new(stream.try_clone()?), todo: Mutex::default() });
+    let (out, zone) = (Mutex::new(stream.try_clone()?), hello.zone);
+    let shop = Arc::new(Shop { roots: open, slots, pace, zone, out, todo: Mutex::default() });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
         shop.put(request);
         let shop = Arc::clone(&shop);
@@ -134,7 +136,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace }
+        Reader { tick, pace: &self.pace, zone: self.zone }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
@@ -216,8 +218,12 @@ impl Shop {
             .map(|item| {
                 self.name(item.id, 0);
                 let guarded = catch_unwind(AssertUnwindSafe(|| {
-                    let folder = folders.of(self.root(item.root, item.path.as_bytes())?, item)?;
-                    examine::copy(&folder, item, &self.reader(&|progress| self.name(item.id, progress)))
+                    let root = self.root(item.root, item.path.as_bytes())?;
+                    let tick = |progress| self.name(item.id, progress);
+                    if container::split(&item.path).is_some() {
+                        return packed::copy(root, item, &self.reader(&tick));
+                    }
+                    examine::copy(&*folders.of(root, item)?, item, &self.reader(&tick))
                 }));
                 self.name(0, 0);
                 (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
@@ -291,6 +297,15 @@ impl Shop {
         self.name(id, 0);
         match self.root(number, dir.as_bytes()) {
             Ok(root) if again.is_some_and(|times| moved(root, dir, times)) => listing.seal = None,
+            Ok(root) if format == Format::Mbox => {
+                let contents = packed::list(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
+                let places = [Place::Top, Place::New, Place::Cur];
+                listing.dirs.extend(contents.stat.into_iter().flat_map(|stat| places.map(|place| (place, stat))));
+                listing.troubles = contents.troubles;
+                for part in contents.entries.chunks(LIST_BATCH) {
+                    self.send(&Answer::Entries { id, entries: part.to_vec() })?;
+                }
+            }
             Ok(root) => {
                 listing.place(root, dir, Place::Top, stat)?;
                 // `new` before `cur`: what a program moves on meanwhile is seen at least once.

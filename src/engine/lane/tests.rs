@@ -19,6 +19,7 @@ fn lane_with(root: &Path, bwlimit: Option<u64>, seconds: u64) -> Lane {
         without_openat2: false,
         bwlimit,
         io_class: IoClass::Normal,
+        zone: 0,
     };
     let spec = RootSpec { path: root.as_os_str().as_encoded_bytes().to_vec(), pattern: false };
     Lane::start(vec![spec], settings).unwrap()
@@ -34,6 +35,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             path: RelPath::new(name.into_bytes()).unwrap(),
             mode: ReadMode::Digest,
             format: Format::default(),
+            file: None,
             expected: None,
             size_claim: None,
             crlf_claim: None,
