@@ -8,5 +8,7 @@ mod common;
 mod copies;
 #[path = "deep/laws.rs"]
 mod laws;
+#[path = "deep/mbox.rs"]
+mod mbox;
 #[path = "deep/real.rs"]
 mod real;

@@ -50,6 +50,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "checks" | "hashing" | "signatures" => files("mail"),
         "codec" => files("mail").iter().flat_map(|mail| packed(mail)).collect(),
+        "mbox" => vec![joined(&files("mail"), true), joined(&files("mail"), false)],
         "config" => named("records/mailmend.toml"),
         "plan" | "journal" => named(&format!("records/{target}.jsonl")),
         "values" => lines(VALUES),
@@ -58,6 +59,22 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "mailbox_log" => named("dovecot/mailbox.log"),
         other => named(&format!("dovecot/{other}")),
     }
+}
+
+/// All mail in one file: as Dovecot stores it, or as an archive does.
+fn joined(mails: &[Vec<u8>], sized: bool) -> Vec<u8> {
+    let mut file = Vec::new();
+    for (nth, mail) in mails.iter().enumerate() {
+        file.extend(mailmend::store::mbox::from_line::write(b"ann@example.org", 1_700_000_000 + nth as i64));
+        if sized {
+            let head = memchr::memmem::find(mail, b"\n\n").map_or(mail.len(), |at| at + 2);
+            let base = if nth == 0 { "X-IMAPbase: 1700000000 0000000099\n" } else { "" };
+            let own = format!("{base}X-UID: {}\nStatus: RO\nContent-Length: {}\n", nth + 1, mail.len() - head);
+            file.extend(own.into_bytes());
+        }
+        file.extend([mail, &b"\n"[..]].concat());
+    }
+    file
 }
 
 fn packed(mail: &[u8]) -> Vec<Vec<u8>> {

@@ -16,6 +16,8 @@ mod budget;
 mod limits;
 #[path = "scenarios/live.rs"]
 mod live;
+#[path = "scenarios/mbox.rs"]
+mod mbox;
 #[path = "scenarios/nights.rs"]
 mod nights;
 #[path = "scenarios/people.rs"]

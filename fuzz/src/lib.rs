@@ -10,10 +10,11 @@ mod server;
 /// One target: its name, which is that of a file in `fuzz_targets`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("checks", mail::checks),
     ("codec", mail::codec),
     ("hashing", mail::hashing),
+    ("mbox", mail::mbox),
     ("signatures", mail::signatures),
     ("config", records::config),
     ("journal", records::journal),

@@ -2,7 +2,13 @@
 
 use mailmend::model::limits::FAULTS_KEPT;
 use mailmend::model::{Encoding, Evidence, FaultKind, Span};
+use mailmend::read::Medium;
 use mailmend::store::codec;
+use mailmend::store::mbox::Named;
+use mailmend::store::mbox::keys::Keys;
+use mailmend::store::mbox::scan::Scanner;
+use mailmend::store::mbox::unframe::Unframe;
+use mailmend::store::mbox::window::Window;
 use mailmend::verify::{BodyProof, Checks, Claims, Hashing};
 use std::io::Read;
 
@@ -47,6 +53,48 @@ pub fn hashing(data: &[u8]) {
     let whole = hashes(data.len().max(1));
     assert_eq!(whole, hashes(window(data)));
     assert_eq!(whole.length, data.len() as u64);
+}
+
+/// A file in memory.
+struct Bytes<'a>(&'a [u8]);
+
+impl Medium for Bytes<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        let got = rest.len().min(buffer.len());
+        buffer[..got].copy_from_slice(&rest[..got]);
+        Ok(got)
+    }
+}
+
+/// The messages do not depend on the window, follow each other without a gap, and have names that say where they stand.
+pub fn mbox(data: &[u8]) {
+    let file = Bytes(data);
+    let parts =
+        |width: usize| -> Vec<_> { Scanner::new(Window::new(&file, data.len() as u64, width, &|| ())).collect() };
+    let whole = parts(1 << 20);
+    assert_eq!(whole, parts(window(data) * 16));
+    let (mut at, mut keys, mut told) = (0, Keys::default(), Vec::new());
+    for part in whole {
+        assert!(part.from >= at && part.from <= at + 2);
+        at = part.start() + part.length;
+        told.extend(keys.push(part));
+    }
+    assert!(at <= data.len() as u64 && at + 2 >= data.len() as u64);
+    told.extend(keys.finish());
+    for (part, uid) in told {
+        let named = Named::of(&part, uid, part.validity, 3600);
+        assert_eq!(Named::parse(&named.name()), Some(named));
+        let message = &data[part.start() as usize..][..part.length as usize];
+        let unframed = |width: usize| {
+            let (mut out, mut unframe) = (Vec::new(), Unframe::new());
+            message.chunks(width).for_each(|bytes| unframe.feed(bytes, &mut |bytes| out.extend_from_slice(bytes)));
+            unframe.finish(&mut |bytes| out.extend_from_slice(bytes));
+            (out, unframe.harmed)
+        };
+        let out = unframed(message.len().max(1));
+        assert!(out.0.len() <= message.len() && out == unframed(window(data)));
+    }
 }
 
 /// Also with the bytes in the place of a signature's tags.

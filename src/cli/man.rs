@@ -77,6 +77,11 @@ const GENTLE: Section = (
          night ends; it rises again when they are done. Where the kernel counts nothing for a store (network file systems, \
          FUSE), it does not back off, and -v says so.",
         "audit and repair have --io-class normal by default: somebody waits for them.",
+        "--read-from disk, which verify has by default, reads messages past the cache (O_DIRECT): a cache that still holds the \
+         good bytes hides what the disk has become, and the mail of a whole store would drive out what the server works \
+         with. Where a file system does not read past the cache, the run says for how many messages the medium was not \
+         tested; that changes no exit status. Messages of an mbox file, folders and the server's own files are always read \
+         through the cache. --read-from cache is faster where the cache is warm, and proves what is in it.",
     ],
 );
 

@@ -35,6 +35,8 @@ pub enum BadValue {
     Rate(String),
     #[error("'{0}' is none of normal, idle")]
     IoClass(String),
+    #[error("'{0}' is neither disk nor cache")]
+    ReadFrom(String),
     #[error("'{0}' is no number, nor 'off'")]
     Most(String),
     #[error("'{0}' is none of report, restore, folder")]
@@ -42,7 +44,7 @@ pub enum BadValue {
 }
 
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 4] = ["mbox", "mdbox", "dbox", "cyrus"];
+const UNSUPPORTED: [&str; 3] = ["mdbox", "dbox", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,27 @@ impl FromStr for Rate {
         let number: f64 = Some(digits).filter(|_| plain).and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
         let rate = number * unit;
         if (1.0..=1e15).contains(&rate) { Ok(Rate(rate as u64)) } else { Err(bad()) }
+    }
+}
+
+/// Where the bytes of messages come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReadFrom {
+    /// Past the cache, so that the disk is tested and the server's cache stays as it is
+    Disk,
+    /// Through the cache, which answers for what it holds
+    Cache,
+}
+
+impl FromStr for ReadFrom {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<ReadFrom, BadValue> {
+        match text {
+            "disk" => Ok(ReadFrom::Disk),
+            "cache" => Ok(ReadFrom::Cache),
+            _ => Err(BadValue::ReadFrom(text.to_owned())),
+        }
     }
 }
 
@@ -450,8 +473,8 @@ mod tests {
         assert_eq!(store("/var/a:b").unwrap().path, PathBuf::from("/var/a:b"));
         assert_eq!(store("mdbox:/m"), Err(BadValue::UnsupportedFormat("mdbox".into())));
         assert_eq!(
-            store("MBOX:/m").unwrap_err().to_string(),
-            "format 'mbox' is known, not supported yet",
+            store("MDBOX:/m").unwrap_err().to_string(),
+            "format 'mdbox' is known, not supported yet",
             "refused by name, whatever its case"
         );
         assert_eq!(store("maildir:"), Err(BadValue::EmptyPath));

@@ -3,6 +3,7 @@
 use super::budget::{Due, Night};
 use super::job::Job;
 use super::lane::{LaneError, Listing};
+use super::mbox::Numbers;
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::form::Form;
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
@@ -178,6 +179,14 @@ pub fn one(
         }
         false => Listing::default(),
     };
+    if format == Format::Mbox {
+        let recorded = rows.values().map(|row| &row.name[..]);
+        let numbers = match listing.entries.is_empty() {
+            true => Numbers::of(recorded),
+            false => Numbers::listed(&listing.entries),
+        };
+        job.numbers.insert(dir.clone(), numbers);
+    }
     let folder = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map(|(_, stat)| *stat);
     let mut files = HashMap::new();
     let expected = row.as_ref().is_some_and(|r| !r.gone);
@@ -237,11 +246,12 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         mode: ReadMode::Message,
         form: Form::default(),
         format: mailbox.format,
+        file: mailbox.folder.filter(|_| mailbox.format == Format::Mbox),
         expected: row.and_then(|r| r.digest),
         size_claim,
         crlf_claim,
         envelope: row.is_none(),
-        medium: false,
+        medium: job.options.medium,
         deep: job.options.deep,
     })
 }

@@ -376,6 +376,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         mode: ReadMode::Companion,
         form: Form::default(),
         format: Format::default(),
+        file: None,
         expected: None,
         size_claim: None,
         crlf_claim: None,

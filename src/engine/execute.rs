@@ -107,6 +107,7 @@ impl Prover for LaneProver {
             mode: ReadMode::Digest,
             form: Form::default(),
             format: Format::default(),
+            file: None,
             expected: None,
             size_claim: None,
             crlf_claim: None,

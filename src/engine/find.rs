@@ -6,6 +6,7 @@ use super::foreign::Library;
 use super::harm::Harm;
 use super::job::Job;
 use super::lane::Listing;
+use super::mbox::Numbers;
 use super::sdbox;
 use crate::model::Key;
 use crate::model::form::Form;
@@ -210,7 +211,15 @@ impl Sources {
         rel: &RelPath,
         listing: &Listing,
     ) -> Result<bool, EngineError> {
-        if self.format(generation, rel) != Format::Sdbox || !listing.exists() {
+        match self.format(generation, rel) {
+            Format::Mbox => {
+                let ours = job.numbers.get(&self.account.join_path(rel));
+                return Ok(ours.is_none_or(|ours| ours.agree(&Numbers::listed(&listing.entries))));
+            }
+            Format::Sdbox => {}
+            Format::Maildir | Format::Mh | Format::Eml => return Ok(true),
+        }
+        if !listing.exists() {
             return Ok(true);
         }
         let Some(theirs) = self.views[generation].dir.as_ref().map(|dir| dir.join_path(rel)) else { return Ok(true) };
@@ -375,6 +384,7 @@ pub fn read(
             mode: ReadMode::Message,
             form: found.form.clone(),
             format,
+            file: None,
             expected,
             size_claim,
             crlf_claim,

@@ -55,7 +55,7 @@ impl Folders {
         mailboxes: &[Mailbox],
         (format, mailbox): (Format, &RelPath),
     ) -> Result<(), EngineError> {
-        if self.settled.contains(mailbox) {
+        if self.settled.contains(mailbox) || format == Format::Mbox {
             return Ok(());
         }
         self.settled.insert(mailbox.clone());

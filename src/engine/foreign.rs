@@ -113,6 +113,7 @@ fn item(root: u32, path: RelPath, format: Format) -> ReadItem {
         mode: ReadMode::Message,
         format,
         form: Form::default(),
+        file: None,
         expected: None,
         size_claim: None,
         crlf_claim: None,

@@ -7,6 +7,7 @@ use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
+use super::mbox;
 use super::mending::{Returning, Scene};
 use super::sdbox;
 use crate::model::event::{ActionSummary, Finding, Subject};
@@ -290,7 +291,8 @@ fn treat(
         .flatten()
         .or_else(|| taken(&mailboxes[patient.harm.mailbox], &patient.harm))
         .map(str::to_owned);
-    let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
+    let packed = mbox::holds_back(&mailboxes[patient.harm.mailbox]).map(str::to_owned);
+    let held = packed.as_ref().or(held).or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;

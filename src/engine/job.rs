@@ -4,6 +4,7 @@ use super::account::EngineError;
 use super::budget::{self, Night};
 use super::lane::Lane;
 use super::lanes::Lanes;
+use super::mbox::Numbers;
 use super::planfile::PlanWriter;
 use super::risk::Risk;
 use super::selection::Selection;
@@ -13,7 +14,7 @@ use crate::model::event::{Event, Finding, Observer, Phase, Subject};
 use crate::model::plan::Step;
 use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, Reading, Trouble};
-use crate::model::{Verdict, path};
+use crate::model::{RelPath, Verdict, path};
 use crate::plan::Undecided;
 use crate::plan::budget::Budget;
 use crate::source::Generation;
@@ -62,6 +63,8 @@ pub struct Options {
     pub budget: Option<Budget>,
     /// `--max-age` in seconds: what a budget leaves unread for longer counts as not checked.
     pub max_age: Option<u64>,
+    /// `--read-from disk`: messages are read past the cache where the file system lets us.
+    pub medium: bool,
     /// `--against`: the one source is a replica, which is read and compared as a whole.
     pub against: bool,
 }
@@ -117,6 +120,8 @@ pub struct Job<'a> {
     /// Messages listed so far, for progress.
     pub known_messages: u64,
     pub read_messages: u64,
+    /// Messages that the cache may have answered for although the medium was asked.
+    pub cached: u64,
     /// Read errors of the store's own device.
     pub store_errors: u64,
     /// What a repair that was cut off still owes this store.
@@ -133,6 +138,8 @@ pub struct Job<'a> {
     pub unread: HashSet<(u32, Vec<u8>)>,
     /// Generations that were walked whole and hold mail, whosever: an account that is not in one was not there.
     pub holds_mail: HashSet<usize>,
+    /// How the messages of the account's mailboxes in one file are numbered.
+    pub numbers: HashMap<RelPath, Numbers>,
     /// What a budget lets this run read.
     pub night: Option<Night>,
 }

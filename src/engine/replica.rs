@@ -188,6 +188,7 @@ pub fn item(root: u32, path: &RelPath, deep: bool) -> ReadItem {
         mode: ReadMode::Message,
         form: Form::default(),
         format: Format::Maildir,
+        file: None,
         expected: None,
         size_claim: claims.size,
         crlf_claim: claims.crlf,

@@ -7,8 +7,9 @@ use super::harm::Haul;
 use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
+use super::mbox::Homes;
 use super::planfile::PlanWriter;
-use super::{absent, against, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
+use super::{absent, against, budget, companions, deep, execute, heal, quiet, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -94,10 +95,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         // for its user's.
         unfinished::settle(state, &setup.store.path, &call.run, call.observer)?;
     }
-    let resumed = match &call.state {
-        Some(state) => unfinished::owed(state, &setup.store.path)?,
-        None => unfinished::Resumed::default(),
-    };
+    let owed = call.state.as_ref().map(|state| unfinished::owed(state, &setup.store.path)).transpose()?;
     let header = header(&call.run, &setup);
     let plan = match &call.plan {
         Some(file) => Some(PlanWriter::create(file, &header).map_err(state_error("cannot write the plan", file))?),
@@ -126,14 +124,16 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         findings: Vec::new(),
         known_messages: 0,
         read_messages: 0,
+        cached: 0,
         store_errors: 0,
-        resumed,
+        resumed: owed.unwrap_or_default(),
         catalog_knows_store: false,
         nights: Vec::new(),
         risk: risk::Risk::default(),
         told: HashMap::new(),
         unread: HashSet::new(),
         holds_mail: HashSet::new(),
+        numbers: HashMap::new(),
         night: None,
     };
     for note in setup.notes {
@@ -188,6 +188,12 @@ fn about_lanes(job: &mut Job<'_>) {
     let left = job.lanes.left_behind();
     if left > 0 {
         job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
+    }
+    if job.cached > 0 {
+        let n = if job.cached == 1 { "1 message".to_owned() } else { format!("{} messages", job.cached) };
+        job.note(format!(
+            "medium not tested for {n}: they were read through the cache, as their file system or format wants it"
+        ));
     }
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {
@@ -500,7 +506,9 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
             detail: "a symbolic link is not followed".to_owned(),
         });
     }
+    let mut homes = Homes::default();
     for mailbox in found.mailboxes {
+        homes.see(&mailbox);
         accounts.entry(mailbox.account.clone()).or_default().push(mailbox);
     }
     let mut listed: Option<Stamp> = None;
@@ -509,6 +517,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
         for row in catalog.accounts(id)? {
             job.catalog_knows_store = true;
             listed = listed.max(row.last_listed);
+            homes.known.insert(row.dir.clone());
             accounts.entry(row.dir).or_default();
         }
     }
@@ -516,19 +525,21 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     if let Some(text) = guards::replaced(job.store.mount_point, job.catalog_knows_store, there) {
         job.note(text);
     }
-    from_sources(job, &mut accounts, listed)?;
+    from_sources(job, &mut accounts, &mut homes, listed)?;
+    let accounts = homes.settle(accounts);
     let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
-    for (dir, mailboxes) in budget::in_order(job, accounts) {
-        let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };
-        if !job.options.select.account_at(&account.name, &account.dir) {
-            continue;
-        }
+    let named = |(dir, mailboxes)| (Account { name: maildir::account_name(&dir, &job.store.path), dir }, mailboxes);
+    let mut all: Vec<(Account, Vec<FoundMailbox>)> = budget::in_order(job, accounts).into_iter().map(named).collect();
+    all.retain(|(account, _)| job.options.select.account_at(&account.name, &account.dir));
+    let mut ahead = quiet::Ahead::default();
+    for (at, (account, mailboxes)) in all.iter().enumerate() {
         if job.stopped() {
             return Ok(());
         }
         reached.insert(account.dir.clone());
-        one_account(job, &account, &mailboxes, &mut folders)?;
+        ahead.ask(job, &all, at)?;
+        one_account(job, account, mailboxes, &mut ahead, &mut folders)?;
     }
     risk::tell(job);
     if empty {
@@ -549,6 +560,7 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
 fn from_sources(
     job: &mut Job<'_>,
     accounts: &mut BTreeMap<RelPath, Vec<FoundMailbox>>,
+    homes: &mut Homes,
     listed: Option<Stamp>,
 ) -> Result<(), EngineError> {
     let formats: std::collections::BTreeSet<crate::model::Format> =
@@ -577,6 +589,7 @@ fn from_sources(
             let name = maildir::account_name(&mailbox.account, &job.store.path);
             let known = here.get(&name).is_some_and(|dir| *dir != mailbox.account);
             if !known && (formats.is_empty() || formats.contains(&mailbox.format)) {
+                homes.see(&mailbox);
                 accounts.entry(mailbox.account).or_default();
             }
         }
@@ -636,24 +649,44 @@ fn beside(
     Ok(!job.stopped())
 }
 
-/// Scans one account, plans its repair, records it.
-fn one_account(
+/// Looks at every message of an account, plans its repair, records it; false where the user stopped it.
+fn long_way(
     job: &mut Job<'_>,
     account: &Account,
     found: &[FoundMailbox],
     folders: &mut Folders,
-) -> Result<(), EngineError> {
-    let before = job.tally.clone();
-    job.unread.clear();
+) -> Result<bool, EngineError> {
+    let seen = job.catalog.as_ref().and_then(|catalog| catalog.changes_by_others().ok());
     let mut mailboxes = account::open(job, account, found)?;
     let mut haul = Haul::default();
     let done = examine(job, account, &mut mailboxes, &mut haul, folders);
     // Whatever kept it from its end: what was found is told. What was not read must not look like a whole account.
     heal::unplanned(job, account, &mailboxes, &mut haul);
-    if !done? {
+    if done? {
+        record::record(job, account, &mailboxes, &mut haul, seen)?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// One account, from its folders to its records.
+fn one_account(
+    job: &mut Job<'_>,
+    account: &Account,
+    found: &[FoundMailbox],
+    ahead: &mut quiet::Ahead,
+    folders: &mut Folders,
+) -> Result<(), EngineError> {
+    let before = job.tally.clone();
+    job.unread.clear();
+    job.numbers.clear();
+    let done = match quiet::account(job, account, ahead, folders)? {
+        Some(done) => done,
+        None => long_way(job, account, found, folders)?,
+    };
+    if !done {
         return Ok(());
     }
-    record::record(job, account, &mailboxes, &mut haul)?;
     job.flush_findings();
     job.tally.accounts += 1;
     let mut own = job.tally.since(&before);

@@ -10,7 +10,7 @@ use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, EntryKind, Place, Reading, Trouble};
-use crate::model::{Encoding, Key, Span, Verdict};
+use crate::model::{Encoding, Format, Key, Span, Verdict};
 use crate::store::maildir::name;
 use std::collections::HashMap;
 
@@ -86,6 +86,10 @@ fn again(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Resul
             mailboxes[m].listing.troubles.extend(fresh.troubles);
             continue;
         }
+        if let (Format::Mbox, Some((_, stat))) = (mailboxes[m].format, fresh.dirs.first()) {
+            // Places in the file are those of now.
+            mailboxes[m].folder = Some(*stat);
+        }
         let now: HashMap<Key, &Entry> =
             fresh.entries.iter().filter(|e| account::is_message(e)).map(|e| (mailboxes[m].key(&e.name), e)).collect();
         for at in unsteady.iter().filter(|at| at.mailbox == m) {
@@ -148,6 +152,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     }
     job.tally.messages += 1;
     job.tally.bytes += facts.stat.size;
+    job.cached += u64::from(facts.cached);
     if row.is_none() && mailbox.store().is_odd(&entry.name) {
         let recorded = !name::is_orphan(&entry.name) && verdict.is_intact();
         if recorded {

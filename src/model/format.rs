@@ -15,6 +15,8 @@ pub enum Format {
     Mh,
     /// A plain folder of `.eml` files.
     Eml,
+    /// One file, each message behind a line that begins with "From ".
+    Mbox,
 }
 
 impl Format {
@@ -26,6 +28,7 @@ impl Format {
             Format::Sdbox => "sdbox",
             Format::Mh => "mh",
             Format::Eml => "eml",
+            Format::Mbox => "mbox",
         }
     }
 }

@@ -141,6 +141,8 @@ pub struct CopyFacts {
     pub envelope: Option<Envelope>,
     /// What the frame around it says, where there is one that does.
     pub marks: Option<Marks>,
+    /// The medium was asked for and the cache may have answered.
+    pub cached: bool,
 }
 
 impl CopyFacts {

@@ -2,6 +2,7 @@
 //!
 //! May not touch files, clocks, randomness or other modules of this crate.
 
+pub mod container;
 pub mod digest;
 pub mod event;
 pub mod evidence;

@@ -36,6 +36,8 @@ pub struct Hello {
     pub io_class: IoClass,
     /// The folder in which a server keeps attachments apart from their messages.
     pub attachments: Option<Vec<u8>>,
+    /// Seconds east of UTC of the clock that wrote dates without a zone.
+    pub zone: i64,
 }
 
 /// How much a lane wants the disks.
@@ -156,6 +158,8 @@ pub struct ReadItem {
     pub format: Format,
     /// In which form it is read and judged.
     pub form: Form,
+    /// Of a message that lies in one file with others: that file as it was when it was listed.
+    pub file: Option<Stat>,
     /// The catalog's digest.
     pub expected: Option<Digest>,
     /// Sizes claimed by the name (Maildir `S=`, `W=`).
@@ -188,6 +192,9 @@ pub enum Request {
     Discover { id: u64, root: u32, dir: RelPath },
     /// List one mailbox of a format. `stat` also asks for size, times and owner of every entry.
     List { id: u64, root: u32, dir: RelPath, format: Format, stat: bool },
+    /// The same with `stat`, but of messages only the seal is sent. Not even that where times of `new` and `cur` differ
+    /// from these (`mtime` and `ctime` of each).
+    Recheck { id: u64, root: u32, dir: RelPath, format: Format, times: [Stamp; 4] },
     /// List the companion files of an account's home (sieve scripts and the like), recursively but shallow.
     ListHome { id: u64, root: u32, dir: RelPath },
     /// What is this path? Answered by `Stated`.
@@ -244,6 +251,8 @@ pub enum Answer {
     EntriesEnd {
         id: u64,
         dirs: Vec<(Place, Stat)>,
+        /// Of a listing with `stat`: digest of all that it tells of messages and of what stands in the mailbox's folder.
+        seal: Option<Digest>,
     },
     Home {
         id: u64,

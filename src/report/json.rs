@@ -7,7 +7,7 @@ use crate::model::event::{ActionSummary, Event, Finding};
 use crate::model::path::escape;
 use crate::model::sides::{Difference, Gap, Side, Sides};
 use crate::model::tally::Tally;
-use crate::model::{Assurance, Envelope, Fault, RelPath, Stamp, Verdict};
+use crate::model::{Assurance, Envelope, Fault, RelPath, Stamp, Verdict, container};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -138,7 +138,8 @@ struct FindingLine<'a> {
 impl<'a> FindingLine<'a> {
     fn new(finding: &'a Finding) -> FindingLine<'a> {
         let key = finding.key.as_ref().map(|key| key.0.as_slice());
-        let path = finding.path.as_bytes();
+        let path = container::shown(&finding.path);
+        let path = path.as_bytes();
         FindingLine {
             subject: finding.subject.name(),
             store: &finding.store,

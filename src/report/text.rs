@@ -4,6 +4,7 @@
 
 use super::sanitise::{FIELD, SENTENCE, inline};
 use super::words::{self, count, number};
+use crate::model::container::shown;
 use crate::model::event::{ActionSummary, Finding, Phase, Subject};
 use crate::model::tally::Tally;
 use crate::model::{Agrees, Assurance, Envelope, Fault, Missing, Outcome, Signed, Stamp, Verdict, journal};
@@ -106,8 +107,8 @@ fn place(finding: &Finding) -> String {
     }
     match (finding.subject, &finding.key) {
         (Subject::Message, Some(key)) => parts.push(key.to_string()),
-        (Subject::Message, None) => parts.push(finding.path.to_string()),
-        (Subject::Stray, _) => parts.push(format!("stray file {}", finding.path)),
+        (Subject::Message, None) => parts.push(shown(&finding.path).to_string()),
+        (Subject::Stray, _) => parts.push(format!("stray file {}", shown(&finding.path))),
         (Subject::Companion, _) => parts.push(format!("server's file {}", finding.path)),
         (Subject::Folder, _) => parts.push(format!("folder {}", finding.path)),
     }
@@ -208,7 +209,7 @@ fn origin(action: &ActionSummary) -> String {
 /// `-v`: the path, the ranges, why this action; `-vv`: every check.
 fn details(text: &mut String, finding: &Finding, style: Style) {
     if finding.subject == Subject::Message && finding.key.is_some() {
-        indented(text, &format!("path {}", finding.path));
+        indented(text, &format!("path {}", shown(&finding.path)));
     }
     for fault in &finding.faults {
         indented(text, &range(fault));

@@ -2,13 +2,16 @@
 //! for their first bytes; follows no symbolic link.
 
 use super::maildir::{QUARANTINE, SUBFOLDERS, companion};
-use super::{eml, mh, sdbox};
+use super::{eml, mbox, mh, sdbox};
 use crate::model::limits::DEPTH_MAX;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::{Format, RelPath};
+use crate::model::{Format, RelPath, container};
+use crate::sys::attr::fstat;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 /// What the walk could not look into, beside the mailboxes that it found.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub(super) const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b
 struct Visit {
     path: RelPath,
     account: Option<RelPath>,
+    /// The folder where the account of the mbox files begins that lie here.
+    files: Option<RelPath>,
     depth: usize,
     /// Below an account's `mailboxes`.
     in_sdbox: bool,
@@ -39,6 +44,8 @@ struct Visit {
 #[derive(Default)]
 struct Folder {
     children: Vec<Vec<u8>>,
+    /// Files that may be mailboxes.
+    files: Vec<Vec<u8>>,
     cur: bool,
     new: bool,
     tmp: bool,
@@ -67,8 +74,14 @@ pub fn discover(
     tick: &dyn Fn(),
 ) -> Walked {
     let mut walked = Walked::default();
-    let mut stack = vec![Visit { path: start.clone(), account: None, depth: 0, in_sdbox: false, in_mh: false }];
-    while let Some(Visit { path, account, depth, in_sdbox, in_mh }) = stack.pop() {
+    let mut unread = Vec::new();
+    if root.is_file() {
+        single_file(root, found);
+        return walked;
+    }
+    let first = Visit { path: start.clone(), account: None, files: None, depth: 0, in_sdbox: false, in_mh: false };
+    let mut stack = vec![first];
+    while let Some(Visit { path, account, files, depth, in_sdbox, in_mh }) = stack.pop() {
         tick();
         walked.directories += 1;
         let mut fail = |operation: &str, error: &io::Error, detail: &str| {
@@ -101,13 +114,8 @@ pub fn discover(
         if in_sdbox && folder.foreign == Some(DBOX) {
             folder.foreign = None;
             folder.children.retain(|child| child != sdbox::MAILS);
-            let dir = path.join(sdbox::MAILS).unwrap_or_default();
-            match (root.open_dir(&dir).and_then(|mails| mails.stat_self()), &account) {
-                (Ok(stat), Some(account)) => {
-                    found(FoundMailbox { dir, account: account.clone(), stat, format: Format::Sdbox });
-                }
-                (Err(error), _) => fail("open folder", &error, ""),
-                (Ok(_), None) => {}
+            if let Err(error) = sdbox_mails(root, &path, account.as_ref(), found) {
+                fail("open folder", &error, "");
             }
         }
         if folder.dbox_home && folder.storage {
@@ -130,6 +138,11 @@ pub fn discover(
             format = None;
         }
         let in_mh = in_mh || format == Some(Format::Mh);
+        let mut files = files;
+        if account.is_none() && format.is_none() && !begins(&folder) && folder.foreign.is_none() {
+            let here = Files { dir: &dir, path: &path, root: root_number };
+            files = here.look(&folder.files, files, found, &mut unread);
+        }
         let account = account.or_else(|| (format.is_some() || begins(&folder)).then(|| path.clone()));
         if let (Some(format), Some(account)) = (format, &account) {
             match dir.stat_self() {
@@ -143,11 +156,28 @@ pub fn discover(
                 continue;
             }
             if let Ok(child) = path.join(child) {
-                stack.push(Visit { path: child, account: account.clone(), depth: depth + 1, in_sdbox, in_mh });
+                let (account, files) = (account.clone(), files.clone());
+                stack.push(Visit { path: child, account, files, depth: depth + 1, in_sdbox, in_mh });
             }
         }
     }
+    walked.troubles.extend(unread);
     walked
+}
+
+/// The messages of the sdbox mailbox `path`, if it is an account's.
+fn sdbox_mails(
+    root: &Root,
+    path: &RelPath,
+    account: Option<&RelPath>,
+    found: &mut dyn FnMut(FoundMailbox),
+) -> io::Result<()> {
+    let dir = path.join(sdbox::MAILS).unwrap_or_default();
+    let stat = root.open_dir(&dir)?.stat_self()?;
+    if let Some(account) = account {
+        found(FoundMailbox { dir, account: account.clone(), stat, format: Format::Sdbox });
+    }
+    Ok(())
 }
 
 /// What the walk sees in one folder.
@@ -228,7 +258,6 @@ fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
         (sdbox::MAILS, Kind::Directory) => Some(DBOX),
         (b"dovecot.map.index" | b"dovecot.map.index.log", Kind::File) => Some("mdbox"),
         (b"cyrus.header" | b"cyrus.index", Kind::File) => Some("Cyrus"),
-        (b".imap", Kind::Directory) => Some("mbox"),
         // A spool that lost its header and index still is none of MH.
         (_, Kind::File) if mh::is_cyrus(name) => Some("Cyrus"),
         _ => None,
@@ -254,6 +283,9 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
                 _ => {}
             }
             folder.foreign = folder.foreign.or(foreign(name, kind));
+            if name == IMAP {
+                return;
+            }
             folder.children.push(name.to_vec());
         }
         Kind::Symlink if companion::in_home(name).is_none() && companion::in_mailbox(name).is_none() => {
@@ -264,8 +296,13 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
             b"dovecot-uidlist" => folder.uidlist = true,
             b"dovecot.mailbox.log" | b"dovecot-uidvalidity" | b"subscriptions" => folder.server_files = true,
             mh::SEQUENCES => folder.sequences = true,
-            _ if mh::number(name).is_some() && folder.numbered.len() < OPENED => folder.numbered.push(name.to_vec()),
-            _ => folder.eml |= eml::is_message(name),
+            _ => {
+                if mh::number(name).is_some() && folder.numbered.len() < OPENED {
+                    folder.numbered.push(name.to_vec());
+                }
+                folder.eml |= eml::is_message(name);
+                folder.files.push(name.to_vec());
+            }
         },
         _ => {}
     };
@@ -276,7 +313,87 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
     folder.inbox_child = inbox.filter(|_| !in_account).and_then(|inbox| mailbox_child(dir, &inbox));
     folder.dbox_home = mailboxes && holds_dbox(dir);
     folder.children.sort();
+    folder.files.sort();
     (folder, ended)
+}
+
+/// Where Dovecot keeps the indexes of the mbox files beside it.
+const IMAP: &[u8] = b".imap";
+/// Ends of the names of files that lie beside mbox files and are none.
+const BESIDE: [&[u8]; 3] = [b".msf", b".lock", b".snm"];
+
+/// The files of one folder that belongs to no account of another format.
+struct Files<'a> {
+    dir: &'a Dir,
+    path: &'a RelPath,
+    root: u32,
+}
+
+impl Files<'_> {
+    /// Tells the mboxes among them, which belong to the account that begins in the folder `account`, or here. Files of
+    /// several users are a spool, in which each is an account of its own.
+    fn look(
+        &self,
+        names: &[Vec<u8>],
+        account: Option<RelPath>,
+        found: &mut dyn FnMut(FoundMailbox),
+        troubles: &mut Vec<Trouble>,
+    ) -> Option<RelPath> {
+        let mut boxes = Vec::new();
+        for name in names.iter().filter(|name| !BESIDE.iter().any(|end| name.ends_with(end))) {
+            let Ok(path) = self.path.join(name) else { continue };
+            let opened = self.dir.open_file(name).and_then(|file| Ok((begins_as_mbox(&file)?, fstat(&file)?.1)));
+            match opened {
+                Ok((true, stat)) => boxes.push((path, stat)),
+                Ok((false, _)) => {}
+                // Whatever it is, its reader may not have it, and it may be no mail at all.
+                Err(error) if matches!(error.raw_os_error(), Some(1 | 2 | 13)) => {}
+                Err(error) => troubles.push(Trouble {
+                    root: self.root,
+                    path: path.as_bytes().to_vec(),
+                    operation: "read".to_owned(),
+                    errno: error.raw_os_error(),
+                    detail: error.to_string(),
+                }),
+            }
+        }
+        let spool = account.is_none() && boxes.iter().any(|(_, stat)| stat.uid != boxes[0].1.uid);
+        let home = account.or_else(|| (!boxes.is_empty() && !spool).then(|| self.path.clone()));
+        for (path, stat) in boxes {
+            let account = home.clone().unwrap_or_else(|| path.clone());
+            found(FoundMailbox { dir: container::mailbox_in(&path), account, stat, format: Format::Mbox });
+        }
+        home
+    }
+}
+
+/// A store that is one file.
+fn single_file(root: &Root, found: &mut dyn FnMut(FoundMailbox)) {
+    if let Ok(Some((_, stat))) = root.stat(&RelPath::root()) {
+        let (dir, account) = (container::mailbox_in(&RelPath::root()), RelPath::root());
+        found(FoundMailbox { dir, account, stat, format: Format::Mbox });
+    }
+}
+
+/// Whether a file begins as an mbox does.
+///
+/// # Errors
+/// Where its beginning cannot be read.
+pub fn begins_as_mbox(file: &File) -> io::Result<bool> {
+    let mut first = [0; mbox::from_line::LINE_MAX];
+    let mut got = 0;
+    while got < first.len() {
+        match file.read_at(&mut first[got..], got as u64) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if !first[..got].starts_with(&b"From "[..got.min(5)]) {
+            return Ok(false);
+        }
+    }
+    Ok(mbox::is_mbox(&first[..got]))
 }
 
 /// Whether a mailbox of a dbox format lies in the folder `mailboxes` below `dir`.

@@ -9,12 +9,13 @@ pub mod dovecot;
 pub mod eml;
 mod lz4;
 pub mod maildir;
+pub mod mbox;
 pub mod mh;
 pub mod sdbox;
 pub mod target;
 
 use crate::model::wire::{Entry, EntryKind, Place};
-use crate::model::{Format, Key, RelPath, Stamp};
+use crate::model::{Format, Key, RelPath, Stamp, container};
 
 /// What the rest of the program asks about a format. Names are those of files, as bytes.
 pub trait Store: Sync {
@@ -49,13 +50,16 @@ pub fn of(format: Format) -> &'static dyn Store {
         Format::Sdbox => &sdbox::Sdbox,
         Format::Mh => &mh::Mh,
         Format::Eml => &eml::Eml,
+        Format::Mbox => &mbox::Mbox,
     }
 }
 
 /// The format of the mailbox in `dir`, where nothing is known but its path and the names of messages in it.
 pub fn format_of<'a>(dir: &RelPath, names: impl IntoIterator<Item = &'a [u8]>) -> Format {
-    if dir.name() == sdbox::MAILS {
-        return Format::Sdbox;
+    match dir.name() {
+        sdbox::MAILS => return Format::Sdbox,
+        container::MBOX => return Format::Mbox,
+        _ => {}
     }
     let plain = |name: &[u8]| [Format::Mh, Format::Eml].into_iter().find(|&f| of(f).place(name) == Some(Place::Cur));
     let mut formats = names.into_iter().map(plain);
@@ -85,6 +89,9 @@ pub fn is_message(entry: &Entry) -> bool {
 
 /// Format, mailbox folder and file name of a message's path, if it is one.
 pub fn split_message_path(path: &RelPath) -> Option<(Format, RelPath, &[u8])> {
+    if let Some((_, name)) = container::split(path) {
+        return Some((Format::Mbox, path.parent()?, name));
+    }
     if let Some((mailbox, name)) = maildir::split_message_path(path) {
         return Some((Format::Maildir, mailbox, name));
     }

@@ -3,7 +3,7 @@
 use super::maildir::{companion, name};
 use crate::model::journal::{Change, Intent};
 use crate::model::plan::{Action, Step};
-use crate::model::{Attrs, RelPath};
+use crate::model::{Attrs, Format, RelPath};
 use std::io;
 
 /// Whether the step's target is a message, a companion file or a folder of a Maildir tree, as its action wants.
@@ -102,9 +102,9 @@ pub fn lawful(intent: &Intent) -> bool {
     placed && permitted(&intent.step).is_ok()
 }
 
-/// Whether a path is a message in `new` or `cur`.
+/// Whether a path is a file that is one message. What lies among others in a file is written by no step.
 pub fn is_message(path: &RelPath) -> bool {
-    super::split_message_path(path).is_some_and(|(_, _, name)| !name.starts_with(b"."))
+    super::split_message_path(path).is_some_and(|(format, _, name)| format != Format::Mbox && !name.starts_with(b"."))
 }
 
 fn is_companion(path: &RelPath) -> bool {
@@ -156,6 +156,7 @@ mod tests {
             "ann/.eml",
             "ann/12/x",
             "ann/.mailmend/run/1",
+            "ann/mail/Work/:mbox/u.1,f=0+1,m=2",
         ];
         let others = ["ann/tmp/1.a", "ann/authorized_keys", "cron.d/x", "ann/cur/.hidden", "dovecot.index"];
         for target in others.into_iter().chain(plain) {

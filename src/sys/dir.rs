@@ -37,30 +37,40 @@ struct Means {
     noatime: AtomicBool,
 }
 
-/// The top of a tree: an open directory and its canonical path.
+/// The top of a tree, or a single file: an open directory and its canonical path.
 #[derive(Debug)]
 pub struct Root {
     dir: Dir,
     path: PathBuf,
+    /// The root is this file of the directory, and nothing else of that is reached.
+    only: Option<Vec<u8>>,
 }
 
 impl Root {
     /// Opens a directory. Links in `path` itself are followed, for whoever runs the program chose it; root follows
     /// its own only ([`super::links`]).
     pub fn open(path: &Path) -> io::Result<Root> {
-        Root::open_with(path, false)
+        match Root::open_with(path, false)? {
+            root if root.is_file() => Err(Errno::NOTDIR.into()),
+            root => Ok(root),
+        }
     }
 
-    /// As [`Root::open`]; `without_openat2` pretends that the kernel has no such call.
+    /// As [`Root::open`], or a file; `without_openat2` pretends that the kernel has no such call.
     pub fn open_with(path: &Path, without_openat2: bool) -> io::Result<Root> {
         let path = super::links::resolve(path)?;
+        let only = match std::fs::symlink_metadata(&path)?.is_file() {
+            true => path.file_name().map(|name| name.as_encoded_bytes().to_vec()),
+            false => None,
+        };
+        let top = path.parent().filter(|_| only.is_some()).unwrap_or(&path);
         let means = Means { openat2: AtomicBool::new(!without_openat2), noatime: AtomicBool::new(true) };
-        let fd = if without_openat2 { Err(Errno::NOSYS) } else { open_unlinked(&path) };
+        let fd = if without_openat2 { Err(Errno::NOSYS) } else { open_unlinked(top) };
         let fd = match fd {
-            Err(Errno::NOSYS | Errno::PERM) => open_unlinked_stepwise(&path)?,
+            Err(Errno::NOSYS | Errno::PERM) => open_unlinked_stepwise(top)?,
             result => result?,
         };
-        Ok(Root { dir: Dir { fd, means: Arc::new(means) }, path })
+        Ok(Root { dir: Dir { fd, means: Arc::new(means) }, path, only })
     }
 
     /// The canonical path.
@@ -68,28 +78,48 @@ impl Root {
         &self.path
     }
 
-    /// The top directory itself.
+    /// The top directory itself; for a file the one that it lies in.
     pub fn top(&self) -> &Dir {
         &self.dir
     }
 
     /// Opens a directory below the root; the empty path is the root itself.
     pub fn open_dir(&self, path: &RelPath) -> io::Result<Dir> {
-        self.dir.open_below(path.as_bytes())
+        match self.only {
+            None => self.dir.open_below(path.as_bytes()),
+            Some(_) => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// Where a file lies below the directory that is open.
+    fn place<'p>(&'p self, path: &'p RelPath) -> io::Result<&'p [u8]> {
+        match &self.only {
+            None => Ok(path.as_bytes()),
+            Some(name) if path.is_root() => Ok(name),
+            Some(_) => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// Whether the root is a single file.
+    pub fn is_file(&self) -> bool {
+        self.only.is_some()
     }
 
     /// Opens a regular file for reading; anything else is refused.
     pub fn open_file(&self, path: &RelPath) -> io::Result<File> {
-        self.dir.open_regular(path.as_bytes(), OFlags::empty())
+        self.dir.open_regular(self.place(path)?, OFlags::empty())
     }
 
     /// As [`Root::open_file`], past the cache; `None` where the file system cannot.
     pub fn open_direct(&self, path: &RelPath) -> io::Result<Option<File>> {
-        none_if_refused(self.dir.open_regular(path.as_bytes(), OFlags::DIRECT))
+        none_if_refused(self.dir.open_regular(self.place(path)?, OFlags::DIRECT))
     }
 
     /// Type and `lstat`; `None` where nothing is.
     pub fn stat(&self, path: &RelPath) -> io::Result<Option<(Kind, Stat)>> {
+        if let Some(name) = &self.only {
+            return if path.is_root() { self.dir.stat(name) } else { Ok(None) };
+        }
         let Some(parent) = path.parent() else {
             return self.dir.stat_self().map(|stat| Some((Kind::Directory, stat)));
         };

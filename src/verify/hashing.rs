@@ -7,8 +7,18 @@ use crate::model::Digest;
 use memchr::{memchr, memchr_iter};
 
 /// Fields that change while the message does not, with the colon that must follow.
-const MUTABLE: [&[u8]; 7] =
-    [b"status:", b"x-status:", b"x-uid:", b"x-keywords:", b"x-imap:", b"x-imapbase:", b"content-length:"];
+const MUTABLE: [&[u8]; 10] = [
+    b"status:",
+    b"x-status:",
+    b"x-uid:",
+    b"x-keywords:",
+    b"x-imap:",
+    b"x-imapbase:",
+    b"content-length:",
+    b"x-mozilla-status:",
+    b"x-mozilla-status2:",
+    b"x-mozilla-keys:",
+];
 
 /// What hashing one message gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +63,8 @@ impl Default for State {
 }
 
 /// What the start of a header line shows.
-pub(super) enum Start {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
     /// More bytes are needed.
     Undecided,
     /// The empty line.
@@ -173,8 +184,9 @@ struct Pass<'a> {
     at: usize,
 }
 
-/// Judges a header line by its first bytes.
-pub(super) fn start_of_line(rest: &[u8], drops: bool, last: bool) -> Start {
+/// Judges a header line by its first bytes: whether it is of a field that mbox software rewrites. `drops` says so of the
+/// line before, which this one may continue; `last` that no more bytes come.
+pub fn start_of_line(rest: &[u8], drops: bool, last: bool) -> Start {
     match rest {
         [b'\n', ..] | [b'\r', b'\n', ..] => Start::End,
         [b'\r'] if !last => Start::Undecided,

@@ -64,7 +64,7 @@ impl Header {
 }
 
 /// The field name of a line that begins a field.
-pub(super) fn name(line: &[u8]) -> Option<&[u8]> {
+pub fn name(line: &[u8]) -> Option<&[u8]> {
     let colon = memchr(b':', &line[..line.len().min(NAME_MAX)])?;
     let name = line[..colon].trim_ascii_end();
     (!name.is_empty() && name.iter().all(|&byte| byte > b' ' && byte != 0x7F)).then_some(name)

@@ -23,5 +23,6 @@ mod yenc;
 
 pub use checks::{Checks, Claims};
 pub use dkim::BodyProof;
-pub use hashing::{Hashes, Hashing};
+pub use hashing::{Hashes, Hashing, Start, start_of_line};
+pub use header::name as field_name;
 pub use pieces::Piecer;

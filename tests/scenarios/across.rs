@@ -12,6 +12,8 @@ enum Kind {
     Sdbox,
     Mh,
     Eml,
+    /// As a copy only.
+    Mbox,
 }
 
 const KINDS: [Kind; 4] = [Kind::Maildir, Kind::Sdbox, Kind::Mh, Kind::Eml];
@@ -33,6 +35,18 @@ fn frame(text: &str, number: u32) -> Vec<u8> {
     [head, text.to_owned(), tail].concat().into_bytes()
 }
 
+/// As an mbox keeps it: behind its line, with what the server keeps in the header.
+fn archived(number: u32) -> String {
+    let (head, body) = letter(number).split_once("\n\n").map(|(h, b)| (h.to_owned(), b.to_owned())).expect("a header");
+    let base = if number == 1 { "X-IMAPbase: 1700000000 0000000006\n" } else { "" };
+    format!(
+        "From ann@example.org  Tue Nov 14 22:13:{:02} 2023\n{head}\n{base}X-UID: {number}\nStatus: RO\n\
+         Content-Length: {}\n\n{body}\n",
+        20 + number,
+        body.len()
+    )
+}
+
 impl Kind {
     fn path(self, store: &Path, number: u32) -> PathBuf {
         let size = letter(number).len();
@@ -41,6 +55,7 @@ impl Kind {
             Kind::Sdbox => format!("sdbox/mailboxes/INBOX/dbox-Mails/u.{number}"),
             Kind::Mh => format!("Mail/inbox/{number}"),
             Kind::Eml => format!("mail/INBOX/letter {number}.eml"),
+            Kind::Mbox => "archive".to_owned(),
         })
     }
 
@@ -50,10 +65,16 @@ impl Kind {
             Kind::Sdbox => frame(&letter(number), number),
             Kind::Eml => letter(number).replace('\n', "\r\n").into_bytes(),
             Kind::Maildir | Kind::Mh => letter(number).into_bytes(),
+            Kind::Mbox => archived(number).into_bytes(),
         }
     }
 
     fn build(self, store: &Path) {
+        if self == Kind::Mbox {
+            fs::create_dir_all(store.join("ann")).expect("a folder");
+            let all: String = (1..=6).map(archived).collect();
+            return fs::write(self.path(store, 1), all).expect("an archive");
+        }
         for number in 1..=6 {
             let path = self.path(store, number);
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -122,7 +143,8 @@ impl House {
 }
 
 fn pairs() -> impl Iterator<Item = (Kind, Kind)> {
-    KINDS.into_iter().flat_map(|kind| KINDS.into_iter().filter(move |&copy| copy != kind).map(move |copy| (kind, copy)))
+    let copies = || KINDS.into_iter().chain([Kind::Mbox]);
+    KINDS.into_iter().flat_map(move |kind| copies().filter(move |&copy| copy != kind).map(move |copy| (kind, copy)))
 }
 
 #[test]
@@ -231,14 +253,14 @@ fn a_copy_whose_parts_lie_elsewhere_is_no_copy() {
 
 #[test]
 fn what_only_another_format_holds_is_no_loss() {
-    for (kind, copy) in pairs() {
+    for (kind, copy) in pairs().filter(|(_, copy)| *copy != Kind::Mbox) {
         let house = House::of(kind, copy);
         house.verify();
         let more = copy.path(&house.dir.path().join("copy"), 1).with_file_name(match copy {
             Kind::Maildir => "1800000000.M7P1.mx:2,",
             Kind::Sdbox => "u.7",
             Kind::Mh => "7",
-            Kind::Eml => "more.eml",
+            Kind::Eml | Kind::Mbox => "more.eml",
         });
         let text = letter(7);
         fs::write(more, if copy == Kind::Sdbox { frame(&text, 7) } else { text.into_bytes() }).expect("a message");

@@ -54,8 +54,8 @@ impl Lane {
                     let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
                     listing.troubles.extend(troubles.into_iter().filter(|t| !absent(t)));
                 }
-                Ok(Answer::EntriesEnd { id: got, dirs }) if got == id => {
-                    listing.dirs = dirs;
+                Ok(Answer::EntriesEnd { id: got, dirs, seal }) if got == id => {
+                    (listing.dirs, listing.seal) = (dirs, seal);
                     return Ok(listing);
                 }
                 Ok(_) => {}

@@ -39,7 +39,7 @@ pub fn evidence(
         proof.iter_mut().for_each(|proof| proof.feed(bytes));
     };
     let medium = subject.medium();
-    let behind = Behind(&medium, frame.message.offset);
+    let behind = Behind(&*medium, frame.message.offset);
     let mut raw = |_: &[u8]| ();
     let mut own = Sequential::new(&behind, frame.message.length, &mut raw);
     let mut at = 0;

@@ -20,7 +20,7 @@ use std::io::{self, Read, Write};
 /// other bytes, and say nothing here.
 pub fn copy(subject: &Subject<'_>, encoding: Encoding, buffer: &mut [u8]) -> io::Result<CopyFacts> {
     let (mut raw, medium) = (|_: &[u8]| (), subject.medium());
-    let decoder = codec::decoder(encoding, Box::new(Sequential::new(&medium, subject.stat.size, &mut raw)))?;
+    let decoder = codec::decoder(encoding, Box::new(Sequential::new(&*medium, subject.stat.size, &mut raw)))?;
     let mut reader = Converting::new(&subject.item.form, decoder);
     let (mut hashing, mut checks, mut proof) = (Hashing::new(), Checks::new(Claims::default()), BodyProof::new());
     let mut progress = 0;
@@ -61,13 +61,13 @@ pub fn copy(subject: &Subject<'_>, encoding: Encoding, buffer: &mut [u8]) -> io:
 
 /// Sizes of a message: as it is, and with every line end as CRLF.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sizes {
+struct Sizes {
     length: u64,
     crlf: u64,
 }
 
 /// Measures what a reader gives.
-pub fn measure(reader: &mut dyn Read) -> io::Result<Sizes> {
+fn measure(reader: &mut dyn Read) -> io::Result<Sizes> {
     let (mut sizes, mut buffer, mut last) = (Sizes::default(), vec![0; WINDOW], 0);
     loop {
         let got = match reader.read(&mut buffer) {
@@ -84,8 +84,53 @@ pub fn measure(reader: &mut dyn Read) -> io::Result<Sizes> {
     }
 }
 
+/// Hashes the message that `make` gives, and sends it as it is to be stored.
+pub fn deliver<'a>(
+    make: &dyn Fn() -> io::Result<Box<dyn Read + 'a>>,
+    (form, wanted): (&Form, Encoding),
+    hashing: &mut Hashing,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let sizes = form.frame.as_ref().map(|_| measure(&mut make()?)).transpose()?;
+    let mut hashed = Hashed { inner: make()?, hashing };
+    match form.frame.as_ref().zip(sizes) {
+        Some((marks, sizes)) => framed(marks, sizes, &mut hashed, &mut Sending(sink)),
+        None => codec::encode(wanted, &mut hashed, &mut Sending(sink)),
+    }
+}
+
+/// Hashes what passes.
+struct Hashed<'a, 'h> {
+    inner: Box<dyn Read + 'a>,
+    hashing: &'h mut Hashing,
+}
+
+impl Read for Hashed<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        self.hashing.feed(&buffer[..got]);
+        Ok(got)
+    }
+}
+
+/// A writer whose bytes go to the parent.
+struct Sending<'a>(&'a mut dyn FnMut(&[u8]) -> io::Result<()>);
+
+impl Write for Sending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.chunks(WINDOW) {
+            (self.0)(part)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a frame of sdbox around what a reader gives, which must be of these sizes.
-pub fn framed(marks: &Marks, sizes: Sizes, reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<()> {
+fn framed(marks: &Marks, sizes: Sizes, reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<()> {
     let (head, tail) = sdbox::frame::around(marks, sizes.length, sizes.crlf)?;
     writer.write_all(&head)?;
     if io::copy(reader, writer)? != sizes.length {

@@ -2,17 +2,17 @@
 //!
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
-use super::converted;
-use super::framed;
 use super::gentle::{Gentle, Paced};
+use super::past::{Past, Window};
 use super::serve::trouble;
+use super::{converted, framed, packed};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, Format, RelPath, Span, Stat};
+use crate::model::{Digest, Format, RelPath, Span, Stat, container};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
 use crate::store::codec::{self, Failure};
@@ -38,10 +38,12 @@ pub struct Reader<'a> {
     pub pace: &'a Gentle,
     /// Where attachments lie that are no part of their messages' files.
     pub attachments: Option<&'a Root>,
+    /// Seconds east of UTC of the clock that wrote dates without a zone.
+    pub zone: i64,
 }
 
 impl Reader<'_> {
-    fn medium<'a>(&'a self, file: &'a File) -> Paced<'a> {
+    pub(super) fn medium<'a>(&'a self, file: &'a File) -> Paced<'a> {
         Paced { file, pace: self.pace, tick: self.tick }
     }
 }
@@ -52,6 +54,8 @@ pub(super) struct Subject<'a> {
     pub file: File,
     pub stat: Stat,
     pub reader: &'a Reader<'a>,
+    /// Where it was opened past the cache.
+    pub past: Option<Window>,
 }
 
 /// Reads one file and says what it is worth.
@@ -63,14 +67,14 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
     let fail = |operation: &str, error: io::Error| trouble(item.root, item.path.as_bytes(), operation, &error);
     let name = item.path.name();
     let direct = if item.medium { dir.open_direct(name).map_err(|e| fail("open", e))? } else { None };
-    let file = match direct {
-        Some(file) => file,
-        None => dir.open_file(name).map_err(|e| fail("open", e))?,
+    let (file, past) = match direct {
+        Some(file) => (file, Some(Window::default())),
+        None => (dir.open_file(name).map_err(|e| fail("open", e))?, None),
     };
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, reader };
+    let subject = Subject { item, file, stat, reader, past };
     let facts =
         BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
@@ -82,35 +86,44 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
 
 impl Subject<'_> {
     fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
-        if !self.item.form.keeps_content() {
-            let known = self.medium().read_at(&mut buffer[..ALIGN], 0).unwrap_or(0);
-            let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
-            // What is not all there can be turned into nothing else.
-            let frame = (encoding == Encoding::Sdbox).then(|| framed::frame(&self.medium(), self.stat.size, buffer));
-            if frame.flatten().is_some_and(|frame| frame.partial) {
-                return Ok(framed::copy(self, buffer));
-            }
-            return converted::copy(self, encoding, buffer);
-        }
-        if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
-            return Ok(framed::copy(self, buffer));
-        }
-        // A whole aligned page: reads past the cache take nothing less.
-        let known = self.medium().read_at(&mut buffer[..ALIGN], 0).unwrap_or(0);
-        let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
-        match encoding {
-            Encoding::Plain | Encoding::Crypted => Ok(self.plain(encoding, buffer)),
-            // Decoders read in pieces of their own size, which O_DIRECT refuses.
-            _ if self.item.medium => {
+        let known = match self.medium().read_at(&mut buffer[..ALIGN], 0) {
+            // Some file systems take the flag and refuse the read.
+            Err(error) if self.past.is_some() && error.kind() == io::ErrorKind::InvalidInput => {
                 let file = dir.open_file(self.item.path.name())?;
-                Ok(Subject { item: self.item, file, stat: self.stat, reader: self.reader }.compressed(encoding, buffer))
+                return Subject { file, past: None, ..*self }.examine(dir, buffer);
             }
-            _ => Ok(self.compressed(encoding, buffer)),
+            known => known.unwrap_or(0),
+        };
+        let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
+        let mut facts = if !self.item.form.keeps_content() {
+            self.turned(encoding, buffer)?
+        } else if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
+            framed::copy(self, buffer)
+        } else {
+            match encoding {
+                Encoding::Plain | Encoding::Crypted => self.plain(encoding, buffer),
+                _ => self.compressed(encoding, buffer),
+            }
+        };
+        facts.cached = self.item.medium && self.past.is_none();
+        Ok(facts)
+    }
+
+    /// What the message is in another form. What is not all there can be turned into nothing else.
+    fn turned(&self, encoding: Encoding, buffer: &mut [u8]) -> io::Result<CopyFacts> {
+        let frame = (encoding == Encoding::Sdbox).then(|| framed::frame(&*self.medium(), self.stat.size, buffer));
+        match frame.flatten().is_some_and(|frame| frame.partial) {
+            true => Ok(framed::copy(self, buffer)),
+            false => converted::copy(self, encoding, buffer),
         }
     }
 
-    pub(super) fn medium(&self) -> Paced<'_> {
-        self.reader.medium(&self.file)
+    pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
+        let medium = self.reader.medium(&self.file);
+        match &self.past {
+            Some(window) => Box::new(Past { medium, size: self.stat.size, window }),
+            None => Box::new(medium),
+        }
     }
 
     fn start(&self, encoding: Encoding) -> CopyFacts {
@@ -152,13 +165,13 @@ impl Subject<'_> {
             (self.reader.tick)(progress);
         };
         if encoding == Encoding::Plain {
-            read::stream(&self.medium(), self.stat.size, buffer, &mut count, &mut |piece| match piece {
+            read::stream(&*self.medium(), self.stat.size, buffer, &mut count, &mut |piece| match piece {
                 Piece::Bytes(bytes) => proof.feed(bytes),
                 Piece::Hole(span, _) => proof.hole(span),
             });
         } else {
             let (mut raw, medium) = (|_: &[u8]| (), self.medium());
-            let reader = Box::new(Sequential::new(&medium, self.stat.size, &mut raw));
+            let reader = Box::new(Sequential::new(&*medium, self.stat.size, &mut raw));
             let mut feed = |bytes: &[u8]| {
                 count();
                 proof.feed(bytes);
@@ -213,7 +226,7 @@ impl Subject<'_> {
             progress += 1;
             (self.reader.tick)(progress);
         };
-        let done = read::stream(&self.medium(), self.stat.size, buffer, &mut tick, &mut |piece| match piece {
+        let done = read::stream(&*self.medium(), self.stat.size, buffer, &mut tick, &mut |piece| match piece {
             Piece::Bytes(bytes) => {
                 hashing.feed(bytes);
                 if let Some(checks) = &mut checks {
@@ -271,7 +284,7 @@ impl Subject<'_> {
         };
         for gap in gaps.iter().copied().chain([Span::new(self.stat.size, 0)]) {
             let medium = self.medium();
-            let behind = read::Behind(&medium, at);
+            let behind = read::Behind(&*medium, at);
             let done = read::stream(&behind, gap.offset - at, buffer, &mut tick, &mut |piece| match piece {
                 Piece::Bytes(bytes) => checks.feed(bytes),
                 Piece::Hole(span, errno) => {
@@ -304,7 +317,7 @@ impl Subject<'_> {
         let mut progress = 0;
         let failed = {
             let medium = self.medium();
-            let reader = Box::new(Sequential::new(&medium, self.stat.size, &mut raw));
+            let reader = Box::new(Sequential::new(&*medium, self.stat.size, &mut raw));
             let mut feed = |bytes: &[u8]| {
                 progress += 1;
                 (self.reader.tick)(progress);
@@ -435,7 +448,7 @@ fn decode<'a>(
 }
 
 /// Refuses what is larger than it can be: reading it would take hours, and anybody can make such a file.
-fn modest(stat: &Stat, most: u64) -> io::Result<()> {
+pub(super) fn modest(stat: &Stat, most: u64) -> io::Result<()> {
     if stat.size <= most {
         return Ok(());
     }
@@ -462,6 +475,9 @@ pub fn pieces(
     (form, cuts): (&Form, &Cuts),
     by: &Reader<'_>,
 ) -> Result<Pieces, Trouble> {
+    if container::split(path).is_some() {
+        return packed::pieces(root, number, path, (form, cuts), by);
+    }
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
     let medium = by.medium(&file);
@@ -513,6 +529,9 @@ pub fn fetch(
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
+    if container::split(path).is_some() {
+        return packed::fetch(root, number, path, (form, encode), sink, by);
+    }
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;
     let medium = by.medium(&file);
@@ -538,62 +557,17 @@ pub fn fetch(
         decode(stored_as, reader, &mut vec![0; WINDOW], &mut |bytes| hashing.feed(bytes))
             .map_err(|e| fail("read", e))?;
     } else {
-        let mut raw = |_: &[u8]| count();
-        let measured = form.frame.as_ref().map(|_| {
-            turned(&medium, stat.size, stored_as, form, &mut |_| ())
-                .and_then(|mut reader| converted::measure(&mut reader))
-        });
-        let sizes = measured.transpose().map_err(|e| fail("read", e))?;
-        let reader = turned(&medium, stat.size, stored_as, form, &mut raw).map_err(|e| fail("decode", e))?;
-        let mut hashed = Hashed { inner: Box::new(reader), hashing: &mut hashing };
-        let made = match (&form.frame, sizes) {
-            (Some(marks), Some(sizes)) => converted::framed(marks, sizes, &mut hashed, &mut Sending(sink)),
-            _ => codec::encode(wanted, &mut hashed, &mut Sending(sink)),
+        let make = || -> io::Result<Box<dyn Read + '_>> {
+            let stored = Box::new(read::Quiet::new(&medium, stat.size));
+            Ok(Box::new(Converting::new(form, codec::decoder(stored_as, stored)?)))
         };
-        made.map_err(|e| fail("convert", e))?;
+        let mut counted = |bytes: &[u8]| {
+            count();
+            sink(bytes)
+        };
+        converted::deliver(&make, (form, wanted), &mut hashing, &mut counted).map_err(|e| fail("convert", e))?;
     }
     sent.map_err(|e| fail("send", e))?;
     let hashes = hashing.finish();
     Ok(Fetched { digest: hashes.digest, length: hashes.length, stored_as: wanted, mtime: stat.mtime, xattrs })
-}
-
-/// A file's message, decoded and in another form.
-fn turned<'a>(
-    medium: &'a dyn Medium,
-    size: u64,
-    stored_as: Encoding,
-    form: &Form,
-    raw: &'a mut dyn FnMut(&[u8]),
-) -> io::Result<Converting<Box<dyn Read + 'a>>> {
-    Ok(Converting::new(form, codec::decoder(stored_as, Box::new(Sequential::new(medium, size, raw)))?))
-}
-
-/// Hashes what passes.
-struct Hashed<'a> {
-    inner: Box<dyn Read + 'a>,
-    hashing: &'a mut Hashing,
-}
-
-impl Read for Hashed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.inner.read(buffer)?;
-        self.hashing.feed(&buffer[..got]);
-        Ok(got)
-    }
-}
-
-/// A writer whose bytes go to the parent.
-struct Sending<'a>(&'a mut dyn FnMut(&[u8]) -> io::Result<()>);
-
-impl io::Write for Sending<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for part in bytes.chunks(WINDOW) {
-            (self.0)(part)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,6 +3,7 @@
 //! The parent's side. It never opens a file of a store itself while scanning: it asks, waits with a time
 //! limit, and leaves a lane that hangs behind without waiting for it.
 
+pub mod ahead;
 mod ask;
 mod attached;
 mod converted;
@@ -12,17 +13,20 @@ pub mod frame;
 mod framed;
 mod gentle;
 mod ledger;
+mod packed;
+mod past;
 mod process;
 pub mod roots;
 mod sample;
 pub mod sampling;
+mod sealing;
 pub mod serve;
 mod witness;
 
-use crate::model::Format;
 pub use process::lane_main;
 pub use witness::NOT_A_FILE;
 
+use ahead::Ahead;
 use flight::{Flight, gone};
 use process::Running;
 
@@ -34,7 +38,7 @@ use crate::model::wire::{
     Answer, Entry, FoundMailbox, Hello, IoClass, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Trouble,
 };
-use crate::model::{RelPath, Stat};
+use crate::model::{Digest, Format, RelPath, Stamp, Stat};
 use crate::store::discover;
 use crate::sys::meter;
 use crossbeam_channel::RecvTimeoutError;
@@ -56,6 +60,8 @@ pub struct Settings {
     pub io_class: IoClass,
     /// Where the server keeps attachments apart from their messages.
     pub attachments: Option<std::path::PathBuf>,
+    /// `--mbox-timezone`: seconds east of UTC of the clock that wrote dates without a zone.
+    pub zone: i64,
 }
 
 /// Why a lane could not serve at all.
@@ -92,6 +98,7 @@ pub struct Lane {
     pub left_behind: u32,
     /// How long its readers together paused because others needed the disks.
     pub paused_ms: u64,
+    ahead: Ahead,
 }
 
 /// What a complete or partial listing of one mailbox gave.
@@ -101,6 +108,8 @@ pub struct Listing {
     /// Empty means complete: only then may a message be called missing.
     pub troubles: Vec<Trouble>,
     pub dirs: Vec<(Place, Stat)>,
+    /// By which it is known again, where every entry was looked at.
+    pub seal: Option<Digest>,
 }
 
 impl Listing {
@@ -112,6 +121,14 @@ impl Listing {
     pub fn exists(&self) -> bool {
         self.dirs.iter().any(|(place, _)| *place == Place::Top)
     }
+}
+
+/// A mailbox that may be as it was: its folder, its format, and `mtime` and `ctime` of its `new` and `cur` then.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    pub dir: RelPath,
+    pub format: Format,
+    pub times: [Stamp; 4],
 }
 
 /// What a walk for mailboxes gave.
@@ -177,6 +194,7 @@ impl Lane {
             restarts: 0,
             left_behind: 0,
             paused_ms: 0,
+            ahead: Ahead::default(),
         };
         let Ready { roots, troubles, sandbox, notes } = lane.launch()?;
         // A lane that is started again serves the very folders that this one found.
@@ -195,6 +213,7 @@ impl Lane {
             bwlimit: self.settings.bwlimit,
             io_class: self.settings.io_class,
             attachments: self.settings.attachments.as_ref().map(|path| path.as_os_str().as_encoded_bytes().to_vec()),
+            zone: self.settings.zone,
         };
         let path = self.path_text();
         frame::write(&mut &running.socket, &hello).map_err(LaneError::Start)?;
@@ -241,6 +260,7 @@ impl Lane {
 
     /// Leaves the process behind: killed, not waited for.
     fn abandon(&mut self, fall: Fall) {
+        self.ahead.forget();
         if let Some(running) = self.running.take() {
             if fall == Fall::Hung {
                 self.left_behind += 1;
@@ -249,8 +269,18 @@ impl Lane {
         }
     }
 
-    /// Waits for the next answer, as long as the readers move.
+    /// Waits for the next answer to what somebody waits for.
     fn answer(&mut self) -> Result<Answer, Fall> {
+        loop {
+            let answer = self.next_answer()?;
+            if let Some(answer) = self.ahead.absorb(answer) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Waits for the next answer, as long as the readers move.
+    fn next_answer(&mut self) -> Result<Answer, Fall> {
         let Some(running) = &self.running else { return Err(Fall::Died) };
         let mut last = running.seats();
         let mut since = Instant::now();

@@ -3,8 +3,9 @@
 //! Runs in the lane only: expanding a pattern lists folders, and a listing may hang.
 
 use super::serve::trouble;
-use crate::model::Stamp;
 use crate::model::wire::{RootInfo, RootSpec, Trouble};
+use crate::model::{RelPath, Stamp, Stat};
+use crate::store::discover;
 use crate::sys::dir::Root;
 use crate::sys::mounts::Mounts;
 use std::ffi::OsStr;
@@ -74,15 +75,16 @@ pub fn open(
     let (mut roots, mut infos) = (Vec::new(), Vec::new());
     for Expanded { spec, path, matched } in expanded {
         let mount = mounts.and_then(|m| m.of(path));
-        match Root::open_with(path, without_openat2).and_then(|root| root.top().stat_self().map(|stat| (root, stat))) {
+        match Root::open_with(path, without_openat2).and_then(top) {
             Ok((root, stat)) => {
+                let is_dir = !root.is_file();
                 roots.push(root);
                 infos.push(RootInfo {
                     spec: *spec,
                     path: path.as_os_str().as_bytes().to_vec(),
                     changed: matched.unwrap_or(stat.mtime),
                     stat,
-                    is_dir: true,
+                    is_dir,
                     fs_type: mount.map(|m| m.fs_type.clone()).unwrap_or_default(),
                     mount_point: mounts.is_some_and(|m| m.is_mount_point(path)),
                 });
@@ -91,6 +93,15 @@ pub fn open(
         }
     }
     (roots, infos)
+}
+
+/// The root with what it is. A file is one only if it may be an mbox: nothing else that is a file holds mail.
+fn top(root: Root) -> std::io::Result<(Root, Stat)> {
+    let (_, stat) = root.stat(&RelPath::root())?.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
+    if root.is_file() && stat.size > 0 && !discover::begins_as_mbox(&root.open_file(&RelPath::root())?)? {
+        return Err(rustix::io::Errno::NOTDIR.into());
+    }
+    Ok((root, stat))
 }
 
 /// All folders that match an absolute or relative path with `*`, `?` and `[…]` in some components, and when the

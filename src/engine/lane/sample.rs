@@ -401,6 +401,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         mode: ReadMode::Message,
         form: Form::default(),
         format: Format::default(),
+        file: None,
         expected: None,
         size_claim: claims.size,
         crlf_claim: claims.crlf,
@@ -414,7 +415,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         None => io::Error::other(t.detail),
     };
     // What a triage measures is the disk, not our patience.
-    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not(), attachments: None };
+    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not(), attachments: None, zone: 0 };
     let facts = examine::copy(&folder, &item, &reader).map_err(|t| ("read", error(t)))?;
     let faults = facts.evidence.faults().to_vec();
     Ok(Seen { digest: facts.digest, verdict: facts.evidence.verdict(), faults })

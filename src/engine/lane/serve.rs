@@ -5,20 +5,21 @@
 
 use super::examine::Reader;
 use super::gentle::Gentle;
-use super::{examine, frame, ledger, roots, sample, witness};
+use super::sealing::{Sealing, moved};
+use super::{examine, frame, ledger, packed, roots, sample, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
 };
-use crate::model::{Format, RelPath, Stat};
+use crate::model::{Format, RelPath, Stamp, Stat, container};
 use crate::store::{self, discover, maildir::companion};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use crate::sys::sandbox;
 use crate::sys::slots::Slots;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +35,19 @@ struct Shop {
     attachments: Option<Root>,
     slots: Slots,
     pace: Gentle,
+    /// Seconds east of UTC of the clock that wrote dates without a zone.
+    zone: i64,
     out: Mutex<UnixStream>,
+    todo: Mutex<Todo>,
+}
+
+/// Requests that no reader has taken.
+#[derive(Default)]
+struct Todo {
+    /// The parent waits for each of these.
+    urgent: VecDeque<Request>,
+    /// The parent asked ahead.
+    later: VecDeque<Request>,
 }
 
 /// Serves one parent until it hangs up.
@@ -67,16 +80,14 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .thread_name(|n| format!("reader-{n}"))
         .build()
         .map_err(io::Error::other)?;
-    let shop = Arc::new(Shop {
-        roots: open,
-        attachments: attachments.into_iter().next(),
-        slots,
-        pace,
-        out: Mutex::new(stream.try_clone()?),
-    });
+    let (out, zone, attachments) = (Mutex::new(stream.try_clone()?), hello.zone, attachments.into_iter().next());
+    let shop = Arc::new(Shop { roots: open, attachments, slots, pace, zone, out, todo: Mutex::default() });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
+        shop.put(request);
         let shop = Arc::clone(&shop);
         pool.spawn_fifo(move || {
+            // As many readers come as there are requests, so each is taken once.
+            let Some(request) = shop.take() else { return };
             let guarded = catch_unwind(AssertUnwindSafe(|| shop.handle(&request)));
             let gone = match guarded {
                 Ok(sent) => sent.is_err(),
@@ -108,6 +119,19 @@ fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
 }
 
 impl Shop {
+    fn put(&self, request: Request) {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        match request {
+            Request::Recheck { .. } => todo.later.push_back(request),
+            _ => todo.urgent.push_back(request),
+        }
+    }
+
+    fn take(&self) -> Option<Request> {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        todo.urgent.pop_front().or_else(|| todo.later.pop_front())
+    }
+
     fn send(&self, answer: &Answer) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&mut *out, answer)
@@ -120,7 +144,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref() }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
@@ -130,7 +154,10 @@ impl Shop {
     fn handle(&self, request: &Request) -> io::Result<()> {
         let done = match request {
             Request::Discover { id, root, dir } => self.discover(*id, *root, dir),
-            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat)),
+            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat, None)),
+            Request::Recheck { id, root, dir, format, times } => {
+                self.list(*id, *root, dir, (*format, true, Some(*times)))
+            }
             Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
             Request::StatPath { id, root, path } => {
                 self.name(*id, 0);
@@ -199,8 +226,12 @@ impl Shop {
             .map(|item| {
                 self.name(item.id, 0);
                 let guarded = catch_unwind(AssertUnwindSafe(|| {
-                    let folder = folders.of(self.root(item.root, item.path.as_bytes())?, item)?;
-                    examine::copy(&folder, item, &self.reader(&|progress| self.name(item.id, progress)))
+                    let root = self.root(item.root, item.path.as_bytes())?;
+                    let tick = |progress| self.name(item.id, progress);
+                    if container::split(&item.path).is_some() {
+                        return packed::copy(root, item, &self.reader(&tick));
+                    }
+                    examine::copy(&*folders.of(root, item)?, item, &self.reader(&tick))
                 }));
                 self.name(0, 0);
                 (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
@@ -252,7 +283,13 @@ impl Shop {
         Ok(())
     }
 
-    fn list(&self, id: u64, number: u32, dir: &RelPath, (format, stat): (Format, bool)) -> io::Result<()> {
+    fn list(
+        &self,
+        id: u64,
+        number: u32,
+        dir: &RelPath,
+        (format, stat, again): (Format, bool, Option<[Stamp; 4]>),
+    ) -> io::Result<()> {
         let mut listing = Listing {
             shop: self,
             id,
@@ -262,9 +299,21 @@ impl Shop {
             troubles: Vec::new(),
             dirs: Vec::new(),
             steps: 0,
+            seal: stat.then(Sealing::default),
+            again: again.is_some(),
         };
         self.name(id, 0);
         match self.root(number, dir.as_bytes()) {
+            Ok(root) if again.is_some_and(|times| moved(root, dir, times)) => listing.seal = None,
+            Ok(root) if format == Format::Mbox => {
+                let contents = packed::list(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
+                let places = [Place::Top, Place::New, Place::Cur];
+                listing.dirs.extend(contents.stat.into_iter().flat_map(|stat| places.map(|place| (place, stat))));
+                listing.troubles = contents.troubles;
+                for part in contents.entries.chunks(LIST_BATCH) {
+                    self.send(&Answer::Entries { id, entries: part.to_vec() })?;
+                }
+            }
             Ok(root) => {
                 listing.place(root, dir, Place::Top, stat)?;
                 // `new` before `cur`: what a program moves on meanwhile is seen at least once.
@@ -278,7 +327,8 @@ impl Shop {
         }
         listing.flush()?;
         self.aside(id, listing.troubles, Vec::new())?;
-        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs })
+        let seal = listing.seal.map(Sealing::finish);
+        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs, seal })
     }
 
     fn list_home(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -329,6 +379,9 @@ struct Listing<'a> {
     troubles: Vec<Trouble>,
     dirs: Vec<(Place, Stat)>,
     steps: u64,
+    seal: Option<Sealing>,
+    /// Messages go into the seal and nowhere else.
+    again: bool,
 }
 
 impl Listing<'_> {
@@ -384,6 +437,10 @@ impl Listing<'_> {
                     true => {}
                     false => continue,
                 }
+            }
+            self.seal.iter_mut().for_each(|seal| seal.add(&entry));
+            if self.again && matches!(entry.place, Place::New | Place::Cur) {
+                continue;
             }
             self.batch.push(entry);
             if self.batch.len() >= LIST_BATCH {

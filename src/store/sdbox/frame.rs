@@ -313,10 +313,13 @@ mod tests {
     #[test]
     fn compressed_messages_and_those_with_parts_elsewhere_are_known() {
         let text = String::from_utf8(file(MESSAGE)).unwrap();
-        for key in ["Z20", "X0 20 base64 2a"] {
+        for key in ["Z20", "X0 20 B76 2a/3b/2a3b-7"] {
             let frame = whole(text.replace("\nR656", &format!("\n{key}\nR656")).as_bytes());
             assert!(frame.partial && frame.broken.is_empty(), "{frame:?}");
+            assert_eq!(frame.parts.is_some(), key.starts_with('X'));
         }
+        let nonsense = whole(text.replace("\nR656", "\nX0 20 base64 2a\nR656").as_bytes());
+        assert!(nonsense.partial && !nonsense.broken.is_empty(), "{nonsense:?}");
     }
 
     #[test]
