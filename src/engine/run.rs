@@ -195,6 +195,7 @@ fn about_lanes(job: &mut Job<'_>) {
             "medium not tested for {n}: they were read through the cache, as their file system or format wants it"
         ));
     }
+    job.tally.paused_ms = u64::try_from(job.lanes.paused().as_millis()).unwrap_or(u64::MAX);
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {
         let text = format!("readers paused for {paused:.2} s while others used the disks (--io-class)");
