@@ -493,10 +493,8 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
         job.not_checked(trouble);
     }
     if found.documents > 0 {
-        job.note(format!(
-            "{} folders of .eml files beside the mailboxes were left out: name one as STORE to have it checked",
-            found.documents
-        ));
+        let hint = "folders of .eml files beside the mailboxes were left out: name one as STORE to have it checked";
+        job.note(format!("{} {hint}", found.documents));
     }
     for link in &found.symlinks {
         job.not_checked(&Trouble {
