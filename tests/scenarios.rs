@@ -14,6 +14,8 @@ mod blank;
 mod budget;
 #[path = "scenarios/limits.rs"]
 mod limits;
+#[path = "scenarios/listed.rs"]
+mod listed;
 #[path = "scenarios/live.rs"]
 mod live;
 #[path = "scenarios/mbox.rs"]

@@ -20,6 +20,7 @@ pub mod job;
 mod kept;
 pub mod lane;
 pub mod lanes;
+mod listed;
 mod mbox;
 mod mending;
 pub mod planfile;

@@ -14,7 +14,7 @@ fn mails(store: &Path, mailbox: &str) -> PathBuf {
     store.join("ann/sdbox/mailboxes").join(mailbox).join("dbox-Mails")
 }
 
-fn frame(text: &str) -> Vec<u8> {
+pub fn frame(text: &str) -> Vec<u8> {
     let crlf = text.len() + text.matches('\n').count();
     let head = format!("2 M1e C6560a1b2\n\x01\x02N          {:016X}\n", text.len());
     let tail = format!("\n\x01\x03\nR6560a1b1\nV{crlf:x}\nG0123456789abcdef0123456789abcdef\n\n");
