@@ -9,13 +9,14 @@ use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
 use super::mbox;
 use super::mending::{Returning, Scene};
+use super::rebuild::{Ward, rebuild};
 use super::sdbox;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::server::Witnessed;
 use crate::model::wire::Place;
-use crate::model::{Assurance, Attrs, Digest, Encoding, Missing, RelPath, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Encoding, Format, Missing, RelPath, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
@@ -76,6 +77,7 @@ pub fn heal(
         Ok(())
     });
     haul.harms.extend(patients.map(|p| p.harm));
+    rebuild(job, account, mailboxes, folders, std::mem::take(&mut haul.wards))?;
     let scene = Scene { account, mailboxes };
     if !job.stopped() {
         haul.menders.rest(job, &scene, folders, &|m| held.contains_key(&m))?;
@@ -273,12 +275,8 @@ fn treat(
         .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
         .flatten()
         .filter(|_| job.options.undecided == Undecided::Report);
-    let unfit = matches!(patient.harm.verdict, Verdict::Missing(_))
-        .then(|| sdbox::holds_back(&mailboxes[patient.harm.mailbox], &patient.harm, job.options.undecided))
-        .flatten()
-        .map(str::to_owned);
-    let packed = mbox::holds_back(&mailboxes[patient.harm.mailbox]).map(str::to_owned);
-    let held = packed.as_ref().or(held).or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
+    let unfit = unfit(job, mailboxes, &patient.harm);
+    let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;
@@ -301,6 +299,10 @@ fn treat(
         }
         (Some(mut treatment), None) => {
             let mailbox = &mailboxes[patient.harm.mailbox];
+            if mailbox.format == Format::Mbox {
+                haul.wards.extend(ward(patient, finding, treatment));
+                return Ok(());
+            }
             let returns = store::split_message_path(&treatment.target).is_some_and(|(_, dir, _)| dir == mailbox.dir);
             if returns && matches!(patient.harm.verdict, Verdict::Missing(_)) {
                 let scene = Scene { account, mailboxes };
@@ -323,8 +325,25 @@ fn treat(
     Ok(())
 }
 
+/// Why a missing message cannot simply come back to a mailbox of its format.
+fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
+    let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
+    if !matches!(harm.verdict, Verdict::Missing(_)) {
+        return None;
+    }
+    sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, undecided)).map(str::to_owned)
+}
+
+/// A message that is put right together with others of its file.
+fn ward(patient: &Patient, finding: Finding, treatment: Treatment) -> Option<Ward> {
+    let Treatment { action: Action::Restore { from, length, .. }, assurance, why, source, .. } = treatment else {
+        return None;
+    };
+    Some(Ward { harm: patient.harm.clone(), finding, from, length, assurance, why, source })
+}
+
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.
-fn count_and_report(job: &mut Job<'_>, finding: Finding) {
+pub(super) fn count_and_report(job: &mut Job<'_>, finding: Finding) {
     let before = job.tally.clone();
     job.tally.count(finding.verdict);
     if finding.verdict == Verdict::Undetermined && finding.reason.starts_with("a check") {
@@ -528,7 +547,7 @@ fn standing(job: &mut Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Result<Opt
     Ok(job.store_lane().stat(root, &harm.path(mailboxes))?.ok().map(|stated| stated.stat))
 }
 
-fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
+pub(super) fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
     Details {
         reason: finding.reason.clone(),
         source: Some(source),

@@ -22,6 +22,7 @@ pub mod lanes;
 mod mbox;
 mod mending;
 pub mod planfile;
+pub mod rebuild;
 pub mod record;
 mod replica;
 mod risk;

@@ -4,6 +4,7 @@ use super::account::{self, At, EngineError, Mailbox};
 use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
+use super::mbox;
 use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
@@ -133,6 +134,12 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     let key = mailbox.key(&entry.name);
     let first = mailbox.files.get(&key) == Some(&at.entry);
     let row = mailbox.rows.get(&key).filter(|_| first);
+    let mut facts = facts;
+    if row.is_some_and(|row| mbox::altered(mailbox, row, &entry.name)) {
+        let (kind, span) = (FaultKind::BrokenFrame, Span::new(0, 0));
+        facts.evidence.blame(Fault { check: Check::NativeHash, kind, span, errno: None });
+        facts.evidence.set(Check::Digest, crate::model::Outcome::Unknown);
+    }
     let mut verdict = facts.evidence.verdict();
     // What was recorded raised doubts then; what is there now raises none: no damage, but worth a look.
     let replaces_doubt = verdict == Verdict::Damaged && row.is_some_and(|r| r.suspect) && harm::is_clean(&facts);

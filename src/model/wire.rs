@@ -2,12 +2,14 @@
 //! catalog, no plan and no terminal. Frames are postcard records behind a little-endian u32 length: no names
 //! of fields travel, so no type in here may leave a field out.
 
+use super::container::Own;
 use super::digest::Digest;
 use super::format::Format;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
 use super::server::{Guids, Ledger, Line, Witness};
+use super::span::Span;
 use super::triage::{Doing, SampleOrder, Sampled, Walk};
 use serde::{Deserialize, Serialize};
 
@@ -207,6 +209,10 @@ pub enum Request {
     Pieces { id: u64, root: u32, path: RelPath, cuts: Cuts },
     /// The stored bytes, decoded and encoded again where `encode` differs from what is stored.
     Fetch { id: u64, root: u32, path: RelPath, encode: Option<Encoding> },
+    /// What does the file of a message that lies in one with others say around it? Answered by `Own`.
+    Own { id: u64, root: u32, path: RelPath },
+    /// Bytes of a file as they are stored, which must still be `file`.
+    Range { id: u64, root: u32, path: RelPath, span: Span, file: Option<Stat> },
     /// Look around for a while, then read messages drawn by lot.
     Sample { id: u64, order: SampleOrder },
 }
@@ -286,6 +292,10 @@ pub enum Answer {
     Pieces {
         id: u64,
         pieces: Result<Pieces, Trouble>,
+    },
+    Own {
+        id: u64,
+        own: Result<Own, Trouble>,
     },
     Data {
         id: u64,
@@ -378,7 +388,7 @@ mod serde_bytes_vec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome, Span};
+    use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome};
 
     #[test]
     fn facts_with_empty_and_full_fields_travel() {

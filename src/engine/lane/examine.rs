@@ -489,6 +489,9 @@ pub fn fetch(
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
+    if container::split(path).is_some() {
+        return packed::fetch(root, number, path, encode, sink, by);
+    }
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;
     let medium = by.medium(&file);

@@ -34,6 +34,8 @@ pub struct Part {
     pub uid: Option<u32>,
     /// UIDVALIDITY, as its X-IMAPbase says.
     pub validity: Option<u32>,
+    /// The beginning of the digest of its line, where that is one.
+    pub check: Option<u32>,
 }
 
 impl Part {
@@ -260,6 +262,7 @@ impl Iterator for Scanner<'_> {
         }
         let behind = self.read_line(from);
         let received = from_line::parse(&self.line);
+        let check = received.map(|_| digest_of(&self.line));
         let head = if received.is_some() || from_line::resembles(&self.line) { behind - from } else { 0 };
         let fields = self.fields(from + head);
         let end = match self.claimed(&fields) {
@@ -270,7 +273,7 @@ impl Iterator for Scanner<'_> {
         let end = End { end: end.end.max(from + head), next: end.next.max(from + 1) };
         self.at = end.next;
         let (uid, validity) = (fields.uid, fields.validity);
-        Some(Part { from, head, length: end.end - from - head, received, uid, validity })
+        Some(Part { from, head, length: end.end - from - head, received, uid, validity, check })
     }
 }
 
@@ -279,6 +282,13 @@ pub fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (field, value) = line.split_at_checked(name.len())?;
     let value = value.strip_prefix(b":").filter(|_| field.eq_ignore_ascii_case(name))?;
     Some(value.trim_ascii())
+}
+
+/// The beginning of the digest of a line without its end.
+pub fn digest_of(line: &[u8]) -> u32 {
+    let digest = blake3::hash(line);
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
