@@ -331,15 +331,16 @@ fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
     if !matches!(harm.verdict, Verdict::Missing(_)) {
         return None;
     }
-    sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, undecided)).map(str::to_owned)
+    sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided)).map(str::to_owned)
 }
 
 /// A message that is put right together with others of its file.
 fn ward(patient: &Patient, finding: Finding, treatment: Treatment) -> Option<Ward> {
-    let Treatment { action: Action::Restore { from, length, .. }, assurance, why, source, .. } = treatment else {
+    let Treatment { action: Action::Restore { from, content, length, .. }, assurance, why, source, .. } = treatment
+    else {
         return None;
     };
-    Some(Ward { harm: patient.harm.clone(), finding, from, length, assurance, why, source })
+    Some(Ward { harm: patient.harm.clone(), finding, from, content, length, assurance, why, source })
 }
 
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.

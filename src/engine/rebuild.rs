@@ -9,13 +9,16 @@ use super::harm::Harm;
 use super::heal;
 use super::job::Job;
 use super::lanes::Lanes;
+use super::server;
 use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
 use crate::model::wire::Place;
 use crate::model::{Assurance, Attrs, Digest, RelPath, Span, Stat, Verdict};
+use crate::plan::Undecided;
 use crate::store::mbox::Named;
 use crate::store::mbox::scan::digest_of;
+use crate::store::mbox::unframe::Unframe;
 use crate::verify::Hashing;
 use std::io;
 
@@ -28,7 +31,8 @@ pub struct Ward {
     pub harm: Harm,
     pub finding: Finding,
     pub from: Location,
-    /// Bytes of the message in the copy.
+    /// Of the message in the copy.
+    pub content: Digest,
     pub length: u64,
     pub assurance: Assurance,
     pub why: String,
@@ -101,6 +105,9 @@ fn one_file(
     let Some(attrs) = attrs(job, mailbox, standing.as_ref(), wards) else {
         return Ok(Err("nothing tells whose file it was: name the owner with --owner".to_owned()));
     };
+    if let Some(why) = noticed(job, mailbox, wards)? {
+        return Ok(Err(why));
+    }
     let parts = match parts(job, mailbox, wards)? {
         Ok(parts) => parts,
         Err(why) => return Ok(Err(why)),
@@ -151,6 +158,22 @@ fn one_file(
     };
     job.push_step(&mut step)?;
     Ok(Ok(()))
+}
+
+/// Whether the server already counts one of the messages as gone: it would take what comes back under its UID in the middle
+/// of the others for garbage, and give all that follow new UIDs.
+fn noticed(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Option<String>, EngineError> {
+    if job.options.undecided != Undecided::Report {
+        return Ok(None);
+    }
+    let names: Vec<Vec<u8>> = wards.iter().map(|ward| ward.harm.name.clone()).collect();
+    let asked = server::beside_a_file(job, mailbox, &names)?;
+    let gone = (0..wards.len()).any(|nth| asked.of(nth).expunged);
+    Ok(gone.then(|| {
+        "the server has noticed the loss, and would give what follows new UIDs: stop it, move the mailbox's dovecot.index* \
+         away, which the file makes up for, and repair again; or insist with --undecided restore"
+            .to_owned()
+    }))
 }
 
 fn heal_of(ward: &Ward, mailboxes: &[Mailbox]) -> Heal {
@@ -211,6 +234,8 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
     });
     let highest = listed.iter().filter_map(|l| l.named.uid).chain(wards.iter().filter_map(uid_of)).max().unwrap_or(0);
     let mut out = Parts::default();
+    // What stands before the first message is none, and stays.
+    out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
     for at in 0..=listed.len() {
         for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
             if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
@@ -305,6 +330,15 @@ impl Parts {
         }
     }
 
+    fn extend(&mut self, more: Parts) {
+        for part in more.0 {
+            match part {
+                Slice::Made { bytes } => self.made(bytes),
+                part => self.0.push(part),
+            }
+        }
+    }
+
     fn copy(&mut self, from: &Location, start: u64, end: u64) {
         if start < end {
             self.0.push(Slice::Copy { from: from.clone(), span: Span::new(start, end - start) });
@@ -340,16 +374,44 @@ fn add(
         return Ok(Err("neither the file nor the copy has the line that begins the message".to_owned()));
     };
     let first = out.0.is_empty();
+    let mut whole = Parts::default();
+    let skipped = line.len() as u64;
     let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest });
-    out.made(line);
+    whole.made(line);
     let mut at = 0;
     for field in fields {
-        out.copy(&ward.from, at, field.at);
+        whole.copy(&ward.from, at, field.at);
         at = at.max(field.at);
-        out.made(field.text);
+        whole.made(field.text);
     }
-    out.copy(&ward.from, at, theirs.length);
+    whole.copy(&ward.from, at, theirs.length);
+    if job.plan.is_some()
+        && let Err(why) = proven(job, &whole.0, skipped, ward)
+    {
+        return Ok(Err(why));
+    }
+    out.extend(whole);
     Ok(Ok(()))
+}
+
+/// Whether what is put together holds the very message that was chosen, as whoever reads the file takes it apart.
+fn proven(job: &mut Job<'_>, parts: &[Slice], skipped: u64, ward: &Ward) -> Result<(), String> {
+    let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
+    let store = (job.store.lane, job.store.root);
+    let mut places = Places { lanes: &mut *job.lanes, store, sources, target: RelPath::root() };
+    let (mut unframe, mut hashing, mut skip) = (Unframe::new(), Hashing::new(), skipped);
+    compose(parts, &mut places, &mut |bytes| {
+        let line = skip.min(bytes.len() as u64);
+        skip -= line;
+        unframe.feed(&bytes[line as usize..], &mut |bytes| hashing.feed(bytes));
+        Ok(())
+    })?;
+    unframe.finish(&mut |bytes| hashing.feed(bytes));
+    let hashes = hashing.finish();
+    match (hashes.digest, hashes.length) == (ward.content, ward.length) && unframe.harmed.is_none() {
+        true => Ok(()),
+        false => Err("the message could not be put together as it was".to_owned()),
+    }
 }
 
 /// The line that begins a message: the one that is on record, else the file's own, else the copy's.
@@ -393,6 +455,11 @@ fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
         }
     }
     let end = if theirs.line.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+    let has_base = out.iter().any(|field| field.name() == b"x-imapbase");
+    if let (true, false, Some(validity)) = (facts.first, has_base, facts.recorded.and_then(|named| named.validity)) {
+        let ours = ours.fields.iter().find(|field| field.name() == b"x-imapbase");
+        out.insert(0, OwnField { at: head, text: based(ours, validity, facts.highest, end), sound: true });
+    }
     for field in &mut out {
         let text = match &field.name()[..] {
             b"content-length" => {
@@ -408,6 +475,18 @@ fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
     out.retain(|field| facts.first || field.name() != b"x-imapbase");
     out.sort_by_key(|field| field.at);
     out
+}
+
+/// An X-IMAPbase with the UIDVALIDITY that is on record, and the rest as it stands in the file.
+fn based(ours: Option<&OwnField>, validity: u32, highest: u32, end: &str) -> Vec<u8> {
+    let text = ours.map(|field| String::from_utf8_lossy(&field.text).into_owned()).unwrap_or_default();
+    let mut words: Vec<&str> = text.split(' ').collect();
+    let number = validity.to_string();
+    match words.get_mut(1) {
+        Some(word) if ours.is_some_and(|field| field.sound) => *word = &number,
+        _ => return format!("X-IMAPbase: {validity} {highest:010}{end}").into_bytes(),
+    }
+    words.join(" ").into_bytes()
 }
 
 /// Whether a field of the file may be believed: what counts for all messages only as it is on record.

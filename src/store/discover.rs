@@ -127,11 +127,14 @@ pub fn discover(
             fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), &known);
         }
         let mut files = files;
-        if account.is_none() && !begins(&folder) && folder.foreign.is_none() {
+        let of_files = !is_mailbox && !folder.inbox_child && !folder.dbox_home && folder.foreign.is_none();
+        if account.is_none() && of_files {
             let here = Files { dir: &dir, path: &path, root: root_number };
             files = here.look(&folder.files, files, found, &mut unread);
         }
-        let account = account.or_else(|| begins(&folder).then(|| path.clone()));
+        // Files of the server's own say nothing of a format: beside mbox files they are of these.
+        let other = files.is_none() || !of_files;
+        let account = account.or_else(|| (other && begins(&folder)).then(|| path.clone()));
         if is_mailbox && let Some(account) = &account {
             match dir.stat_self() {
                 Ok(stat) => {

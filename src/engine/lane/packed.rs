@@ -81,7 +81,7 @@ fn scan(contents: &mut Contents, file: &File, stat: &Stat, by: &Reader<'_>, fail
         let named = Named::of(&part, uid, validity, by.zone);
         let (name, stat) = (named.name(), Some(stat_of(stat, &named)));
         contents.entries.push(Entry {
-            place: Place::Cur,
+            place: if part.internal { Place::Top } else { Place::Cur },
             name,
             ino: stat.map_or(0, |s| s.ino),
             kind: EntryKind::File,

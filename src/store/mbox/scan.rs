@@ -36,6 +36,8 @@ pub struct Part {
     pub validity: Option<u32>,
     /// The beginning of the digest of its line, where that is one.
     pub check: Option<u32>,
+    /// No message, but what some servers put first to keep UIDVALIDITY and keywords in (`X-IMAP`).
+    pub internal: bool,
 }
 
 impl Part {
@@ -60,6 +62,8 @@ struct Fields {
     length: Option<u64>,
     uid: Option<u32>,
     validity: Option<u32>,
+    /// It has the field that is only in what is no message.
+    internal: bool,
     /// Where the body begins.
     body: u64,
 }
@@ -117,6 +121,7 @@ impl<'a> Scanner<'a> {
                 let value = |name: &str| value_of(line, name.as_bytes());
                 fields.length = fields.length.or_else(|| number(value("content-length")?));
                 fields.uid = fields.uid.or_else(|| small(value("x-uid")?));
+                fields.internal |= value("x-imap").is_some();
                 let base = value("x-imapbase").or_else(|| value("x-imap"));
                 fields.validity = fields.validity.or_else(|| small(base?.split(|&byte| byte == b' ').next()?));
             }
@@ -273,7 +278,16 @@ impl Iterator for Scanner<'_> {
         let end = End { end: end.end.max(from + head), next: end.next.max(from + 1) };
         self.at = end.next;
         let (uid, validity) = (fields.uid, fields.validity);
-        Some(Part { from, head, length: end.end - from - head, received, uid, validity, check })
+        Some(Part {
+            from,
+            head,
+            length: end.end - from - head,
+            received,
+            uid,
+            validity,
+            check,
+            internal: fields.internal && from == 0,
+        })
     }
 }
 

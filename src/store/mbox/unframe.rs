@@ -122,7 +122,7 @@ impl Unframe {
                         each(&data[kept..at]);
                         if self.field.is_empty() {
                             self.field_at = self.taken + at as u64;
-                            self.field_out = self.passed + (at - kept) as u64;
+                            self.field_out = self.passed;
                         }
                         let room = FIELD_MAX.saturating_sub(self.field.len()).min(length);
                         self.field.extend_from_slice(&rest[..room]);
@@ -195,6 +195,21 @@ mod tests {
     #[test]
     fn what_the_server_keeps_is_no_part_of_the_message() {
         assert_eq!(unframed(STORED, &[9]), (b"From: a\nSubject: b\n c\n\nStatus: RO\n\n".to_vec(), None));
+    }
+
+    #[test]
+    fn fields_that_are_kept_stand_where_they_stood() {
+        for size in [1, 7, 1000] {
+            let (mut out, mut unframe) = (Vec::new(), Unframe::keeping());
+            STORED.chunks(size).for_each(|bytes| unframe.feed(bytes, &mut |bytes| out.extend_from_slice(bytes)));
+            unframe.finish(&mut |bytes| out.extend_from_slice(bytes));
+            assert_eq!(unframe.head, Some(out.windows(2).position(|two| two == b"\n\n").unwrap() as u64 + 1));
+            let mut again = out.clone();
+            for field in unframe.fields.iter().rev() {
+                again.splice(field.at as usize..field.at as usize, field.text.iter().copied());
+            }
+            assert_eq!(again, STORED);
+        }
     }
 
     #[test]
