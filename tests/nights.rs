@@ -8,6 +8,8 @@ mod common;
 
 #[path = "nights/check.rs"]
 mod check;
+#[path = "nights/quiet.rs"]
+mod quiet;
 #[path = "nights/records.rs"]
 mod records;
 #[path = "nights/town.rs"]

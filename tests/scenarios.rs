@@ -20,6 +20,8 @@ mod mbox;
 mod nights;
 #[path = "scenarios/people.rs"]
 mod people;
+#[path = "scenarios/plain.rs"]
+mod plain;
 #[path = "scenarios/rates.rs"]
 mod rates;
 #[path = "scenarios/records.rs"]

@@ -12,6 +12,7 @@ use super::recover::recover;
 use crate::model::journal::{Change, Intent, Outcome, Record};
 use crate::model::plan::Step;
 use crate::model::{RelPath, Stat};
+use crate::sys::dir::nothing_there;
 use crate::sys::fs::{Fs, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -371,11 +372,11 @@ fn unplaced(results: &[Tried], unsynced: &Unsynced) -> Vec<(RelPath, Stat)> {
     results.iter().filter(refused).filter_map(slot).collect()
 }
 
-/// Syncs a directory; where it was removed since, by this batch or its owner, the nearest one above it that
+/// Syncs a directory; where it was removed since, by this batch or its owner, or is none any more, the nearest one above it that
 /// stands, for what went with it shows only there.
 pub(super) fn sync_standing(fs: &dyn Fs, tree: Tree, dir: &RelPath) -> io::Result<()> {
     match (fs.sync_dir(tree, dir), dir.parent()) {
-        (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => sync_standing(fs, tree, &above),
+        (Err(error), Some(above)) if nothing_there(&error) => sync_standing(fs, tree, &above),
         (synced, _) => synced,
     }
 }

@@ -19,7 +19,7 @@ const NAMED: usize = 20;
 const FORGOTTEN: i64 = 30 * 86_400;
 
 /// Laws between rows: what is wrong, and a statement that names the offenders and what it counts.
-const LAWS: [(&str, &str); 9] = [
+const LAWS: [(&str, &str); 10] = [
     (
         "mailbox belongs to no account of its store",
         "SELECT 'mailbox ' || m.id FROM mailbox m
@@ -55,6 +55,13 @@ const LAWS: [(&str, &str); 9] = [
         "digests of other forms, but none of the content",
         "SELECT 'a message of mailbox ' || mailbox FROM message
          WHERE digest IS NULL AND (stored IS NOT NULL OR canonical IS NOT NULL)",
+    ),
+    (
+        "sealed, but the rows are others",
+        "SELECT 'mailbox ' || s.mailbox FROM seal s WHERE s.mailbox NOT IN (SELECT id FROM mailbox)
+         OR (s.messages, s.bytes) <> (SELECT count(*), coalesce(sum(max(size, 1)), 0) FROM message
+                                      WHERE mailbox = s.mailbox AND state = 0 AND verified IS NULL)
+         OR EXISTS (SELECT 1 FROM message WHERE mailbox = s.mailbox AND state IN (1, 2, 3, 4))",
     ),
 ];
 

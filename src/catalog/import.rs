@@ -6,7 +6,7 @@ use super::error::{Fail, Inner, Result};
 use super::export::{Column, FORMAT, Form, columns};
 use super::messages::{Epochs, NEVER, find};
 use super::types::MailboxId;
-use super::{Catalog, health, schema};
+use super::{Catalog, health, schema, seals};
 use crate::model::{Digest, Key, Stamp, path};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -360,6 +360,7 @@ impl<'a> Reader<'a> {
                    WHERE id = ?1";
         for mailbox in &self.touched {
             self.conn.prepare_cached(sql)?.execute([mailbox])?;
+            seals::unseal(self.conn, MailboxId(*mailbox))?;
         }
         let mut wrong = Vec::new();
         health::laws(self.conn, &mut |trouble| wrong.push(trouble))?;

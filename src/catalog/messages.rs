@@ -148,7 +148,7 @@ impl Catalog {
     /// how many. What is harmed or there is never forgotten.
     pub fn forget_deleted(&mut self, store: StoreId, before: Stamp) -> Result<u64> {
         self.write(|tx| {
-            let sql = "DELETE FROM message WHERE state IN (5, 6, 7)
+            let sql = "DELETE FROM message INDEXED BY message_deleted WHERE state IN (5, 6, 7)
                        AND (last_seen < ?2 OR (last_seen = ?2 AND last_seen_ns < ?3))
                        AND mailbox IN (SELECT id FROM mailbox WHERE store = ?1)";
             Ok(tx.execute(sql, params![store.0, before.sec, before.nsec])? as u64)

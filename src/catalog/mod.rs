@@ -21,6 +21,7 @@ mod record;
 mod rows;
 mod runs;
 mod schema;
+mod seals;
 mod stores;
 mod types;
 

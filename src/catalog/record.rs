@@ -7,7 +7,7 @@ use super::error::{Fail, Inner, Result};
 use super::messages::{self, Epochs, NEVER, OwnTimes, PUT};
 use super::rows::{encoding_code, is_file_name, is_key, number, place_code, stamp_values, state_code, xattrs_text};
 use super::types::{MailboxId, MailboxUpdate, MessageChange, MessageRow, State, StoreId};
-use super::{Catalog, accept, stores};
+use super::{Catalog, accept, seals, stores};
 use crate::model::{Digest, Envelope, Key, RelPath, Verdict};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -29,6 +29,11 @@ impl Catalog {
             Ok(pen.mailbox)
         })
     }
+
+    /// Records a look at mailboxes that taught nothing of any message.
+    pub fn record_unchanged(&mut self, store: StoreId, updates: &[MailboxUpdate]) -> Result<()> {
+        self.write(|tx| updates.iter().try_for_each(|update| Pen::new(tx, store, update)?.finish()))
+    }
 }
 
 /// The state of one recording.
@@ -45,6 +50,8 @@ struct Pen<'a> {
     from: Vec<u8>,
     /// Files of messages that came or went.
     delta: i64,
+    /// Whether a row was written.
+    changed: bool,
 }
 
 impl<'a> Pen<'a> {
@@ -54,7 +61,7 @@ impl<'a> Pen<'a> {
         let before = super::mailboxes::epochs(conn, mailbox)?.unwrap_or_default();
         let listed = if update.complete { Some(update.listed) } else { before.0 };
         let after = (listed, update.verified.or(before.1));
-        Ok(Pen { conn, store, update, mailbox, fresh, before, after, from: Vec::new(), delta: 0 })
+        Ok(Pen { conn, store, update, mailbox, fresh, before, after, from: Vec::new(), delta: 0, changed: false })
     }
 
     /// Goes on to `key`. Messages between the one before and this one were not named: a new epoch does
@@ -73,7 +80,7 @@ impl<'a> Pen<'a> {
         Ok(())
     }
 
-    fn hold_back(&self, until: &[u8]) -> Inner<()> {
+    fn hold_back(&mut self, until: &[u8]) -> Inner<()> {
         if self.fresh || self.before.1 == self.after.1 {
             return Ok(());
         }
@@ -81,7 +88,7 @@ impl<'a> Pen<'a> {
         let sql = "UPDATE message SET verified = ?4, verified_ns = ?5
                    WHERE mailbox = ?1 AND key >= ?2 AND key < ?3 AND verified IS NULL";
         let mut statement = self.conn.prepare_cached(sql)?;
-        statement.execute(params![self.mailbox.0, self.from, until, at.sec, at.nsec])?;
+        self.changed |= statement.execute(params![self.mailbox.0, self.from, until, at.sec, at.nsec])? > 0;
         Ok(())
     }
 
@@ -112,6 +119,8 @@ impl<'a> Pen<'a> {
             }
             (MessageChange::Changed { digest, length, .. }, Some(known)) => self.change(known, digest, length),
             (MessageChange::Replaced { row, why }, Some(known)) => self.replace(row, known, &why),
+            (MessageChange::Renamed { row }, None) => self.add(row),
+            (MessageChange::Renamed { row }, Some(known)) => self.rename(row, known),
         }
     }
 
@@ -165,6 +174,14 @@ impl<'a> Pen<'a> {
         self.settle(next, known)
     }
 
+    fn rename(&mut self, mut row: MessageRow, known: (MessageRow, OwnTimes)) -> Inner<()> {
+        if let Some(recorded) = known.0.digest.filter(|&recorded| row.digest != Some(recorded)) {
+            self.remember(&row.key, recorded, known.0.length, Some("another message has its name now"))?;
+        }
+        row.accepted = false;
+        self.settle(row, known)
+    }
+
     /// Keeps other content in the history; `replaced` tells why it was the recorded one until now.
     fn remember(&self, key: &Key, digest: Digest, length: u64, replaced: Option<&str>) -> Inner<()> {
         let at = self.update.listed;
@@ -200,6 +217,7 @@ impl<'a> Pen<'a> {
         {
             return Ok(());
         }
+        self.changed = true;
         write_row(self.conn, self.mailbox, row, own)
     }
 
@@ -215,6 +233,9 @@ impl<'a> Pen<'a> {
     fn finish(&mut self) -> Inner<()> {
         // Longer and higher than any key.
         self.hold_back(&[0xff; 256])?;
+        if self.changed {
+            seals::unseal(self.conn, self.mailbox)?;
+        }
         let update = self.update;
         if update.complete {
             let sql = "UPDATE mailbox SET listed = ?2, listed_ns = ?3, new_mtime = ?4, new_mtime_ns = ?5,

@@ -198,12 +198,15 @@ pub enum MessageChange {
     /// There, with content that takes the place of the recorded one, which moves to the history.
     /// Refused unless the recorded one is suspect or its harm was accepted.
     Replaced { row: MessageRow, why: String },
+    /// The name is another message's by now, in a format whose names do not last. The digest of the one that had it
+    /// moves to the history.
+    Renamed { row: MessageRow },
 }
 
 impl MessageChange {
     pub fn key(&self) -> &Key {
         match self {
-            MessageChange::Seen(row) | MessageChange::Replaced { row, .. } => &row.key,
+            MessageChange::Seen(row) | MessageChange::Replaced { row, .. } | MessageChange::Renamed { row } => &row.key,
             MessageChange::Harmed { key, .. }
             | MessageChange::Gone { key, .. }
             | MessageChange::Missed { key, .. }

@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, values or one error with its line out. May not read files or fill in defaults.
 
-use super::values::{IoClass, Owner, Rate, Span, Spec, Undecided};
+use super::values::{IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ pub struct StoreKeys {
     pub max_age: Option<Span>,
     pub bwlimit: Option<Rate>,
     pub io_class: Option<IoClass>,
+    pub read_from: Option<ReadFrom>,
 }
 
 /// A parsed file. `None` is what it does not say.
@@ -46,7 +47,7 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 11] = [
+const STORE_KEYS: [&str; 12] = [
     "from",
     "undecided",
     "read-timeout",
@@ -58,6 +59,7 @@ const STORE_KEYS: [&str; 11] = [
     "max-age",
     "bwlimit",
     "io-class",
+    "read-from",
 ];
 const TOP_KEYS: [&str; 12] = [
     "json",
@@ -169,6 +171,7 @@ impl StoreKeys {
             "budget" => self.budget = Some(parsed(value)?),
             "bwlimit" => self.bwlimit = Some(parsed(value)?),
             "io-class" => self.io_class = Some(parsed(value)?),
+            "read-from" => self.read_from = Some(parsed(value)?),
             "max-age" => self.max_age = Some(parsed(value)?),
             _ => return Ok(false),
         }

@@ -120,6 +120,7 @@ impl Engine {
                 hold_findings: repair.is_some_and(|r| r.apply),
                 budget: None,
                 max_age: None,
+                medium: false,
                 against: false,
             },
             lane: self.lane.clone(),

@@ -3,7 +3,7 @@
 use super::args::{Cli, Exit, USAGE};
 use super::config::{Settings, StoreSettings};
 use super::screen::{self, Screen};
-use super::values::{Id, IoClass, Owner, Spec, StoreArg, Undecided};
+use super::values::{Id, IoClass, Owner, ReadFrom, Spec, StoreArg, Undecided};
 use crate::catalog::{self, Catalog};
 use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
@@ -91,6 +91,7 @@ impl Session {
             hold_findings: false,
             budget: store.budget.filter(|_| mode == Mode::Verify),
             max_age: store.max_age,
+            medium: reads_disk(mode, store.read_from),
             against: false,
         })
     }
@@ -204,6 +205,11 @@ fn io_class(mode: Mode, given: Option<IoClass>) -> wire::IoClass {
         None if mode == Mode::Verify => wire::IoClass::Idle,
         None => wire::IoClass::Normal,
     }
+}
+
+/// A verify proves what lies on the disk; an audit may come to mail that was written a moment ago.
+fn reads_disk(mode: Mode, given: Option<ReadFrom>) -> bool {
+    given.map_or(mode == Mode::Verify, |given| given == ReadFrom::Disk)
 }
 
 /// A name that no run has.

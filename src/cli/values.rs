@@ -35,6 +35,8 @@ pub enum BadValue {
     Rate(String),
     #[error("'{0}' is none of normal, idle")]
     IoClass(String),
+    #[error("'{0}' is neither disk nor cache")]
+    ReadFrom(String),
     #[error("'{0}' is no number, nor 'off'")]
     Most(String),
     #[error("'{0}' is none of report, restore, folder")]
@@ -42,7 +44,7 @@ pub enum BadValue {
 }
 
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 4] = ["mdbox", "dbox", "mh", "cyrus"];
+const UNSUPPORTED: [&str; 3] = ["mdbox", "dbox", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,27 @@ impl FromStr for Rate {
     }
 }
 
+/// Where the bytes of messages come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReadFrom {
+    /// Past the cache, so that the disk is tested and the server's cache stays as it is
+    Disk,
+    /// Through the cache, which answers for what it holds
+    Cache,
+}
+
+impl FromStr for ReadFrom {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<ReadFrom, BadValue> {
+        match text {
+            "disk" => Ok(ReadFrom::Disk),
+            "cache" => Ok(ReadFrom::Cache),
+            _ => Err(BadValue::ReadFrom(text.to_owned())),
+        }
+    }
+}
+
 /// How much the disks are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum IoClass {
@@ -185,7 +208,7 @@ impl StoreArg {
         if UNSUPPORTED.contains(&prefix.as_str()) {
             return Err(BadValue::UnsupportedFormat(prefix));
         }
-        let format = [Format::Maildir, Format::Sdbox, Format::Mbox].into_iter().find(|format| format.name() == prefix);
+        let format = Format::ALL.into_iter().find(|format| format.name() == prefix);
         let path = if format.is_some() { rest } else { bytes };
         if path.is_empty() {
             return Err(BadValue::EmptyPath);

@@ -9,7 +9,7 @@ use super::server::{self, Deeds};
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
 use crate::model::server::{Says, Witnessed};
 use crate::model::wire::Place;
-use crate::model::{Key, Missing, RelPath, Stamp, Verdict};
+use crate::model::{Format, Key, Missing, RelPath, Stamp, Verdict};
 use crate::plan::rate::Rate;
 use crate::plan::{Absence, classify};
 use crate::store;
@@ -150,10 +150,11 @@ fn by_catalog(
     let mailbox = &mailboxes[m];
     let expected = |r: &MessageRow| r.state.on_disk() || r.state.is_harm();
     let known = mailbox.rows.values().filter(|r| r.state.on_disk()).count() as u64;
+    let there = |r: &MessageRow| mailbox.files.contains_key(&r.key) && !haul.displaced.contains(&(m, r.key.clone()));
     let gone: Vec<&MessageRow> = mailbox
         .rows
         .values()
-        .filter(|r| expected(r) && !mailbox.files.contains_key(&r.key) && job.options.select.date(Some(r.attrs.mtime)))
+        .filter(|r| expected(r) && !there(r) && job.options.select.date(Some(r.attrs.mtime)))
         .collect();
     let blank = mailbox.folder.is_some()
         && mailbox.messages().next().is_none()
@@ -208,7 +209,12 @@ fn judge(job: &Job<'_>, absent: Absent, haul: &mut Haul) {
     // With `--since` not every message was looked for, so the listing is not recorded as complete.
     let whole = job.options.select.since.is_none();
     let key = row.key.clone();
-    if whole && row.state != State::Missing(missing) {
+    if haul.displaced.contains(&(mailbox, key.clone())) {
+        // Nobody may forget a message that may be lost for another that has its name.
+        if State::Missing(missing).is_harm() && !row.accepted {
+            haul.changes[mailbox].remove(&key);
+        }
+    } else if whole && row.state != State::Missing(missing) {
         match job.options.mode {
             Mode::Verify => drop(haul.changes[mailbox].insert(key.clone(), MessageChange::Gone { key, missing })),
             // What speaks for a loss today may have been mended tomorrow.
@@ -299,12 +305,15 @@ fn by_sources(
                 continue;
             }
             let row = known.get(&account.dir.join_path(rel));
+            let format = sources.format(generation, rel);
             // The catalog's own listing is newer evidence than any generation made before it. Of a mailbox whose
             // listing never finished it has none.
             if row.map_or(listed, |row| row.listed).is_some_and(|listed| time <= listed) {
                 continue;
             }
-            let Some(m) = mailbox_of(job, account, mailboxes, &mut places, rel, row.cloned(), haul)? else { continue };
+            let Some(m) = mailbox_of(job, account, mailboxes, &mut places, (rel, format), row.cloned(), haul)? else {
+                continue;
+            };
             mailboxes[m].expected |= usable.is_empty();
             let place = (generation, time, &usable[..]);
             held += one_shelf(job, mailboxes, m, sources, place, &keys, (shape, deeds), &mut claimed, haul)?;
@@ -323,14 +332,16 @@ pub(super) fn mailbox_of(
     account: &Account,
     mailboxes: &mut Vec<Mailbox>,
     places: &mut HashMap<RelPath, usize>,
-    rel: &RelPath,
+    (rel, format): (&RelPath, Format),
     row: Option<MailboxRow>,
     haul: &mut Haul,
 ) -> Result<Option<usize>, EngineError> {
     if let Some(&known) = places.get(rel) {
         return Ok(Some(known));
     }
-    let Some(mailbox) = account::one(job, account, account.dir.join_path(rel), row)? else { return Ok(None) };
+    let Some(mailbox) = account::one(job, account, (account.dir.join_path(rel), Some(format)), row)? else {
+        return Ok(None);
+    };
     for trouble in &mailbox.listing.troubles {
         job.not_checked(trouble);
     }
@@ -381,7 +392,7 @@ fn one_shelf(
     for (nth, (key, place, file)) in held.into_iter().enumerate() {
         let witnessed = asked.of(nth);
         if name::is_orphan(&file)
-            || !job.options.select.date(name::delivered(&file))
+            || !job.options.select.date(mailbox.store().delivered(&file))
             || !claimed.insert((home, key.clone()))
         {
             continue;

@@ -10,7 +10,7 @@ use crate::model::{Format, Key, RelPath, Stamp, Stat};
 pub use crate::store::is_message;
 use crate::store::maildir::companion;
 use crate::store::{self, Store};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What stops a run rather than a file.
 #[derive(Debug, thiserror::Error)]
@@ -141,27 +141,34 @@ pub fn open(job: &mut Job<'_>, account: &Account, found: &[FoundMailbox]) -> Res
             known.insert(row.dir.clone(), row);
         }
     }
-    let mut dirs: BTreeSet<RelPath> = found.iter().map(|m| m.dir.clone()).collect();
-    dirs.extend(known.iter().filter(|(_, row)| !row.gone).map(|(dir, _)| dir.clone()));
+    let mut dirs: BTreeMap<RelPath, Option<Format>> = found.iter().map(|m| (m.dir.clone(), Some(m.format))).collect();
+    for (dir, _) in known.iter().filter(|(_, row)| !row.gone) {
+        dirs.entry(dir.clone()).or_default();
+    }
     let mut mailboxes = Vec::new();
-    for dir in dirs {
+    for (dir, format) in dirs {
         let row = known.remove(&dir);
-        mailboxes.extend(one(job, account, dir, row)?);
+        mailboxes.extend(one(job, account, (dir, format), row)?);
     }
     Ok(mailboxes)
 }
 
-/// Lists one mailbox and loads what the catalog knows of it; `None` for a folder outside the account.
+/// Lists one mailbox and loads what the catalog knows of it; `None` for a folder outside the account. Where discovery
+/// did not see its format, the messages that it held tell.
 pub fn one(
     job: &mut Job<'_>,
     account: &Account,
-    dir: RelPath,
+    (dir, format): (RelPath, Option<Format>),
     row: Option<MailboxRow>,
 ) -> Result<Option<Mailbox>, EngineError> {
     let Some(rel) = dir.strip_prefix(&account.dir) else { return Ok(None) };
-    let format = store::format_of(&dir);
-    let name = store::of(format).mailbox_name(&rel);
+    let name = store::mailbox_name(&rel);
     let selected = job.options.select.mailbox(&name);
+    let rows = match &row {
+        Some(row) if selected => rows(job, row)?,
+        _ => BTreeMap::new(),
+    };
+    let format = format.unwrap_or_else(|| store::format_of(&dir, rows.values().map(|row| &row.name[..])));
     let root = job.store.root;
     let listing = match selected {
         true => {
@@ -170,21 +177,6 @@ pub fn one(
             job.store_lane().list(root, &dir, format, stat)?
         }
         false => Listing::default(),
-    };
-    let rows = match (&job.catalog, &row) {
-        (Some(catalog), Some(row)) if selected => {
-            let mut rows = BTreeMap::new();
-            let mut bad = None;
-            catalog.messages(row.id, Which::All, &mut |message| match message {
-                Ok(message) => drop(rows.insert(message.key.clone(), message)),
-                Err(error) => drop(bad.get_or_insert(error)),
-            })?;
-            match bad {
-                Some(error) => return Err(error.into()),
-                None => rows,
-            }
-        }
-        _ => BTreeMap::new(),
     };
     if format == Format::Mbox {
         let recorded = Numbers::of(rows.values().map(|row| &row.name[..]));
@@ -217,6 +209,21 @@ pub fn one(
     }))
 }
 
+/// All messages that the catalog knows of a mailbox.
+fn rows(job: &Job<'_>, row: &MailboxRow) -> Result<BTreeMap<Key, MessageRow>, EngineError> {
+    let (mut rows, mut bad) = (BTreeMap::new(), None);
+    if let Some(catalog) = &job.catalog {
+        catalog.messages(row.id, Which::All, &mut |message| match message {
+            Ok(message) => drop(rows.insert(message.key.clone(), message)),
+            Err(error) => drop(bad.get_or_insert(error)),
+        })?;
+    }
+    match bad {
+        Some(error) => Err(error.into()),
+        None => Ok(rows),
+    }
+}
+
 /// Whether a message is selected.
 fn wanted(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> bool {
     let date = || mailbox.rows.get(&mailbox.key(&entry.name)).map(|r| r.attrs.mtime);
@@ -242,7 +249,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         size_claim,
         crlf_claim,
         envelope: row.is_none(),
-        medium: false,
+        medium: job.options.medium,
         deep: job.options.deep,
     })
 }

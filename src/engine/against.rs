@@ -59,7 +59,8 @@ pub fn against(
     }
     let mut places = mailboxes.iter().enumerate().map(|(m, b)| (b.rel.clone(), m)).collect();
     for rel in replica.folders.keys() {
-        mailbox_of(job, account, mailboxes, &mut places, rel, None, haul)?;
+        let format = sources.format(generation, rel);
+        mailbox_of(job, account, mailboxes, &mut places, (rel, format), None, haul)?;
     }
     if let Some(mailbox) = mailboxes.iter().find(|mailbox| mailbox.format != Format::Maildir) {
         job.not_checked(&Trouble {

@@ -37,6 +37,8 @@ pub struct Night {
     deadline: Option<Instant>,
     /// The oldest proof of a message of each account, in seconds.
     oldest: HashMap<RelPath, i64>,
+    /// When the messages of each account were proven, and how many then; nothing for one that has others.
+    times: HashMap<RelPath, Option<Vec<(i64, Load)>>>,
     /// Left for longer than `--max-age`, and the oldest proof of these.
     overdue: (u64, Option<Stamp>),
 }
@@ -48,6 +50,29 @@ impl Night {
             None => Due::Always,
             Some((verified, size)) if self.ration.take(verified.sec, size) => Due::Tonight,
             Some(_) => Due::Later,
+        }
+    }
+
+    /// How many messages of an account are on record as whole, where by the records alone `ration` leaves each of them for
+    /// a later night, and none for longer than `most` seconds.
+    pub fn leaves_all(&self, ration: &Ration, account: &RelPath, now: Stamp, most: Option<u64>) -> Option<u64> {
+        let times = self.times.get(account)?.as_ref()?;
+        let most = most.and_then(|most| i64::try_from(most).ok()).unwrap_or(i64::MAX);
+        // An empty message costs least: one that is not taken at no size.
+        let left = |&(time, _): &(i64, Load)| !ration.clone().take(time, 0) && now.sec.saturating_sub(time) <= most;
+        times.iter().all(left).then(|| times.iter().map(|(_, load)| load.messages).sum())
+    }
+
+    /// What is left for tonight.
+    pub fn ration(&self) -> &Ration {
+        &self.ration
+    }
+
+    /// Takes from `ration` what an account will, by the records.
+    pub fn foresee(&self, ration: &mut Ration, account: &RelPath) {
+        let times = self.times.get(account).and_then(Option::as_ref);
+        for (time, load) in times.into_iter().flatten() {
+            ration.take(*time, load.bytes);
         }
     }
 
@@ -75,11 +100,18 @@ pub fn plan(job: &mut Job<'_>) -> Result<Option<Night>, EngineError> {
     let Some(budget) = job.options.budget else { return Ok(None) };
     let select = &job.options.select;
     let (mut ages, mut oldest) = (Ages::default(), HashMap::new());
+    let mut times: HashMap<RelPath, Option<Vec<(i64, Load)>>> = HashMap::new();
     catalog.ages(store, &mut |row| {
         let rel = row.dir.strip_prefix(&row.account).unwrap_or_default();
         let wanted = select.account_at(&row.account_name, &row.account) && select.mailbox(&store::mailbox_name(&rel));
+        let known = times.entry(row.account.clone()).or_insert_with(|| Some(Vec::new()));
+        let load = Load { messages: row.messages, bytes: row.bytes };
+        match (row.verified, known.as_mut()) {
+            (Some(time), Some(known)) => known.push((time, load)),
+            _ => *known = None,
+        }
         if let (Some(time), true) = (row.verified, wanted) {
-            ages.add(time, Load { messages: row.messages, bytes: row.bytes });
+            ages.add(time, load);
             let least = oldest.entry(row.account).or_insert(time);
             *least = time.min(*least);
         }
@@ -103,7 +135,7 @@ pub fn plan(job: &mut Job<'_>) -> Result<Option<Night>, EngineError> {
     }
     let rounds = bytes.map_or(0, |bytes| budget::rounds(total, bytes)).saturating_mul(DAY);
     job.tally.promise = rounds.min(job.options.max_age.unwrap_or(u64::MAX));
-    Ok(Some(Night { ration, deadline, oldest, overdue: (0, None) }))
+    Ok(Some(Night { ration, deadline, oldest, times, overdue: (0, None) }))
 }
 
 /// When the last nights began that promised as much, the newest first. A night that did not take place promises nothing,

@@ -107,7 +107,11 @@ pub fn deep(
         let label = job.generations[generation].label.clone();
         for (index, found, result) in find::read(job, generation, wanted) {
             let Ok(copy) = result else { continue };
-            let own = &unproven[index].1;
+            let (at, own) = (unproven[index].0, &unproven[index].1);
+            // Where names do not last, it is a copy only if it calls itself the same.
+            if !mailboxes[at.mailbox].store().keys_last() && !find::same_message(own, &copy) {
+                continue;
+            }
             let doubt = &mut doubts[index];
             match compare::word(&copy, own) {
                 Word::Equal { apart } => corroborated[index] |= apart,

@@ -7,6 +7,7 @@ use super::lane::Listing;
 use super::mbox::Numbers;
 use super::sdbox;
 use crate::model::Key;
+use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, Format, RelPath, Stamp};
 use crate::plan::Identity;
@@ -59,8 +60,8 @@ impl Shelf {
 struct View {
     /// Its folder there; `None` where the location cannot hold this account.
     dir: Option<RelPath>,
-    /// Mailbox folders below `dir`, once they were looked for, and whether that look was complete.
-    boxes: Option<(Vec<RelPath>, bool)>,
+    /// Mailbox folders below `dir` with their formats, once they were looked for, and whether that look was complete.
+    boxes: Option<(BTreeMap<RelPath, Format>, bool)>,
     shelves: BTreeMap<RelPath, Shelf>,
     /// Where each key stands in any mailbox, once all were listed.
     everywhere: Option<HashMap<Key, Vec<RelPath>>>,
@@ -113,10 +114,17 @@ impl Sources {
 
     /// Mailbox folders (below the account) that a generation holds, and whether the walk was complete.
     pub fn boxes(&mut self, job: &mut Job<'_>, generation: usize) -> Result<(Vec<RelPath>, bool), EngineError> {
-        if let Some(known) = &self.views[generation].boxes {
-            return Ok(known.clone());
+        self.look(job, generation)?;
+        let known = self.views[generation].boxes.as_ref();
+        Ok(known.map(|(boxes, complete)| (boxes.keys().cloned().collect(), *complete)).unwrap_or_default())
+    }
+
+    /// Looks for the mailboxes of a generation, once.
+    fn look(&mut self, job: &mut Job<'_>, generation: usize) -> Result<(), EngineError> {
+        if self.views[generation].boxes.is_some() {
+            return Ok(());
         }
-        let mut boxes = (Vec::new(), true);
+        let mut boxes = (BTreeMap::new(), true);
         if let Some(dir) = self.views[generation].dir.clone() {
             let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
             let found = job.lanes.lanes[lane].discover(root, &dir)?;
@@ -125,21 +133,28 @@ impl Sources {
                 boxes.1 = false;
                 job.not_checked(trouble);
             }
-            boxes.0 = found.mailboxes.iter().filter_map(|m| m.dir.strip_prefix(&dir)).collect();
-            boxes.0.sort();
+            boxes.0 = found.mailboxes.iter().filter_map(|m| Some((m.dir.strip_prefix(&dir)?, m.format))).collect();
         }
-        self.views[generation].boxes = Some(boxes.clone());
-        Ok(boxes)
+        self.views[generation].boxes = Some(boxes);
+        Ok(())
+    }
+
+    /// The format of a mailbox in a generation, as far as that was looked at.
+    pub fn format(&self, generation: usize, rel: &RelPath) -> Format {
+        let known = self.views[generation].boxes.as_ref().and_then(|(boxes, _)| boxes.get(rel));
+        known.copied().unwrap_or_else(|| store::format_of(rel, []))
     }
 
     /// One mailbox of one generation, listed when it is first asked for.
     pub fn shelf(&mut self, job: &mut Job<'_>, generation: usize, rel: &RelPath) -> Result<&Shelf, EngineError> {
         if !self.views[generation].shelves.contains_key(rel) {
+            self.look(job, generation)?;
+            let format = self.format(generation, rel);
             let listing = match &self.views[generation].dir {
                 Some(dir) => {
                     let dir = dir.join_path(rel);
                     let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-                    job.lanes.lanes[lane].list(root, &dir, store::format_of(&dir), false)?
+                    job.lanes.lanes[lane].list(root, &dir, format, false)?
                 }
                 None => Listing::default(),
             };
@@ -147,7 +162,7 @@ impl Sources {
                 job.not_checked(trouble);
             }
             let called = self.guids(job, generation, rel, &listing)?;
-            let format = store::of(store::format_of(rel));
+            let format = store::of(format);
             let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
             let same = self.same_uids(job, generation, rel, &listing)?;
             for (at, entry) in listing.entries.iter().enumerate().filter(|(_, e)| same && is_message(e)) {
@@ -167,13 +182,13 @@ impl Sources {
         rel: &RelPath,
         listing: &Listing,
     ) -> Result<bool, EngineError> {
-        match store::format_of(rel) {
+        match self.format(generation, rel) {
             Format::Mbox => {
                 let ours = job.numbers.get(&self.account.join_path(rel));
                 return Ok(ours.is_none_or(|ours| ours.agree(&Numbers::listed(&listing.entries))));
             }
-            Format::Maildir => return Ok(true),
             Format::Sdbox => {}
+            Format::Maildir | Format::Mh | Format::Eml => return Ok(true),
         }
         if !listing.exists() {
             return Ok(true);
@@ -219,7 +234,7 @@ impl Sources {
     /// Path below the generation's root.
     pub fn path(&self, generation: usize, rel: &RelPath, entry: &Entry) -> Option<RelPath> {
         let mailbox = self.views[generation].dir.as_ref()?.join_path(rel);
-        store::message_path(store::format_of(&mailbox), &mailbox, entry.place, &entry.name)
+        store::message_path(self.format(generation, rel), &mailbox, entry.place, &entry.name)
     }
 
     /// The account's folder in a generation.
@@ -241,7 +256,7 @@ impl Sources {
         if !same.is_empty() {
             return Ok(self.named(generation, rel, &same, Identity::Key));
         }
-        let travels = store::of(store::format_of(rel)).keys_travel();
+        let travels = store::of(self.format(generation, rel)).keys_travel();
         let others = match travels {
             true => self.everywhere(job, generation)?.get(key).cloned().unwrap_or_default(),
             false => Vec::new(),
@@ -264,10 +279,11 @@ impl Sources {
         if self.views[generation].sized.is_none() {
             let mut all = BySize::new();
             for rel in self.boxes(job, generation)?.0 {
+                let format = store::of(self.format(generation, &rel));
                 let mut entries: Vec<&Entry> = self.shelf(job, generation, &rel)?.messages().map(|(_, e)| e).collect();
                 entries.sort_by(|a, b| a.name.cmp(&b.name));
                 for entry in entries {
-                    let Some(size) = name::parse(&entry.name).size else { continue };
+                    let Some(size) = format.claims(&entry.name).0 else { continue };
                     let same = all.entry(size).or_default();
                     if same.len() < SIZE_CANDIDATES {
                         same.push((rel.clone(), entry.clone()));
@@ -288,6 +304,12 @@ impl Sources {
     }
 }
 
+/// Whether two copies under one name say that they are the same message.
+pub fn same_message(own: &CopyFacts, copy: &CopyFacts) -> bool {
+    let id = |facts: &CopyFacts| facts.envelope.as_ref().and_then(|envelope| envelope.message_id.clone());
+    id(own).is_some_and(|own| Some(own) == id(copy))
+}
+
 /// Reads candidates of one generation, several in flight. The index is the caller's.
 pub fn read(
     job: &mut Job<'_>,
@@ -299,17 +321,18 @@ pub fn read(
     let mut waiting = Waiting::new();
     let mut items = Vec::new();
     for (index, found, expected) in wanted {
-        let claims = name::parse(&found.name);
+        let format = store::split_message_path(&found.path).map_or_else(Format::default, |(format, _, _)| format);
+        let (size_claim, crlf_claim) = store::of(format).claims(&found.name);
         items.push(ReadItem {
             id: 0,
             root,
             path: found.path.clone(),
             mode: ReadMode::Message,
-            format: store::split_message_path(&found.path).map_or_else(Format::default, |(format, _, _)| format),
+            format,
             file: None,
             expected,
-            size_claim: claims.size,
-            crlf_claim: claims.crlf,
+            size_claim,
+            crlf_claim,
             envelope: true,
             medium: false,
             deep: true,

@@ -53,9 +53,9 @@ impl Folders {
         job: &mut Job<'_>,
         account: &Account,
         mailboxes: &[Mailbox],
-        mailbox: &RelPath,
+        (format, mailbox): (Format, &RelPath),
     ) -> Result<(), EngineError> {
-        if self.settled.contains(mailbox) || store::format_of(mailbox) == Format::Mbox {
+        if self.settled.contains(mailbox) || format == Format::Mbox {
             return Ok(());
         }
         self.settled.insert(mailbox.clone());
@@ -65,7 +65,7 @@ impl Folders {
             self.above(job, account, mailboxes, mailbox, owner)?;
             self.make(job, account, mailbox, mailbox, owner)?;
         }
-        for &sub in store::of(store::format_of(mailbox)).subfolders() {
+        for &sub in store::of(format).subfolders() {
             let Ok(path) = mailbox.join(sub) else { continue };
             if !there || !self.exists(job, &path)? {
                 self.make(job, account, mailbox, &path, owner)?;

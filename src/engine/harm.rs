@@ -13,7 +13,7 @@ use crate::model::{Attrs, Check, Digest, Evidence, Key, RelPath, Stamp, Verdict}
 pub use crate::plan::compare::is_clean;
 use crate::store;
 use crate::sys::mounts;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One message that is damaged, unreadable, suspect, missing or undetermined.
 #[derive(Debug, Clone)]
@@ -98,6 +98,8 @@ pub struct Haul {
     pub changes: Vec<BTreeMap<Key, MessageChange>>,
     /// Intact messages that no digest vouches for, to be compared with their copies (`--deep`).
     pub unproven: Vec<(super::account::At, CopyFacts)>,
+    /// Messages on record whose names others bear now, by mailbox and key.
+    pub displaced: HashSet<(usize, Key)>,
     /// Messages that the budget leaves for a later night.
     pub put_off: Vec<super::account::At>,
     /// Content of every message that was read, by mailbox and key (`--against`).

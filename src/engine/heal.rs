@@ -203,11 +203,16 @@ fn gather(
             let found = sources.find(job, generation, rel, &patient.harm.key, size)?;
             wanted.extend(found.into_iter().map(|f| (index, f, expected)));
         }
+        let lasts = |patient: &Patient| mailboxes[patient.harm.mailbox].store().keys_last();
         let (rank, label) = (job.generations[generation].rank, job.generations[generation].label.clone());
         for (index, found, result) in find::read(job, generation, wanted) {
             match result {
                 Ok(facts) => {
-                    let identity = found.identity;
+                    // Another message may bear the name by now: there the two must call themselves the same.
+                    let patient = &patients[index];
+                    let own = patient.harm.facts.as_ref().filter(|_| patient.harm.present);
+                    let named = lasts(patient) || own.is_none_or(|own| find::same_message(own, &facts));
+                    let identity = if named { found.identity } else { Identity::Size };
                     patients[index].candidates.push(Candidate {
                         rank,
                         source: label.clone(),
@@ -329,9 +334,16 @@ fn treat(
 fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
     let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
     if !matches!(harm.verdict, Verdict::Missing(_)) {
-        return None;
+        return taken(mailbox, harm).map(str::to_owned);
     }
-    sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided)).map(str::to_owned)
+    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided));
+    held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
+}
+
+/// Why a missing message cannot come back under its name.
+fn taken(mailbox: &Mailbox, harm: &Harm) -> Option<&'static str> {
+    let taken = !harm.present && mailbox.files.contains_key(&harm.key);
+    taken.then_some("held: another message has its number by now")
 }
 
 /// A message that is put right together with others of its file.
@@ -407,8 +419,8 @@ fn restore(
     let (harm, found, facts) = (&patient.harm, &patient.found[index], &patient.candidates[index].facts);
     let generation = job.generations[found.generation].clone();
     let mailbox = &mailboxes[harm.mailbox];
-    let named = name::delivered(&harm.name);
-    let kept = name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
+    let named = mailbox.store().delivered(&harm.name);
+    let kept = mailbox.format != Format::Maildir || name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0).map(|f| f.stat);
     let attrs: Attrs = settle(&Witnesses {
         present: present.as_ref(),
@@ -470,15 +482,20 @@ fn target(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], patient: &Pat
     }
     let undecided = harm.verdict == Verdict::Missing(Missing::Undecided);
     if undecided && job.options.undecided == Undecided::Folder {
-        let dir = recovered_folder(account, mailboxes, &job.run);
+        let dir = recovered_folder(account, mailboxes, mailbox, &job.run);
         return store::message_path(mailbox.format, &dir, Place::Cur, &file).unwrap_or_else(|| harm.path(mailboxes));
     }
     store::message_path(mailbox.format, &mailbox.dir, place, &file).unwrap_or_else(|| harm.path(mailboxes))
 }
 
-/// The new mailbox `Recovered.DATE` of an account, in the account's own layout.
-fn recovered_folder(account: &Account, mailboxes: &[Mailbox], run: &str) -> RelPath {
+/// The new mailbox `Recovered.DATE` of an account, in the account's own layout. Where names are not the account's but the
+/// mailbox's, each has its own in it.
+fn recovered_folder(account: &Account, mailboxes: &[Mailbox], mailbox: &Mailbox, run: &str) -> RelPath {
     let date = run.get(..8).unwrap_or(run);
+    if mailbox.format != Format::Maildir {
+        let above = account.dir.join(format!("Recovered.{date}").as_bytes()).unwrap_or_default();
+        return above.join_path(&mailbox.rel);
+    }
     let name = match maildir::layout(mailboxes.iter().filter(|m| m.folder.is_some()).map(|m| &m.rel)) {
         Layout::PlusPlus => format!(".Recovered.{date}"),
         Layout::Nested => format!("Recovered.{date}"),
@@ -498,8 +515,8 @@ fn plan(
 ) -> Result<(), EngineError> {
     let harm = &patient.harm;
     let present = standing(job, mailboxes, harm)?;
-    if let Some((_, mailbox, _)) = store::split_message_path(&treatment.target) {
-        folders.need(job, account, mailboxes, &mailbox)?;
+    if let Some((format, mailbox, _)) = store::split_message_path(&treatment.target) {
+        folders.need(job, account, mailboxes, (format, &mailbox))?;
     }
     let before = match present {
         Some(stat) => Fingerprint::Inode(stat),
@@ -599,7 +616,7 @@ pub fn empty_folders(
         m.selected && (missing || m.store().subfolders().iter().any(owed))
     };
     for mailbox in mailboxes.iter().filter(comes_back).collect::<Vec<_>>() {
-        folders.need(job, account, mailboxes, &mailbox.dir)?;
+        folders.need(job, account, mailboxes, (mailbox.format, &mailbox.dir))?;
     }
     Ok(())
 }

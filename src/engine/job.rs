@@ -63,6 +63,8 @@ pub struct Options {
     pub budget: Option<Budget>,
     /// `--max-age` in seconds: what a budget leaves unread for longer counts as not checked.
     pub max_age: Option<u64>,
+    /// `--read-from disk`: messages are read past the cache where the file system lets us.
+    pub medium: bool,
     /// `--against`: the one source is a replica, which is read and compared as a whole.
     pub against: bool,
 }
@@ -118,6 +120,8 @@ pub struct Job<'a> {
     /// Messages listed so far, for progress.
     pub known_messages: u64,
     pub read_messages: u64,
+    /// Messages that the cache may have answered for although the medium was asked.
+    pub cached: u64,
     /// Read errors of the store's own device.
     pub store_errors: u64,
     /// What a repair that was cut off still owes this store.

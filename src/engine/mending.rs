@@ -120,7 +120,7 @@ impl Menders {
         let mut steps = Vec::new();
         if let Some(known) = self.known.get(&m).filter(|_| job.store.desk.is_none()) {
             let mailbox = &scene.mailboxes[m];
-            folders.need(job, scene.account, scene.mailboxes, &mailbox.dir)?;
+            folders.need(job, scene.account, scene.mailboxes, (mailbox.format, &mailbox.dir))?;
             let owner = folders.owner(job, scene.account, scene.mailboxes, &mailbox.dir)?;
             if known.mending.list.is_some() && !self.forgotten {
                 self.forgotten = true;

@@ -4,12 +4,20 @@
 use super::account::{Account, EngineError, Mailbox};
 use super::harm::Haul;
 use super::job::{Job, Mode};
+use super::quiet;
 use crate::catalog::{Catalog, Folder, MailboxUpdate, MessageChange, StoreId};
 use crate::model::{Key, Missing, Verdict};
 use std::collections::BTreeMap;
 
 /// Records everything that was read and listed of an account.
-pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &mut Haul) -> Result<(), EngineError> {
+pub fn record(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    haul: &mut Haul,
+    seen: Option<i64>,
+) -> Result<(), EngineError> {
+    let quiet: Vec<bool> = (0..mailboxes.len()).map(|m| quiet::is_quiet(job, mailboxes, m, haul)).collect();
     let (Some(catalog), Some(store), Some(_)) = (&mut job.catalog, job.store.id, job.run_id) else { return Ok(()) };
     if job.options.mode != Mode::Verify {
         if let Err(error) = missed(catalog, store, account, mailboxes, haul) {
@@ -20,28 +28,45 @@ pub fn record(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul:
     let whole = job.options.select.since.is_none();
     let mut put_off = vec![Vec::new(); mailboxes.len()];
     haul.put_off.iter().for_each(|at| put_off[at.mailbox].push(at.entry));
-    let all = mailboxes.iter().zip(&mut haul.changes).zip(&put_off);
-    for ((mailbox, changes), put_off) in all.filter(|((m, _), _)| m.selected) {
+    let all = mailboxes.iter().zip(&mut haul.changes).zip(&put_off).zip(quiet);
+    for (((mailbox, changes), put_off), quiet) in all.filter(|(((m, _), _), _)| m.selected) {
         if mailbox.folder.is_none() && mailbox.row.is_none() {
             continue;
         }
         let complete = mailbox.complete() && whole;
+        let epoch = new_epoch(mailbox, put_off);
         let update = MailboxUpdate {
-            account: account.dir.clone(),
-            account_name: account.name.clone(),
-            dir: mailbox.dir.clone(),
-            folder: mailbox.folder.as_ref().map(|s| Folder { uid: s.uid, gid: s.gid, mode: s.mode }),
-            dir_times: mailbox.dir_times(),
-            listed: mailbox.listed,
             complete,
-            verified: new_epoch(mailbox, put_off).then_some(mailbox.listed),
+            verified: epoch.then_some(mailbox.listed),
             gone: mailbox.complete() && mailbox.folder.is_none() && settled(mailbox, changes),
-            marker: mailbox.companions().any(|n| n == b"maildirfolder"),
+            ..listed(account, mailbox)
         };
         let mut changes = std::mem::take(changes).into_values();
-        catalog.record_mailbox(store, &update, &mut changes)?;
+        let id = catalog.record_mailbox(store, &update, &mut changes)?;
+        // A time of proof that moves on by itself would do so every night.
+        if let (Some(seal), Some(seen), true) = (&mailbox.listing.seal, seen, quiet && complete)
+            && (!epoch || mailbox.files.is_empty())
+        {
+            catalog.seal(id, seal, seen)?;
+        }
     }
     Ok(())
+}
+
+/// What a complete listing tells of a mailbox by itself.
+pub(super) fn listed(account: &Account, mailbox: &Mailbox) -> MailboxUpdate {
+    MailboxUpdate {
+        account: account.dir.clone(),
+        account_name: account.name.clone(),
+        dir: mailbox.dir.clone(),
+        folder: mailbox.folder.as_ref().map(|s| Folder { uid: s.uid, gid: s.gid, mode: s.mode }),
+        dir_times: mailbox.dir_times(),
+        listed: mailbox.listed,
+        complete: true,
+        verified: None,
+        gone: false,
+        marker: mailbox.companions().any(|n| n == b"maildirfolder"),
+    }
 }
 
 /// Records what an audit or a repair found missing and did not put back. The mailbox's row stays as it is.

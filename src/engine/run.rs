@@ -9,7 +9,7 @@ use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::mbox::Homes;
 use super::planfile::PlanWriter;
-use super::{absent, against, budget, companions, deep, execute, heal, record, risk, scan, unfinished};
+use super::{absent, against, budget, companions, deep, execute, heal, quiet, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
@@ -95,10 +95,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         // for its user's.
         unfinished::settle(state, &setup.store.path, &call.run, call.observer)?;
     }
-    let resumed = match &call.state {
-        Some(state) => unfinished::owed(state, &setup.store.path)?,
-        None => unfinished::Resumed::default(),
-    };
+    let owed = call.state.as_ref().map(|state| unfinished::owed(state, &setup.store.path)).transpose()?;
     let header = header(&call.run, &setup);
     let plan = match &call.plan {
         Some(file) => Some(PlanWriter::create(file, &header).map_err(state_error("cannot write the plan", file))?),
@@ -127,8 +124,9 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         findings: Vec::new(),
         known_messages: 0,
         read_messages: 0,
+        cached: 0,
         store_errors: 0,
-        resumed,
+        resumed: owed.unwrap_or_default(),
         catalog_knows_store: false,
         nights: Vec::new(),
         risk: risk::Risk::default(),
@@ -191,6 +189,13 @@ fn about_lanes(job: &mut Job<'_>) {
     if left > 0 {
         job.note(format!("{left} reader process(es) hung in the kernel and were left behind"));
     }
+    if job.cached > 0 {
+        let n = if job.cached == 1 { "1 message".to_owned() } else { format!("{} messages", job.cached) };
+        job.note(format!(
+            "medium not tested for {n}: they were read through the cache, as their file system or format wants it"
+        ));
+    }
+    job.tally.paused_ms = u64::try_from(job.lanes.paused().as_millis()).unwrap_or(u64::MAX);
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {
         let text = format!("readers paused for {paused:.2} s while others used the disks (--io-class)");
@@ -487,6 +492,12 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     for trouble in &found.troubles {
         job.not_checked(trouble);
     }
+    if found.documents > 0 {
+        job.note(format!(
+            "{} folders of .eml files beside the mailboxes were left out: name one as STORE to have it checked",
+            found.documents
+        ));
+    }
     for link in &found.symlinks {
         job.not_checked(&Trouble {
             root,
@@ -519,16 +530,17 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     let accounts = homes.settle(accounts);
     let mut folders = Folders::new(elsewhere);
     let empty = accounts.is_empty();
-    for (dir, mailboxes) in budget::in_order(job, accounts) {
-        let account = Account { name: maildir::account_name(&dir, &job.store.path), dir };
-        if !job.options.select.account_at(&account.name, &account.dir) {
-            continue;
-        }
+    let named = |(dir, mailboxes)| (Account { name: maildir::account_name(&dir, &job.store.path), dir }, mailboxes);
+    let mut all: Vec<(Account, Vec<FoundMailbox>)> = budget::in_order(job, accounts).into_iter().map(named).collect();
+    all.retain(|(account, _)| job.options.select.account_at(&account.name, &account.dir));
+    let mut ahead = quiet::Ahead::default();
+    for (at, (account, mailboxes)) in all.iter().enumerate() {
         if job.stopped() {
             return Ok(());
         }
         reached.insert(account.dir.clone());
-        one_account(job, &account, &mailboxes, &mut folders)?;
+        ahead.ask(job, &all, at)?;
+        one_account(job, account, mailboxes, &mut ahead, &mut folders)?;
     }
     risk::tell(job);
     if empty {
@@ -629,25 +641,44 @@ fn beside(
     Ok(!job.stopped())
 }
 
-/// Scans one account, plans its repair, records it.
-fn one_account(
+/// Looks at every message of an account, plans its repair, records it; false where the user stopped it.
+fn long_way(
     job: &mut Job<'_>,
     account: &Account,
     found: &[FoundMailbox],
     folders: &mut Folders,
-) -> Result<(), EngineError> {
-    let before = job.tally.clone();
-    job.unread.clear();
-    job.numbers.clear();
+) -> Result<bool, EngineError> {
+    let seen = job.catalog.as_ref().and_then(|catalog| catalog.changes_by_others().ok());
     let mut mailboxes = account::open(job, account, found)?;
     let mut haul = Haul::default();
     let done = examine(job, account, &mut mailboxes, &mut haul, folders);
     // Whatever kept it from its end: what was found is told. What was not read must not look like a whole account.
     heal::unplanned(job, account, &mailboxes, &mut haul);
-    if !done? {
+    if done? {
+        record::record(job, account, &mailboxes, &mut haul, seen)?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// One account, from its folders to its records.
+fn one_account(
+    job: &mut Job<'_>,
+    account: &Account,
+    found: &[FoundMailbox],
+    ahead: &mut quiet::Ahead,
+    folders: &mut Folders,
+) -> Result<(), EngineError> {
+    let before = job.tally.clone();
+    job.unread.clear();
+    job.numbers.clear();
+    let done = match quiet::account(job, account, ahead, folders)? {
+        Some(done) => done,
+        None => long_way(job, account, found, folders)?,
+    };
+    if !done {
         return Ok(());
     }
-    record::record(job, account, &mailboxes, &mut haul)?;
     job.flush_findings();
     job.tally.accounts += 1;
     let mut own = job.tally.since(&before);

@@ -5,6 +5,7 @@ use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
 use super::mbox;
+use super::renumbered;
 use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
@@ -123,7 +124,7 @@ fn unsteady_errno(trouble: &Trouble) -> bool {
 
 /// One answer of the lane.
 fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: Reading, haul: &mut Haul) {
-    let facts = match result {
+    let mut facts = match result {
         Ok(facts) => facts,
         Err(trouble) if unsteady_errno(&trouble) => return haul.unsteady.push(at),
         Err(trouble) if trouble.errno.is_some_and(|e| MEDIUM_ERRORS.contains(&e)) => unreadable(job, &trouble),
@@ -134,8 +135,12 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     let key = mailbox.key(&entry.name);
     let first = mailbox.files.get(&key) == Some(&at.entry);
     let row = mailbox.rows.get(&key).filter(|_| first);
-    let mut facts = facts;
-    if row.is_some_and(|row| mbox::altered(mailbox, row, &entry.name)) {
+    let another = row.is_some_and(|row| renumbered::is_another(mailbox, row, &facts));
+    let row = row.filter(|_| !another);
+    if another {
+        facts.evidence.forget_digest();
+        haul.displaced.insert((at.mailbox, key.clone()));
+    } else if row.is_some_and(|row| mbox::altered(mailbox, row, &entry.name)) {
         let (kind, span) = (FaultKind::BrokenFrame, Span::new(0, 0));
         facts.evidence.blame(Fault { check: Check::NativeHash, kind, span, errno: None });
         facts.evidence.set(Check::Digest, crate::model::Outcome::Unknown);
@@ -152,6 +157,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     }
     job.tally.messages += 1;
     job.tally.bytes += facts.stat.size;
+    job.cached += u64::from(facts.cached);
     if row.is_none() && mailbox.store().is_odd(&entry.name) {
         let recorded = !name::is_orphan(&entry.name) && verdict.is_intact();
         if recorded {
@@ -236,7 +242,11 @@ fn first_digest_of_opaque(facts: &CopyFacts, row: Option<&crate::catalog::Messag
 
 fn learn(haul: &mut Haul, at: At, key: &Key, row: crate::catalog::MessageRow, mode: Mode) {
     if mode == Mode::Verify {
-        haul.changes[at.mailbox].insert(key.clone(), MessageChange::Seen(row));
+        let change = match haul.displaced.contains(&(at.mailbox, key.clone())) {
+            true => MessageChange::Renamed { row },
+            false => MessageChange::Seen(row),
+        };
+        haul.changes[at.mailbox].insert(key.clone(), change);
     }
 }
 

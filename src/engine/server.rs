@@ -80,11 +80,11 @@ impl Deeds {
 
 /// What a server may call the mailbox in a folder: with either separator, in either alphabet.
 fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
-    if format_of(rel) == Format::Mbox {
+    if format_of(rel, []) == Format::Mbox {
         let file = container::file_of_mailbox(rel).unwrap_or_default();
         return vec![file.as_bytes().to_vec(), mailbox_name(rel).into_bytes()];
     }
-    if format_of(rel) == Format::Sdbox {
+    if format_of(rel, []) == Format::Sdbox {
         let raw = sdbox::raw_name(rel);
         return vec![raw.clone(), mailbox_name(rel).into_bytes()];
     }

@@ -24,6 +24,11 @@ pub struct Resumed {
 }
 
 impl Resumed {
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.others.is_empty()
+    }
+
     /// As what this message of the mailbox in `dir` is still owed.
     pub fn of(&self, dir: &RelPath, key: &Key) -> Option<Missing> {
         if self.messages.is_empty() { None } else { self.messages.get(&(dir.clone(), key.clone())).copied() }

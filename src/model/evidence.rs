@@ -330,6 +330,12 @@ impl Evidence {
         }
     }
 
+    /// Takes back what a digest said that is another message's.
+    pub fn forget_digest(&mut self) {
+        self.outcomes[Check::Digest as usize] = Outcome::Absent;
+        self.faults.retain(|fault| fault.check != Check::Digest);
+    }
+
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }

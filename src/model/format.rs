@@ -11,15 +11,23 @@ pub enum Format {
     Maildir,
     /// Dovecot's single-dbox: `dbox-Mails/u.UID`, each message in a frame.
     Sdbox,
+    /// A file for each message, named by a plain number.
+    Mh,
+    /// A plain folder of `.eml` files.
+    Eml,
     /// One file, each message behind a line that begins with "From ".
     Mbox,
 }
 
 impl Format {
+    pub const ALL: [Format; 4] = [Format::Maildir, Format::Sdbox, Format::Mh, Format::Eml];
+
     pub fn name(self) -> &'static str {
         match self {
             Format::Maildir => "maildir",
             Format::Sdbox => "sdbox",
+            Format::Mh => "mh",
+            Format::Eml => "eml",
             Format::Mbox => "mbox",
         }
     }

@@ -138,6 +138,8 @@ pub struct CopyFacts {
     pub canonical: Option<Digest>,
     pub evidence: Evidence,
     pub envelope: Option<Envelope>,
+    /// The medium was asked for and the cache may have answered.
+    pub cached: bool,
 }
 
 impl CopyFacts {

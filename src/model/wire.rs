@@ -189,6 +189,9 @@ pub enum Request {
     Discover { id: u64, root: u32, dir: RelPath },
     /// List one mailbox of a format. `stat` also asks for size, times and owner of every entry.
     List { id: u64, root: u32, dir: RelPath, format: Format, stat: bool },
+    /// The same with `stat`, but of messages only the seal is sent. Not even that where times of `new` and `cur` differ
+    /// from these (`mtime` and `ctime` of each).
+    Recheck { id: u64, root: u32, dir: RelPath, format: Format, times: [Stamp; 4] },
     /// List the companion files of an account's home (sieve scripts and the like), recursively but shallow.
     ListHome { id: u64, root: u32, dir: RelPath },
     /// What is this path? Answered by `Stated`.
@@ -249,6 +252,8 @@ pub enum Answer {
     EntriesEnd {
         id: u64,
         dirs: Vec<(Place, Stat)>,
+        /// Of a listing with `stat`: digest of all that it tells of messages and of what stands in the mailbox's folder.
+        seal: Option<Digest>,
     },
     Home {
         id: u64,

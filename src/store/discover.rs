@@ -1,7 +1,8 @@
-//! Walks a tree for accounts and mailboxes. Lists folders only; opens no message and follows no symbolic link.
+//! Walks a tree for accounts and mailboxes. Lists folders; opens messages only where their names could be anybody's (MH),
+//! for their first bytes; follows no symbolic link.
 
 use super::maildir::{QUARANTINE, SUBFOLDERS, companion};
-use super::{mbox, sdbox};
+use super::{eml, mbox, mh, sdbox};
 use crate::model::limits::DEPTH_MAX;
 use crate::model::wire::{FoundMailbox, Trouble};
 use crate::model::{Format, RelPath, container};
@@ -9,7 +10,7 @@ use crate::sys::attr::fstat;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 /// What the walk could not look into, beside the mailboxes that it found.
@@ -24,7 +25,7 @@ pub struct Walked {
 pub const FOREIGN: &str = "read";
 
 /// Names of our own folders and the file system's, which hold no mail. Users can give them to mailboxes too.
-const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", QUARANTINE.as_bytes()];
+pub(super) const RESERVED: [&[u8]; 5] = [b"lost+found", b".snapshot", b".zfs", b".mailmend", QUARANTINE.as_bytes()];
 
 /// A folder still to be looked into.
 struct Visit {
@@ -35,6 +36,8 @@ struct Visit {
     depth: usize,
     /// Below an account's `mailboxes`.
     in_sdbox: bool,
+    /// Below a folder of MH: files named by numbers are messages, whatever is left of them.
+    in_mh: bool,
 }
 
 /// What one folder holds, as far as discovery cares.
@@ -49,12 +52,17 @@ struct Folder {
     /// A server keeps an account's or mailbox's own files here.
     server_files: bool,
     uidlist: bool,
-    inbox_child: bool,
+    /// The format of the inbox in it.
+    inbox_child: Option<Format>,
     /// `mailboxes`, with dbox mailboxes in it; and the storage that these share in mdbox.
     dbox_home: bool,
     storage: bool,
     /// The mark of another format's mailbox or storage.
     foreign: Option<&'static str>,
+    /// Files named by plain numbers, the first few; the mark of MH; files that end in `.eml`.
+    numbered: Vec<Vec<u8>>,
+    sequences: bool,
+    eml: bool,
 }
 
 /// Walks `start` below `root`, depth first. `found` is called for each mailbox; `tick` before each folder.
@@ -71,8 +79,9 @@ pub fn discover(
         single_file(root, found);
         return walked;
     }
-    let mut stack = vec![Visit { path: start.clone(), account: None, files: None, depth: 0, in_sdbox: false }];
-    while let Some(Visit { path, account, files, depth, in_sdbox }) = stack.pop() {
+    let first = Visit { path: start.clone(), account: None, files: None, depth: 0, in_sdbox: false, in_mh: false };
+    let mut stack = vec![first];
+    while let Some(Visit { path, account, files, depth, in_sdbox, in_mh }) = stack.pop() {
         tick();
         walked.directories += 1;
         let mut fail = |operation: &str, error: &io::Error, detail: &str| {
@@ -105,13 +114,8 @@ pub fn discover(
         if in_sdbox && folder.foreign == Some(DBOX) {
             folder.foreign = None;
             folder.children.retain(|child| child != sdbox::MAILS);
-            let dir = path.join(sdbox::MAILS).unwrap_or_default();
-            match (root.open_dir(&dir).and_then(|mails| mails.stat_self()), &account) {
-                (Ok(stat), Some(account)) => {
-                    found(FoundMailbox { dir, account: account.clone(), stat, format: Format::Sdbox });
-                }
-                (Err(error), _) => fail("open folder", &error, ""),
-                (Ok(_), None) => {}
+            if let Err(error) = sdbox_mails(root, &path, account.as_ref(), found) {
+                fail("open folder", &error, "");
             }
         }
         if folder.dbox_home && folder.storage {
@@ -126,20 +130,27 @@ pub fn discover(
             let known = format!("mail in the format {format} lies here: known, not supported yet");
             fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), &known);
         }
+        let in_mh = in_mh || folder.inbox_child == Some(Format::Mh);
+        let mut format = if is_mailbox { Some(Format::Maildir) } else { plain(&dir, &folder, in_mh) };
+        if format.is_some_and(|format| format != Format::Maildir) && SUBFOLDERS.contains(&path.name()) {
+            let named = "mail lies here in a folder with the name of a part of a Maildir: rename it to have it checked";
+            fail(FOREIGN, &io::Error::from(io::ErrorKind::Unsupported), named);
+            format = None;
+        }
+        let in_mh = in_mh || format == Some(Format::Mh);
         let mut files = files;
-        let of_files = !is_mailbox && !folder.inbox_child && !folder.dbox_home && folder.foreign.is_none();
+        let of_files =
+            format.is_none() && folder.inbox_child.is_none() && !folder.dbox_home && folder.foreign.is_none();
         if account.is_none() && of_files {
             let here = Files { dir: &dir, path: &path, root: root_number };
             files = here.look(&folder.files, files, found, &mut unread);
         }
         // Files of the server's own say nothing of a format: beside mbox files they are of these.
-        let other = files.is_none() || !of_files;
-        let account = account.or_else(|| (other && begins(&folder)).then(|| path.clone()));
-        if is_mailbox && let Some(account) = &account {
+        let other = format.is_some() || ((files.is_none() || !of_files) && begins(&folder));
+        let account = account.or_else(|| other.then(|| path.clone()));
+        if let (Some(format), Some(account)) = (format, &account) {
             match dir.stat_self() {
-                Ok(stat) => {
-                    found(FoundMailbox { dir: path.clone(), account: account.clone(), stat, format: Format::Maildir })
-                }
+                Ok(stat) => found(FoundMailbox { dir: path.clone(), account: account.clone(), stat, format }),
                 Err(error) => fail("stat folder", &error, ""),
             }
         }
@@ -150,12 +161,27 @@ pub fn discover(
             }
             if let Ok(child) = path.join(child) {
                 let (account, files) = (account.clone(), files.clone());
-                stack.push(Visit { path: child, account, files, depth: depth + 1, in_sdbox });
+                stack.push(Visit { path: child, account, files, depth: depth + 1, in_sdbox, in_mh });
             }
         }
     }
     walked.troubles.extend(unread);
     walked
+}
+
+/// The messages of the sdbox mailbox `path`, if it is an account's.
+fn sdbox_mails(
+    root: &Root,
+    path: &RelPath,
+    account: Option<&RelPath>,
+    found: &mut dyn FnMut(FoundMailbox),
+) -> io::Result<()> {
+    let dir = path.join(sdbox::MAILS).unwrap_or_default();
+    let stat = root.open_dir(&dir)?.stat_self()?;
+    if let Some(account) = account {
+        found(FoundMailbox { dir, account: account.clone(), stat, format: Format::Sdbox });
+    }
+    Ok(())
 }
 
 /// What the walk sees in one folder.
@@ -187,15 +213,43 @@ pub fn glance(dir: &Dir, name: &[u8], in_account: bool) -> (Glance, io::Result<(
 /// Where the folder cannot be listed to its end.
 pub fn begins_account(dir: &Dir) -> io::Result<bool> {
     let (folder, ended) = look(dir, false, &mut Vec::new());
-    ended.map(|()| begins(&folder))
+    ended.map(|()| begins(&folder) || plain(dir, &folder, false).is_some())
 }
 
 fn begins(folder: &Folder) -> bool {
-    is_mailbox(folder) || folder.inbox_child || folder.server_files || folder.dbox_home
+    is_mailbox(folder) || folder.inbox_child.is_some() || folder.server_files || folder.dbox_home
 }
 
 fn is_mailbox(folder: &Folder) -> bool {
     folder.cur || (folder.new && folder.tmp) || folder.uidlist
+}
+
+/// Files of a folder that are opened to learn whether it holds mail, and their bytes that are read.
+const OPENED: usize = 16;
+const FIRST_BYTES: u64 = 4096;
+
+/// The format of a folder whose files are plain messages. Names are enough where they end in `.eml`; numbers can be
+/// anybody's, and count where the folder has the mark of MH, lies below one that has, or holds what begins as mail.
+fn plain(dir: &Dir, folder: &Folder, in_mh: bool) -> Option<Format> {
+    if folder.foreign.is_some() {
+        return None;
+    }
+    if folder.sequences || (!folder.numbered.is_empty() && (in_mh || holds_mail(dir, &folder.numbered))) {
+        return Some(Format::Mh);
+    }
+    folder.eml.then_some(Format::Eml)
+}
+
+/// Whether one of these files begins as mail. One that cannot be read is reason enough to look closer.
+fn holds_mail(dir: &Dir, names: &[Vec<u8>]) -> bool {
+    names.iter().any(|name| {
+        let mut first_bytes = Vec::new();
+        let read = dir.open_file(name).and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first_bytes));
+        match read {
+            Ok(_) => mh::begins_with_header(&first_bytes),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    })
 }
 
 /// What marks a mailbox of either dbox format.
@@ -208,7 +262,8 @@ fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
         (sdbox::MAILS, Kind::Directory) => Some(DBOX),
         (b"dovecot.map.index" | b"dovecot.map.index.log", Kind::File) => Some("mdbox"),
         (b"cyrus.header" | b"cyrus.index", Kind::File) => Some("Cyrus"),
-        (b".mh_sequences", Kind::File) => Some("MH"),
+        // A spool that lost its header and index still is none of MH.
+        (_, Kind::File) if mh::is_cyrus(name) => Some("Cyrus"),
         _ => None,
     }
 }
@@ -216,16 +271,19 @@ fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
 /// Lists one folder. What was seen before an error is kept; the error is returned beside it.
 fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::Result<()>) {
     let mut folder = Folder::default();
-    let (mut inbox, mut mailboxes) = (false, false);
+    let (mut inbox, mut mailboxes) = (None, false);
     let mut sort_in = |name: &[u8], kind: Kind| match kind {
         Kind::Directory => {
             match name {
                 b"cur" => folder.cur = true,
                 b"new" => folder.new = true,
                 b"tmp" => folder.tmp = true,
-                b"INBOX" => inbox = true,
                 sdbox::MAILBOXES => mailboxes = true,
                 STORAGE => folder.storage = true,
+                // Only a server's has one spelling.
+                _ if name.eq_ignore_ascii_case(b"INBOX") && inbox.as_deref() != Some(&b"INBOX"[..]) => {
+                    inbox = Some(name.to_vec());
+                }
                 _ => {}
             }
             folder.foreign = folder.foreign.or(foreign(name, kind));
@@ -241,7 +299,14 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
         Kind::File => match name {
             b"dovecot-uidlist" => folder.uidlist = true,
             b"dovecot.mailbox.log" | b"dovecot-uidvalidity" | b"subscriptions" => folder.server_files = true,
-            _ => folder.files.push(name.to_vec()),
+            mh::SEQUENCES => folder.sequences = true,
+            _ => {
+                if mh::number(name).is_some() && folder.numbered.len() < OPENED {
+                    folder.numbered.push(name.to_vec());
+                }
+                folder.eml |= eml::is_message(name);
+                folder.files.push(name.to_vec());
+            }
         },
         _ => {}
     };
@@ -249,7 +314,7 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
         sort_in(name, kind);
         Ok(())
     });
-    folder.inbox_child = inbox && !in_account && is_mailbox_child(dir);
+    folder.inbox_child = inbox.filter(|_| !in_account).and_then(|inbox| mailbox_child(dir, &inbox));
     folder.dbox_home = mailboxes && holds_dbox(dir);
     folder.children.sort();
     folder.files.sort();
@@ -348,9 +413,14 @@ fn holds_dbox(dir: &Dir) -> bool {
     holds || ended.is_err()
 }
 
-/// Whether the folder `INBOX` below `dir` is a mailbox: the mark of an account whose folders are all nested.
-fn is_mailbox_child(dir: &Dir) -> bool {
-    matches!(dir.open_dir(b"INBOX").and_then(|inbox| inbox.stat(b"cur")), Ok(Some((Kind::Directory, _))))
+/// The format of the folder `inbox` below `dir`, if it is a mailbox: the mark of an account whose folders are all nested.
+fn mailbox_child(dir: &Dir, inbox: &[u8]) -> Option<Format> {
+    let child = dir.open_dir(inbox).ok()?;
+    if matches!(child.stat(b"cur"), Ok(Some((Kind::Directory, _)))) {
+        return (inbox == b"INBOX").then_some(Format::Maildir);
+    }
+    let (folder, _) = look(&child, true, &mut Vec::new());
+    plain(&child, &folder, false)
 }
 
 #[cfg(test)]
@@ -471,6 +541,70 @@ mod tests {
         let (seen, walked) = walk(folder.path());
         assert_eq!(seen.len(), 5, "{seen:?}");
         assert!(walked.troubles.is_empty() && walked.symlinks.is_empty(), "{walked:?}");
+    }
+
+    fn kinds(base: &Path) -> Vec<(String, String, Format)> {
+        let root = Root::open(base).unwrap();
+        let mut seen = Vec::new();
+        let each = &mut |m: FoundMailbox| seen.push((m.account.to_string(), m.dir.to_string(), m.format));
+        discover(&root, 0, &RelPath::root(), each, &|| ());
+        seen.sort();
+        seen
+    }
+
+    fn file(base: &Path, path: &str, text: &str) {
+        fs::create_dir_all(base.join(path).parent().unwrap()).unwrap();
+        fs::write(base.join(path), text).unwrap();
+    }
+
+    #[test]
+    fn plain_folders_are_known_by_what_is_in_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path();
+        let mail = "From: a@example.org\nDate: x\n\nhello\n";
+        for path in ["ann/inbox/1", "ann/inbox/22", "ann/work/7", "bob/1", "export/INBOX/a.eml", "export/Sent/b.EML"] {
+            file(base, path, mail);
+        }
+        file(base, "ann/zeroed/3", "\0\0\0\0");
+        file(base, "emptied/.mh_sequences", "unseen: 1\n");
+        for path in ["numbers/1", "numbers/2", "numbers/notes.txt"] {
+            file(base, path, "12:30 not mail\n");
+        }
+        let seen = kinds(base);
+        let seen: Vec<_> = seen.iter().map(|(account, dir, format)| (&account[..], &dir[..], *format)).collect();
+        let expected = [
+            ("ann", "ann/inbox", Format::Mh),
+            ("ann", "ann/work", Format::Mh),
+            ("ann", "ann/zeroed", Format::Mh),
+            ("bob", "bob", Format::Mh),
+            ("emptied", "emptied", Format::Mh),
+            ("export", "export/INBOX", Format::Eml),
+            ("export", "export/Sent", Format::Eml),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_spool_of_cyrus_is_never_read_as_mh() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path();
+        let mail = "From: a@example.org\r\nDate: x\r\n\r\nhello\r\n";
+        // With its header, without it, and with files of plain numbers among the others.
+        for path in ["a/1.", "a/cyrus.header", "b/1.", "b/2.", "c/1.", "c/1", "c/2"] {
+            file(base, path, mail);
+        }
+        let (seen, walked) = walk(base);
+        assert!(seen.is_empty(), "{seen:?}");
+        let told = walked.troubles.iter().filter(|t| t.detail.contains("Cyrus")).count();
+        assert_eq!((told, walked.troubles.len()), (3, 3), "{walked:?}");
+    }
+
+    #[test]
+    fn a_plain_folder_with_the_name_of_a_part_of_a_maildir_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        file(folder.path(), "ann/new/1", "From: a\nDate: b\n\n");
+        let (seen, walked) = walk(folder.path());
+        assert!(seen.is_empty() && walked.troubles.len() == 1, "{seen:?} {walked:?}");
     }
 
     #[test]

@@ -6,9 +6,11 @@
 pub mod codec;
 pub mod discover;
 pub mod dovecot;
+pub mod eml;
 mod lz4;
 pub mod maildir;
 pub mod mbox;
+pub mod mh;
 pub mod sdbox;
 pub mod target;
 
@@ -27,6 +29,10 @@ pub trait Store: Sync {
     fn key(&self, name: &[u8]) -> Key;
     /// Whether a key is the same message's in every mailbox of an account.
     fn keys_travel(&self) -> bool;
+    /// Whether a name stands for the same message for good: else another may come to bear it, here and in copies.
+    fn keys_last(&self) -> bool {
+        true
+    }
     /// Whether no server gives a message such a name.
     fn is_odd(&self, name: &[u8]) -> bool;
     /// Bytes before compression, and with every line end as CRLF, as far as the name claims them.
@@ -42,22 +48,29 @@ pub fn of(format: Format) -> &'static dyn Store {
     match format {
         Format::Maildir => &maildir::Maildir,
         Format::Sdbox => &sdbox::Sdbox,
+        Format::Mh => &mh::Mh,
+        Format::Eml => &eml::Eml,
         Format::Mbox => &mbox::Mbox,
     }
 }
 
-/// The format of the mailbox in `dir`, where nothing but its path is known.
-pub fn format_of(dir: &RelPath) -> Format {
+/// The format of the mailbox in `dir`, where nothing is known but its path and the names of messages in it.
+pub fn format_of<'a>(dir: &RelPath, names: impl IntoIterator<Item = &'a [u8]>) -> Format {
     match dir.name() {
-        sdbox::MAILS => Format::Sdbox,
-        container::MBOX => Format::Mbox,
-        _ => Format::Maildir,
+        sdbox::MAILS => return Format::Sdbox,
+        container::MBOX => return Format::Mbox,
+        _ => {}
     }
+    let plain = |name: &[u8]| [Format::Mh, Format::Eml].into_iter().find(|&f| of(f).place(name) == Some(Place::Cur));
+    let mut formats = names.into_iter().map(plain);
+    // One name that is another's speaks against both: no server gives its messages such names.
+    let first = formats.next().flatten();
+    first.filter(|_| formats.all(|format| format == first)).unwrap_or_default()
 }
 
 /// What people call the mailbox in `dir` below its account's folder.
 pub fn mailbox_name(dir: &RelPath) -> String {
-    of(format_of(dir)).mailbox_name(dir)
+    of(format_of(dir, [])).mailbox_name(dir)
 }
 
 /// Path of a message below its mailbox folder; `None` for a name that cannot be a file.
@@ -83,6 +96,8 @@ pub fn split_message_path(path: &RelPath) -> Option<(Format, RelPath, &[u8])> {
         return Some((Format::Maildir, mailbox, name));
     }
     let mailbox = path.parent()?;
-    let format = format_of(&mailbox);
-    (of(format).place(path.name()) == Some(Place::Cur)).then(|| (format, mailbox, path.name()))
+    let format = format_of(&mailbox, [path.name()]);
+    // Numbers are the names of our own slots too: where no mail is looked for, nothing is a message.
+    let reserved = format != Format::Sdbox && mailbox.components().any(|part| discover::RESERVED.contains(&part));
+    (!reserved && of(format).place(path.name()) == Some(Place::Cur)).then(|| (format, mailbox, path.name()))
 }

@@ -164,17 +164,23 @@ mod tests {
 
     #[test]
     fn only_mail_and_what_belongs_to_it() {
-        for target in ["ann/cur/1.a:2,", "ann/.Sent/new/1.a", "ann/dovecot-uidlist", "ann/sieve/x.sieve"] {
+        let plain = ["ann/inbox/12", "ann/inbox/.mh_sequences", "ann/export/a b.EML"];
+        let server = ["ann/cur/1.a:2,", "ann/.Sent/new/1.a", "ann/dovecot-uidlist", "ann/sieve/x.sieve"];
+        for target in server.into_iter().chain(plain) {
             assert!(permitted(&restore(target, 0o600)).is_ok(), "{target}");
         }
-        for target in [
+        let plain = [
+            "ann/inbox/,12",
+            "ann/inbox/#12",
+            "ann/inbox/012",
+            "ann/.a.eml",
+            "ann/.eml",
+            "ann/12/x",
+            "ann/.mailmend/run/1",
             "ann/mail/Work/:mbox/u.1,f=0+1,m=2",
-            "ann/tmp/1.a",
-            "ann/authorized_keys",
-            "cron.d/x",
-            "ann/cur/.hidden",
-            "dovecot.index",
-        ] {
+        ];
+        let others = ["ann/tmp/1.a", "ann/authorized_keys", "cron.d/x", "ann/cur/.hidden", "dovecot.index"];
+        for target in others.into_iter().chain(plain) {
             assert!(permitted(&restore(target, 0o600)).is_err(), "{target}");
         }
         assert!(permitted(&restore("ann/cur/1.a", 0o4755)).is_err());

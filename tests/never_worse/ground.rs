@@ -55,12 +55,21 @@ fn build(store: &Path) {
     fill(&store.join("bob/Maildir"), 30, 4);
     fill(&store.join("cid/Maildir"), 40, 4);
     kit::put(&store.join("ann/Maildir/subscriptions"), b"Sent\nLost\n");
-    for (account, owner) in [("ann", 61_001), ("bob", 61_002), ("cid", 61_003)] {
+    fs::create_dir_all(store.join("dan/mh/inbox")).expect("a folder of MH");
+    for number in 1..=3 {
+        kit::put(&numbered(store, number), &kit::letter(50 + number, 3000));
+    }
+    for (account, owner) in [("ann", 61_001), ("bob", 61_002), ("cid", 61_003), ("dan", 61_004)] {
         for entry in walkdir::WalkDir::new(store.join(account)) {
             let path = entry.expect("a readable store").into_path();
             std::os::unix::fs::lchown(&path, Some(owner), Some(owner)).expect("chown");
         }
     }
+}
+
+/// A message of the account whose mail is in MH.
+fn numbered(store: &Path, number: u64) -> PathBuf {
+    store.join(format!("dan/mh/inbox/{number}"))
 }
 
 /// The one file in `cur` with this number.
@@ -89,6 +98,11 @@ pub fn break_it(store: &Path) {
     fs::rename(letter(&cid, 40), cur.join("#4711")).expect("a stray");
     fs::remove_file(letter(&cid, 41)).expect("a lost message");
     disk::set_mtime(&cur, time).expect("its date");
+    silently(&numbered(store, 1), &kit::letter(51, 3000)[..1200]);
+    let inbox = store.join("dan/mh/inbox");
+    let time = disk::mtime_of(&disk::stat(&inbox).expect("a folder"));
+    fs::remove_file(numbered(store, 2)).expect("a lost message");
+    disk::set_mtime(&inbox, time).expect("its date");
 }
 
 impl Ground {

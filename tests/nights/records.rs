@@ -6,12 +6,20 @@ use std::fs;
 use std::path::Path;
 
 fn open(tool: &Mailmend) -> Connection {
-    Connection::open(tool.state.join("catalog.db")).expect("the catalog")
+    open_in(&tool.state)
+}
+
+pub fn open_in(state: &Path) -> Connection {
+    Connection::open(state.join("catalog.db")).expect("the catalog")
 }
 
 /// Lets days pass, for the records. The store's own times stay.
 pub fn pass(tool: &Mailmend, days: u32) {
-    let seconds = days * 86_400;
+    older(&open(tool), days * 86_400);
+}
+
+/// Everything on record was seen so much earlier.
+pub fn older(catalog: &Connection, seconds: u32) {
     let sql = format!(
         "BEGIN; UPDATE mailbox SET listed = listed - {seconds}, verified = verified - {seconds};
          UPDATE message SET first_seen = first_seen - {seconds}, last_seen = last_seen - {seconds};
@@ -19,7 +27,7 @@ pub fn pass(tool: &Mailmend, days: u32) {
          UPDATE companion SET seen = seen - {seconds};
          UPDATE run SET began = began - {seconds}, ended = ended - {seconds}; COMMIT;"
     );
-    open(tool).execute_batch(&sql).expect("older records");
+    catalog.execute_batch(&sql).expect("older records");
 }
 
 pub fn ask(tool: &Mailmend, sql: &str) -> i64 {

@@ -8,6 +8,7 @@ mod laws;
 mod lines;
 mod manual;
 mod round_trip;
+mod seals;
 mod speed;
 
 use super::*;

@@ -27,7 +27,10 @@ impl Lane {
                     found.troubles.extend(troubles);
                     found.symlinks.extend(symlinks);
                 }
-                Ok(Answer::FoundEnd { id: got }) if got == id => return Ok(found),
+                Ok(Answer::FoundEnd { id: got }) if got == id => {
+                    found.set_aside();
+                    return Ok(found);
+                }
                 Ok(_) => {}
                 Err(fall) => {
                     let trouble = self.fallen(fall, root, dir, "look for mailboxes");
@@ -51,8 +54,8 @@ impl Lane {
                     let absent = |t: &Trouble| matches!(t.errno, Some(2 | 20)) && t.path == dir.as_bytes();
                     listing.troubles.extend(troubles.into_iter().filter(|t| !absent(t)));
                 }
-                Ok(Answer::EntriesEnd { id: got, dirs }) if got == id => {
-                    listing.dirs = dirs;
+                Ok(Answer::EntriesEnd { id: got, dirs, seal }) if got == id => {
+                    (listing.dirs, listing.seal) = (dirs, seal);
                     return Ok(listing);
                 }
                 Ok(_) => {}

@@ -3,6 +3,7 @@
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
 use super::gentle::{Gentle, Paced};
+use super::past::{Past, Window};
 use super::serve::trouble;
 use super::{framed, packed};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
@@ -49,6 +50,8 @@ pub(super) struct Subject<'a> {
     pub file: File,
     pub stat: Stat,
     pub reader: &'a Reader<'a>,
+    /// Where it was opened past the cache.
+    pub past: Option<Window>,
 }
 
 /// Reads one file and says what it is worth.
@@ -60,14 +63,14 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
     let fail = |operation: &str, error: io::Error| trouble(item.root, item.path.as_bytes(), operation, &error);
     let name = item.path.name();
     let direct = if item.medium { dir.open_direct(name).map_err(|e| fail("open", e))? } else { None };
-    let file = match direct {
-        Some(file) => file,
-        None => dir.open_file(name).map_err(|e| fail("open", e))?,
+    let (file, past) = match direct {
+        Some(file) => (file, Some(Window::default())),
+        None => (dir.open_file(name).map_err(|e| fail("open", e))?, None),
     };
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, reader };
+    let subject = Subject { item, file, stat, reader, past };
     let facts =
         BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
@@ -79,25 +82,33 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
 
 impl Subject<'_> {
     fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
-        if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
-            return Ok(framed::copy(self, buffer));
-        }
-        // A whole aligned page: reads past the cache take nothing less.
-        let known = self.medium().read_at(&mut buffer[..ALIGN], 0).unwrap_or(0);
-        let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
-        match encoding {
-            Encoding::Plain | Encoding::Crypted => Ok(self.plain(encoding, buffer)),
-            // Decoders read in pieces of their own size, which O_DIRECT refuses.
-            _ if self.item.medium => {
+        let known = match self.medium().read_at(&mut buffer[..ALIGN], 0) {
+            // Some file systems take the flag and refuse the read.
+            Err(error) if self.past.is_some() && error.kind() == io::ErrorKind::InvalidInput => {
                 let file = dir.open_file(self.item.path.name())?;
-                Ok(Subject { item: self.item, file, stat: self.stat, reader: self.reader }.compressed(encoding, buffer))
+                return Subject { file, past: None, ..*self }.examine(dir, buffer);
             }
-            _ => Ok(self.compressed(encoding, buffer)),
-        }
+            known => known.unwrap_or(0),
+        };
+        let mut facts = if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
+            framed::copy(self, buffer)
+        } else {
+            let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
+            match encoding {
+                Encoding::Plain | Encoding::Crypted => self.plain(encoding, buffer),
+                _ => self.compressed(encoding, buffer),
+            }
+        };
+        facts.cached = self.item.medium && self.past.is_none();
+        Ok(facts)
     }
 
-    pub(super) fn medium(&self) -> Paced<'_> {
-        self.reader.medium(&self.file)
+    pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
+        let medium = self.reader.medium(&self.file);
+        match &self.past {
+            Some(window) => Box::new(Past { medium, size: self.stat.size, window }),
+            None => Box::new(medium),
+        }
     }
 
     fn start(&self, encoding: Encoding) -> CopyFacts {
@@ -139,13 +150,13 @@ impl Subject<'_> {
             (self.reader.tick)(progress);
         };
         if encoding == Encoding::Plain {
-            read::stream(&self.medium(), self.stat.size, buffer, &mut count, &mut |piece| match piece {
+            read::stream(&*self.medium(), self.stat.size, buffer, &mut count, &mut |piece| match piece {
                 Piece::Bytes(bytes) => proof.feed(bytes),
                 Piece::Hole(span, _) => proof.hole(span),
             });
         } else {
             let (mut raw, medium) = (|_: &[u8]| (), self.medium());
-            let reader = Box::new(Sequential::new(&medium, self.stat.size, &mut raw));
+            let reader = Box::new(Sequential::new(&*medium, self.stat.size, &mut raw));
             let mut feed = |bytes: &[u8]| {
                 count();
                 proof.feed(bytes);
@@ -200,7 +211,7 @@ impl Subject<'_> {
             progress += 1;
             (self.reader.tick)(progress);
         };
-        let done = read::stream(&self.medium(), self.stat.size, buffer, &mut tick, &mut |piece| match piece {
+        let done = read::stream(&*self.medium(), self.stat.size, buffer, &mut tick, &mut |piece| match piece {
             Piece::Bytes(bytes) => {
                 hashing.feed(bytes);
                 if let Some(checks) = &mut checks {
@@ -258,7 +269,7 @@ impl Subject<'_> {
         };
         for gap in gaps.iter().copied().chain([Span::new(self.stat.size, 0)]) {
             let medium = self.medium();
-            let behind = read::Behind(&medium, at);
+            let behind = read::Behind(&*medium, at);
             let done = read::stream(&behind, gap.offset - at, buffer, &mut tick, &mut |piece| match piece {
                 Piece::Bytes(bytes) => checks.feed(bytes),
                 Piece::Hole(span, errno) => {
@@ -291,7 +302,7 @@ impl Subject<'_> {
         let mut progress = 0;
         let failed = {
             let medium = self.medium();
-            let reader = Box::new(Sequential::new(&medium, self.stat.size, &mut raw));
+            let reader = Box::new(Sequential::new(&*medium, self.stat.size, &mut raw));
             let mut feed = |bytes: &[u8]| {
                 progress += 1;
                 (self.reader.tick)(progress);
@@ -454,7 +465,7 @@ pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader
         progress += 1;
         (by.tick)(progress);
     };
-    let framed = store::format_of(&path.parent().unwrap_or_default()) == Format::Sdbox;
+    let framed = store::format_of(&path.parent().unwrap_or_default(), []) == Format::Sdbox;
     if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, &mut buffer)).flatten() {
         let behind = read::Behind(&medium, frame.message.offset);
         read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {

@@ -33,7 +33,7 @@ pub fn frame(file: &dyn Medium, size: u64, buffer: &mut [u8]) -> Option<Frame> {
 /// Reads a framed message once; once more where the checks doubt it, for what its signatures say. A digest vouches for
 /// the message, never for the frame around it.
 pub fn copy(subject: &Subject<'_>, buffer: &mut [u8]) -> CopyFacts {
-    let frame = frame(&subject.medium(), subject.stat.size, buffer);
+    let frame = frame(&*subject.medium(), subject.stat.size, buffer);
     let sound = frame.as_ref().is_some_and(|frame| frame.broken.is_empty() && frame.short_of.is_none());
     if let (Some(frame), Some(expected), true) = (&frame, subject.item.expected, sound) {
         let pass = hashed(subject, frame.message, buffer);
@@ -54,7 +54,7 @@ fn hashed(subject: &Subject<'_>, message: Span, buffer: &mut [u8]) -> Pass {
         (subject.reader.tick)(progress);
     };
     let medium = subject.medium();
-    let behind = read::Behind(&medium, message.offset);
+    let behind = read::Behind(&*medium, message.offset);
     let done = read::stream(&behind, message.length, &mut buffer[..WINDOW], &mut tick, &mut |piece| {
         if let Piece::Bytes(bytes) = piece {
             hashing.feed(bytes);
@@ -75,7 +75,7 @@ fn hashed(subject: &Subject<'_>, message: Span, buffer: &mut [u8]) -> Pass {
 fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep: bool) -> CopyFacts {
     let size = subject.stat.size;
     let message = frame.map_or(Span::new(0, size), |frame| frame.message);
-    let opaque = frame.is_some_and(|frame| frame.partial) || is_encoded(&subject.medium(), message, buffer);
+    let opaque = frame.is_some_and(|frame| frame.partial) || is_encoded(&*subject.medium(), message, buffer);
     let mut checks = if opaque { Checks::opaque(Claims::default()) } else { Checks::new(claims(frame)) };
     let mut proof = (deep && !opaque).then(BodyProof::new);
     let (mut file, mut content) = (blake3::Hasher::new(), Hashing::new());
@@ -84,7 +84,7 @@ fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep
         progress += 1;
         (subject.reader.tick)(progress);
     };
-    let done = read::stream(&subject.medium(), size, &mut buffer[..WINDOW], &mut tick, &mut |piece| match piece {
+    let done = read::stream(&*subject.medium(), size, &mut buffer[..WINDOW], &mut tick, &mut |piece| match piece {
         Piece::Bytes(bytes) => {
             file.update(bytes);
             let part = within(message, at, bytes);

@@ -3,6 +3,7 @@
 //! The parent's side. It never opens a file of a store itself while scanning: it asks, waits with a time
 //! limit, and leaves a lane that hangs behind without waiting for it.
 
+pub mod ahead;
 mod ask;
 pub mod examine;
 mod flight;
@@ -11,16 +12,19 @@ mod framed;
 mod gentle;
 mod ledger;
 mod packed;
+mod past;
 mod process;
 pub mod roots;
 mod sample;
 pub mod sampling;
+mod sealing;
 pub mod serve;
 mod witness;
 
 pub use process::lane_main;
 pub use witness::NOT_A_FILE;
 
+use ahead::Ahead;
 use flight::{Flight, gone};
 use process::Running;
 
@@ -32,7 +36,7 @@ use crate::model::wire::{
     Answer, Entry, FoundMailbox, Hello, IoClass, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Trouble,
 };
-use crate::model::{RelPath, Stat};
+use crate::model::{Digest, Format, RelPath, Stamp, Stat};
 use crate::store::discover;
 use crate::sys::meter;
 use crossbeam_channel::RecvTimeoutError;
@@ -90,6 +94,7 @@ pub struct Lane {
     pub left_behind: u32,
     /// How long its readers together paused because others needed the disks.
     pub paused_ms: u64,
+    ahead: Ahead,
 }
 
 /// What a complete or partial listing of one mailbox gave.
@@ -99,6 +104,8 @@ pub struct Listing {
     /// Empty means complete: only then may a message be called missing.
     pub troubles: Vec<Trouble>,
     pub dirs: Vec<(Place, Stat)>,
+    /// By which it is known again, where every entry was looked at.
+    pub seal: Option<Digest>,
 }
 
 impl Listing {
@@ -112,15 +119,34 @@ impl Listing {
     }
 }
 
+/// A mailbox that may be as it was: its folder, its format, and `mtime` and `ctime` of its `new` and `cur` then.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    pub dir: RelPath,
+    pub format: Format,
+    pub times: [Stamp; 4],
+}
+
 /// What a walk for mailboxes gave.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     pub mailboxes: Vec<FoundMailbox>,
     pub troubles: Vec<Trouble>,
     pub symlinks: Vec<RelPath>,
+    /// Folders of `.eml` files beside the mailboxes of a server: documents of users, and no mail of the store.
+    pub documents: usize,
 }
 
 impl Found {
+    /// Sets such folders aside.
+    fn set_aside(&mut self) {
+        if self.mailboxes.iter().any(|mailbox| mailbox.format != Format::Eml) {
+            let before = self.mailboxes.len();
+            self.mailboxes.retain(|mailbox| mailbox.format != Format::Eml);
+            self.documents = before - self.mailboxes.len();
+        }
+    }
+
     /// What kept the walk from looking into a place. That mail of another format lies there is no such thing
     /// where only copies are looked for.
     pub fn obstacles(&self) -> impl Iterator<Item = &Trouble> {
@@ -164,6 +190,7 @@ impl Lane {
             restarts: 0,
             left_behind: 0,
             paused_ms: 0,
+            ahead: Ahead::default(),
         };
         let Ready { roots, troubles, sandbox, notes } = lane.launch()?;
         // A lane that is started again serves the very folders that this one found.
@@ -228,6 +255,7 @@ impl Lane {
 
     /// Leaves the process behind: killed, not waited for.
     fn abandon(&mut self, fall: Fall) {
+        self.ahead.forget();
         if let Some(running) = self.running.take() {
             if fall == Fall::Hung {
                 self.left_behind += 1;
@@ -236,8 +264,18 @@ impl Lane {
         }
     }
 
-    /// Waits for the next answer, as long as the readers move.
+    /// Waits for the next answer to what somebody waits for.
     fn answer(&mut self) -> Result<Answer, Fall> {
+        loop {
+            let answer = self.next_answer()?;
+            if let Some(answer) = self.ahead.absorb(answer) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Waits for the next answer, as long as the readers move.
+    fn next_answer(&mut self) -> Result<Answer, Fall> {
         let Some(running) = &self.running else { return Err(Fall::Died) };
         let mut last = running.seats();
         let mut since = Instant::now();

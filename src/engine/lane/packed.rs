@@ -154,8 +154,8 @@ pub fn copy(root: &Root, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFac
     if item.file.is_some_and(|listed| !listed.same_file(&stat)) {
         return Err(fail("read", changed()));
     }
-    let subject = Subject { item, file, stat: stat_of(&stat, &named), reader };
-    let facts = examine(&subject, &named);
+    let subject = Subject { item, file, stat: stat_of(&stat, &named), reader, past: None };
+    let facts = CopyFacts { cached: item.medium, ..examine(&subject, &named) };
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
     if !after.same_file(&stat) {
         return Err(fail("read", changed()));
@@ -203,7 +203,7 @@ fn pass(
 ) -> (Pass, Option<u64>) {
     let (mut content, mut length, mut holes) = (Hashing::new(), 0u64, false);
     let mut unframe = Unframe::new();
-    stream(&subject.medium(), named.message, subject.reader, &mut unframe, &mut |piece| match piece {
+    stream(&*subject.medium(), named.message, subject.reader, &mut unframe, &mut |piece| match piece {
         Piece::Bytes(bytes) => {
             content.feed(bytes);
             checks.iter_mut().for_each(|checks| checks.feed(bytes));

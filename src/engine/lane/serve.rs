@@ -5,19 +5,20 @@
 
 use super::examine::Reader;
 use super::gentle::Gentle;
+use super::sealing::{Sealing, moved};
 use super::{examine, frame, ledger, packed, roots, sample, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
 };
-use crate::model::{Format, RelPath, Stat, container};
+use crate::model::{Format, RelPath, Stamp, Stat, container};
 use crate::store::{self, discover, maildir::companion};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use crate::sys::sandbox;
 use crate::sys::slots::Slots;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +35,16 @@ struct Shop {
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     zone: i64,
     out: Mutex<UnixStream>,
+    todo: Mutex<Todo>,
+}
+
+/// Requests that no reader has taken.
+#[derive(Default)]
+struct Todo {
+    /// The parent waits for each of these.
+    urgent: VecDeque<Request>,
+    /// The parent asked ahead.
+    later: VecDeque<Request>,
 }
 
 /// Serves one parent until it hangs up.
@@ -61,10 +72,14 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .thread_name(|n| format!("reader-{n}"))
         .build()
         .map_err(io::Error::other)?;
-    let shop = Arc::new(Shop { roots: open, slots, pace, zone: hello.zone, out: Mutex::new(stream.try_clone()?) });
+    let (out, zone) = (Mutex::new(stream.try_clone()?), hello.zone);
+    let shop = Arc::new(Shop { roots: open, slots, pace, zone, out, todo: Mutex::default() });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
+        shop.put(request);
         let shop = Arc::clone(&shop);
         pool.spawn_fifo(move || {
+            // As many readers come as there are requests, so each is taken once.
+            let Some(request) = shop.take() else { return };
             let guarded = catch_unwind(AssertUnwindSafe(|| shop.handle(&request)));
             let gone = match guarded {
                 Ok(sent) => sent.is_err(),
@@ -96,6 +111,19 @@ fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
 }
 
 impl Shop {
+    fn put(&self, request: Request) {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        match request {
+            Request::Recheck { .. } => todo.later.push_back(request),
+            _ => todo.urgent.push_back(request),
+        }
+    }
+
+    fn take(&self) -> Option<Request> {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        todo.urgent.pop_front().or_else(|| todo.later.pop_front())
+    }
+
     fn send(&self, answer: &Answer) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&mut *out, answer)
@@ -118,7 +146,10 @@ impl Shop {
     fn handle(&self, request: &Request) -> io::Result<()> {
         let done = match request {
             Request::Discover { id, root, dir } => self.discover(*id, *root, dir),
-            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat)),
+            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat, None)),
+            Request::Recheck { id, root, dir, format, times } => {
+                self.list(*id, *root, dir, (*format, true, Some(*times)))
+            }
             Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
             Request::StatPath { id, root, path } => {
                 self.name(*id, 0);
@@ -260,7 +291,13 @@ impl Shop {
         Ok(())
     }
 
-    fn list(&self, id: u64, number: u32, dir: &RelPath, (format, stat): (Format, bool)) -> io::Result<()> {
+    fn list(
+        &self,
+        id: u64,
+        number: u32,
+        dir: &RelPath,
+        (format, stat, again): (Format, bool, Option<[Stamp; 4]>),
+    ) -> io::Result<()> {
         let mut listing = Listing {
             shop: self,
             id,
@@ -270,9 +307,12 @@ impl Shop {
             troubles: Vec::new(),
             dirs: Vec::new(),
             steps: 0,
+            seal: stat.then(Sealing::default),
+            again: again.is_some(),
         };
         self.name(id, 0);
         match self.root(number, dir.as_bytes()) {
+            Ok(root) if again.is_some_and(|times| moved(root, dir, times)) => listing.seal = None,
             Ok(root) if format == Format::Mbox => {
                 let contents = packed::list(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
                 let places = [Place::Top, Place::New, Place::Cur];
@@ -295,7 +335,8 @@ impl Shop {
         }
         listing.flush()?;
         self.aside(id, listing.troubles, Vec::new())?;
-        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs })
+        let seal = listing.seal.map(Sealing::finish);
+        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs, seal })
     }
 
     fn list_home(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -346,6 +387,9 @@ struct Listing<'a> {
     troubles: Vec<Trouble>,
     dirs: Vec<(Place, Stat)>,
     steps: u64,
+    seal: Option<Sealing>,
+    /// Messages go into the seal and nowhere else.
+    again: bool,
 }
 
 impl Listing<'_> {
@@ -378,7 +422,9 @@ impl Listing<'_> {
             if names.len() % 1024 == 1023 {
                 shop.name(id, steps + names.len() as u64);
             }
-            let wanted = place != Place::Top || kind == Kind::File;
+            // What is no file, but has the name of a message, is told; folders are mailboxes of their own.
+            let posed = kind != Kind::Directory && store.place(name) == Some(Place::Cur);
+            let wanted = place != Place::Top || kind == Kind::File || posed;
             if wanted && !(place != Place::Top && name.starts_with(b".")) {
                 let place = store.place(name).unwrap_or(place);
                 names.push(Entry { place, name: name.to_vec(), ino, kind: entry_kind(kind), stat: None });
@@ -399,6 +445,10 @@ impl Listing<'_> {
                     true => {}
                     false => continue,
                 }
+            }
+            self.seal.iter_mut().for_each(|seal| seal.add(&entry));
+            if self.again && matches!(entry.place, Place::New | Place::Cur) {
+                continue;
             }
             self.batch.push(entry);
             if self.batch.len() >= LIST_BATCH {

@@ -121,3 +121,37 @@ fn a_limited_pace_holds_over_all_readers_and_is_no_hang() {
     assert!(limited >= Duration::from_millis(1400), "{limited:?}");
     assert!(free < limited, "{free:?} {limited:?}");
 }
+
+/// What was asked ahead comes between other answers, and what a dead process was asked nobody waits for.
+#[test]
+fn mailboxes_asked_ahead_are_answered_in_any_order_or_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    for mailbox in ["a", "b"] {
+        ["cur", "new", "tmp"].iter().for_each(|sub| fs::create_dir_all(folder.path().join(mailbox).join(sub)).unwrap());
+        fs::write(folder.path().join(mailbox).join("cur/1.M1.x:2,S"), "Subject: x\n\nx\n").unwrap();
+    }
+    fs::File::open(folder.path().join("b/cur")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let mut lane = lane(folder.path());
+    let path = |name: &str| RelPath::new(name.as_bytes()).unwrap();
+    let listing = lane.list(0, &path("a"), Format::Maildir, true).unwrap();
+    let time = |wanted| listing.dirs.iter().find(|(place, _)| *place == wanted).map(|(_, stat)| *stat).unwrap();
+    let (new, cur) = (time(crate::model::wire::Place::New), time(crate::model::wire::Place::Cur));
+    let times = [new.mtime, new.ctime, cur.mtime, cur.ctime];
+    let sealed = |name: &str, times| Sealed { dir: path(name), format: Format::Maildir, times };
+    let first = lane.recheck(0, &[sealed("a", times), sealed("b", times)]).unwrap();
+    let second = lane.recheck(0, &[sealed("a", times)]).unwrap();
+    assert_eq!(lane.list(0, &path("b"), Format::Maildir, false).unwrap().entries.len(), 1, "an answer between them");
+    let again = lane.rechecked(second).unwrap();
+    assert_eq!((again.len(), again[0].seal, again[0].entries.len()), (1, listing.seal, 0));
+    let both = lane.rechecked(first).unwrap();
+    assert_eq!((both[0].seal, both[1].seal), (listing.seal, None), "the folders of b have other times");
+    let lost = lane.recheck(0, &[sealed("a", times)]).unwrap();
+    lane.running.as_ref().unwrap().socket.shutdown(std::net::Shutdown::Both).unwrap();
+    let begun = Instant::now();
+    assert!(lane.rechecked(lost).is_none() || begun.elapsed() < Duration::from_secs(1));
+    lane.abandon(Fall::Died);
+    let lost = lane.recheck(0, &[sealed("a", times)]).unwrap();
+    lane.abandon(Fall::Died);
+    assert!(lane.rechecked(lost).is_none());
+    assert_eq!(lane.list(0, &path("a"), Format::Maildir, true).unwrap().seal, listing.seal);
+}

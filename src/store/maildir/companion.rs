@@ -12,6 +12,8 @@ pub enum Companion {
     /// Metadata that clients stored (`dovecot-attributes`).
     Attributes,
     Subscriptions,
+    /// Which messages of an MH folder are unseen, flagged and so on; programs take it away when none is.
+    Sequences,
     /// The empty file that marks a Maildir++ folder.
     Marker,
     /// The next UIDVALIDITY.
@@ -30,7 +32,7 @@ impl Companion {
 
     /// Whether its owner can delete it through a server or a client, so that its absence alone shows no loss.
     pub fn owner_may_delete(self) -> bool {
-        matches!(self, Companion::Sieve | Companion::Acl | Companion::Attributes)
+        matches!(self, Companion::Sieve | Companion::Acl | Companion::Attributes | Companion::Sequences)
     }
 
     /// Whether its presence shows that a server still knows the mailbox: a mailbox that lost its messages
@@ -46,6 +48,7 @@ impl Companion {
             Companion::Acl => "access list",
             Companion::Attributes => "file of mailbox attributes",
             Companion::Subscriptions => "list of subscriptions",
+            Companion::Sequences => "list of MH sequences",
             Companion::Marker => "folder marker",
             Companion::UidValidity => "record of UIDVALIDITY",
             Companion::Sieve => "mail filter",
@@ -62,6 +65,7 @@ pub fn in_mailbox(name: &[u8]) -> Option<Companion> {
         b"dovecot-acl" | b"courierimapacl" => Companion::Acl,
         b"dovecot-attributes" => Companion::Attributes,
         b"subscriptions" | b".subscriptions" | b"courierimapsubscribed" => Companion::Subscriptions,
+        super::super::mh::SEQUENCES => Companion::Sequences,
         b"maildirfolder" => Companion::Marker,
         b"maildirsize" => Companion::Rebuilt,
         _ if name.starts_with(b"dovecot-uidvalidity") => Companion::UidValidity,

@@ -45,6 +45,8 @@ impl Frame {
 pub fn read(head: &[u8], tail: &[u8], size: u64) -> Frame {
     let mut frame = Frame::around(Span::new(0, 0));
     let (begins, claimed) = head_of(head, &mut frame.broken);
+    // A file may end inside its head.
+    let begins = begins.min(size);
     let from_tail = size - tail.len() as u64;
     let trailer = memchr::memmem::rfind(tail, MAGIC_POST).map(|at| from_tail + at as u64).filter(|&at| at >= begins);
     let end = match (claimed.map(|length| (length, begins.saturating_add(length))), trailer) {
@@ -64,7 +66,7 @@ pub fn read(head: &[u8], tail: &[u8], size: u64) -> Frame {
             at
         }
         (None, Some(at)) => at,
-        (None, None) => size.max(begins),
+        (None, None) => size,
     };
     frame.message = Span::new(begins.min(end), end.saturating_sub(begins));
     match trailer.filter(|&at| at == end) {
@@ -270,6 +272,11 @@ mod tests {
         let frame = whole(&file[..60]);
         assert_eq!((frame.short_of, frame.message), (Some(MESSAGE.len() as u64), Span::new(46, 14)));
         assert_eq!((whole(b"").broken.is_empty(), whole(b"").message.length), (false, 0));
+        for end in 0..file.len() {
+            let frame = whole(&file[..end]);
+            assert!(frame.message.end() <= end as u64, "cut at {end}: {frame:?}");
+            assert!(!frame.broken.is_empty() || frame.short_of.is_some(), "cut at {end}: {frame:?}");
+        }
         let no_trailer = whole(&file[..46 + MESSAGE.len()]);
         assert_eq!((no_trailer.broken.len(), no_trailer.message.length), (1, MESSAGE.len() as u64), "{no_trailer:?}");
     }
