@@ -141,9 +141,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
         facts.evidence.forget_digest();
         haul.displaced.insert((at.mailbox, key.clone()));
     } else if row.is_some_and(|row| mbox::altered(mailbox, row, &entry.name)) {
-        let (kind, span) = (FaultKind::BrokenFrame, Span::new(0, 0));
-        facts.evidence.blame(Fault { check: Check::NativeHash, kind, span, errno: None });
-        facts.evidence.set(Check::Digest, crate::model::Outcome::Unknown);
+        break_frame(&mut facts.evidence);
     }
     let mut verdict = facts.evidence.verdict();
     // What was recorded raised doubts then; what is there now raises none: no damage, but worth a look.
@@ -224,6 +222,13 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
             haul.harms.push(harm);
         }
     }
+}
+
+/// What stands around a message is not what was recorded; of that its digest says nothing.
+fn break_frame(evidence: &mut Evidence) {
+    let (kind, span) = (FaultKind::BrokenFrame, Span::new(0, 0));
+    evidence.blame(Fault { check: Check::NativeHash, kind, span, errno: None });
+    evidence.set(Check::Digest, crate::model::Outcome::Unknown);
 }
 
 /// Whether the message was on record as whole.
