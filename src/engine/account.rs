@@ -180,10 +180,10 @@ pub fn one(
         false => Listing::default(),
     };
     if format == Format::Mbox {
-        let recorded = rows.values().map(|row| &row.name[..]);
+        let recorded = Numbers::of(rows.values().map(|row| &row.name[..]));
         let numbers = match listing.entries.is_empty() {
-            true => Numbers::of(recorded),
-            false => Numbers::listed(&listing.entries),
+            true => recorded,
+            false => Numbers::listed(&listing.entries).believing(&recorded),
         };
         job.numbers.insert(dir.clone(), numbers);
     }

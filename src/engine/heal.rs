@@ -9,6 +9,7 @@ use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
 use super::mbox;
 use super::mending::{Returning, Scene};
+use super::rebuild::{Ward, rebuild};
 use super::sdbox;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::form::Form;
@@ -77,6 +78,7 @@ pub fn heal(
         Ok(())
     });
     haul.harms.extend(patients.map(|p| p.harm));
+    rebuild(job, account, mailboxes, folders, std::mem::take(&mut haul.wards))?;
     let scene = Scene { account, mailboxes };
     if !job.stopped() {
         haul.menders.rest(job, &scene, folders, &|m| held.contains_key(&m))?;
@@ -286,13 +288,8 @@ fn treat(
         .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
         .flatten()
         .filter(|_| job.options.undecided == Undecided::Report);
-    let unfit = matches!(patient.harm.verdict, Verdict::Missing(_))
-        .then(|| sdbox::holds_back(&mailboxes[patient.harm.mailbox], &patient.harm, job.options.undecided))
-        .flatten()
-        .or_else(|| taken(&mailboxes[patient.harm.mailbox], &patient.harm))
-        .map(str::to_owned);
-    let packed = mbox::holds_back(&mailboxes[patient.harm.mailbox]).map(str::to_owned);
-    let held = packed.as_ref().or(held).or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
+    let unfit = unfit(job, mailboxes, &patient.harm);
+    let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;
@@ -315,6 +312,10 @@ fn treat(
         }
         (Some(mut treatment), None) => {
             let mailbox = &mailboxes[patient.harm.mailbox];
+            if mailbox.format == Format::Mbox {
+                haul.wards.extend(ward(patient, finding, treatment));
+                return Ok(());
+            }
             let returns = store::split_message_path(&treatment.target).is_some_and(|(_, dir, _)| dir == mailbox.dir);
             if returns && matches!(patient.harm.verdict, Verdict::Missing(_)) {
                 let scene = Scene { account, mailboxes };
@@ -337,14 +338,33 @@ fn treat(
     Ok(())
 }
 
+/// Why a missing message cannot simply come back to a mailbox of its format.
+fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
+    let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
+    if !matches!(harm.verdict, Verdict::Missing(_)) {
+        return taken(mailbox, harm).map(str::to_owned);
+    }
+    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided));
+    held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
+}
+
 /// Why a missing message cannot come back under its name.
 fn taken(mailbox: &Mailbox, harm: &Harm) -> Option<&'static str> {
     let taken = !harm.present && mailbox.files.contains_key(&harm.key);
     taken.then_some("held: another message has its number by now")
 }
 
+/// A message that is put right together with others of its file.
+fn ward(patient: &Patient, finding: Finding, treatment: Treatment) -> Option<Ward> {
+    let Treatment { action: Action::Restore { from, content, length, .. }, assurance, why, source, .. } = treatment
+    else {
+        return None;
+    };
+    Some(Ward { harm: patient.harm.clone(), finding, from, content, length, assurance, why, source })
+}
+
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.
-fn count_and_report(job: &mut Job<'_>, finding: Finding) {
+pub(super) fn count_and_report(job: &mut Job<'_>, finding: Finding) {
     let before = job.tally.clone();
     job.tally.count(finding.verdict);
     if finding.verdict == Verdict::Undetermined && finding.reason.starts_with("a check") {
@@ -565,7 +585,7 @@ fn standing(job: &mut Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Result<Opt
     Ok(job.store_lane().stat(root, &harm.path(mailboxes))?.ok().map(|stated| stated.stat))
 }
 
-fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
+pub(super) fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
     Details {
         reason: finding.reason.clone(),
         source: Some(source),

@@ -25,6 +25,7 @@ mod mbox;
 mod mending;
 pub mod planfile;
 mod quiet;
+pub mod rebuild;
 pub mod record;
 mod renumbered;
 mod replica;

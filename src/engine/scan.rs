@@ -4,6 +4,7 @@ use super::account::{self, At, EngineError, Mailbox};
 use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
+use super::mbox;
 use super::renumbered;
 use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
@@ -139,6 +140,8 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     if another {
         facts.evidence.forget_digest();
         haul.displaced.insert((at.mailbox, key.clone()));
+    } else if row.is_some_and(|row| mbox::altered(mailbox, row, &entry.name)) {
+        break_frame(&mut facts.evidence);
     }
     let mut verdict = facts.evidence.verdict();
     // What was recorded raised doubts then; what is there now raises none: no damage, but worth a look.
@@ -219,6 +222,13 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
             haul.harms.push(harm);
         }
     }
+}
+
+/// What stands around a message is not what was recorded; of that its digest says nothing.
+fn break_frame(evidence: &mut Evidence) {
+    let (kind, span) = (FaultKind::BrokenFrame, Span::new(0, 0));
+    evidence.blame(Fault { check: Check::NativeHash, kind, span, errno: None });
+    evidence.set(Check::Digest, crate::model::Outcome::Unknown);
 }
 
 /// Whether the message was on record as whole.

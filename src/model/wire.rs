@@ -2,6 +2,7 @@
 //! catalog, no plan and no terminal. Frames are postcard records behind a little-endian u32 length: no names
 //! of fields travel, so no type in here may leave a field out.
 
+use super::container::Own;
 use super::digest::Digest;
 use super::form::Form;
 use super::format::Format;
@@ -9,6 +10,7 @@ use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
 use super::server::{Guids, Ledger, Line, Witness};
+use super::span::Span;
 use super::triage::{Doing, SampleOrder, Sampled, Walk};
 use serde::{Deserialize, Serialize};
 
@@ -215,6 +217,10 @@ pub enum Request {
     Pieces { id: u64, root: u32, path: RelPath, form: Form, cuts: Cuts },
     /// The stored bytes; decoded, turned into `form` and encoded again where that or `encode` differs from what is stored.
     Fetch { id: u64, root: u32, path: RelPath, form: Form, encode: Option<Encoding> },
+    /// What does the file of a message that lies in one with others say around it? Answered by `Own`.
+    Own { id: u64, root: u32, path: RelPath },
+    /// Bytes of a file as they are stored, which must still be `file`.
+    Range { id: u64, root: u32, path: RelPath, span: Span, file: Option<Stat> },
     /// Look around for a while, then read messages drawn by lot.
     Sample { id: u64, order: SampleOrder },
 }
@@ -296,6 +302,10 @@ pub enum Answer {
     Pieces {
         id: u64,
         pieces: Result<Pieces, Trouble>,
+    },
+    Own {
+        id: u64,
+        own: Result<Own, Trouble>,
     },
     Data {
         id: u64,
@@ -388,7 +398,7 @@ mod serde_bytes_vec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome, Span};
+    use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome};
 
     #[test]
     fn facts_with_empty_and_full_fields_travel() {

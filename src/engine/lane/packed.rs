@@ -5,12 +5,13 @@
 use super::converted;
 use super::examine::{Pass, Reader, Subject, modest};
 use super::serve::trouble;
+use crate::model::container::Own;
 use crate::model::evidence::{Check, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
 use crate::model::limits::{MESSAGE_MAX, WINDOW};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Entry, EntryKind, Fetched, Place, ReadItem, Trouble};
-use crate::model::{CopyFacts, Encoding, RelPath, Span, Stamp, Stat, container};
+use crate::model::{CopyFacts, Digest, Encoding, RelPath, Span, Stamp, Stat, container};
 use crate::read::{self, Medium, Piece};
 use crate::store::mbox::keys::Keys;
 use crate::store::mbox::scan::{Part, Scanner};
@@ -83,7 +84,7 @@ fn scan(contents: &mut Contents, file: &File, stat: &Stat, by: &Reader<'_>, fail
         let named = Named::of(&part, uid, validity, by.zone);
         let (name, stat) = (named.name(), Some(stat_of(stat, &named)));
         contents.entries.push(Entry {
-            place: Place::Cur,
+            place: if part.internal { Place::Top } else { Place::Cur },
             name,
             ino: stat.map_or(0, |s| s.ino),
             kind: EntryKind::File,
@@ -204,8 +205,8 @@ fn pass(
     mut proof: Option<BodyProof>,
 ) -> (Pass, Option<u64>) {
     let (mut content, mut length, mut holes) = (Hashing::new(), 0u64, false);
-    let (mut converter, mut turned) = (Converter::new(&subject.item.form), Vec::new());
-    let harmed = stream(&*subject.medium(), named.message, subject.reader, &mut |piece| match piece {
+    let (mut converter, mut turned, mut unframe) = (Converter::new(&subject.item.form), Vec::new(), Unframe::new());
+    stream(&*subject.medium(), named.message, subject.reader, &mut unframe, &mut |piece| match piece {
         Piece::Bytes(bytes) => {
             turned.clear();
             converter.feed(bytes, &mut turned);
@@ -245,13 +246,12 @@ fn pass(
         evidence,
         envelope,
     };
-    (pass, harmed)
+    (pass, unframe.harmed)
 }
 
-/// Passes on what belongs to the message at a place in a file, as clients see it. Returns where a field that does not
-/// belong to it is harmed.
-fn stream(file: &dyn Medium, message: Span, by: &Reader<'_>, each: &mut dyn FnMut(Piece<'_>)) -> Option<u64> {
-    let (mut unframe, mut progress) = (Unframe::new(), 0);
+/// Passes on what belongs to the message at a place in a file, as clients see it.
+fn stream(file: &dyn Medium, message: Span, by: &Reader<'_>, unframe: &mut Unframe, each: &mut dyn FnMut(Piece<'_>)) {
+    let mut progress = 0;
     let mut tick = || {
         progress += 1;
         (by.tick)(progress);
@@ -278,7 +278,6 @@ fn stream(file: &dyn Medium, message: Span, by: &Reader<'_>, each: &mut dyn FnMu
         }
     });
     unframe.finish(&mut |bytes| each(Piece::Bytes(bytes)));
-    unframe.harmed
 }
 
 /// Bytes to read at a time: a small message at once.
@@ -297,7 +296,7 @@ pub fn pieces(
     let Opened { file, named, .. } = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
     let (mut converter, mut turned) = (Converter::new(form), Vec::new());
-    stream(&by.medium(&file), named.message, by, &mut |piece| match piece {
+    stream(&by.medium(&file), named.message, by, &mut Unframe::new(), &mut |piece| match piece {
         Piece::Bytes(bytes) => {
             turned.clear();
             converter.feed(bytes, &mut turned);
@@ -309,6 +308,31 @@ pub fn pieces(
     converter.finish(&mut turned);
     piecer.feed(&turned);
     Ok(piecer.finish())
+}
+
+/// What the file says around a message.
+pub fn own(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own, Trouble> {
+    let Opened { file, named, .. } = open(root, number, path)?;
+    let fail = |error: io::Error| trouble(number, path.as_bytes(), "read", &error);
+    let mut line = vec![0; named.line.length.min(from_line::LINE_MAX as u64 + 2) as usize];
+    let got = Medium::read_at(&file, &mut line, named.line.offset).map_err(fail)?;
+    line.truncate(got);
+    let (mut unframe, mut length, mut hole) = (Unframe::keeping(), 0u64, None);
+    stream(&by.medium(&file), named.message, by, &mut unframe, &mut |piece| match piece {
+        Piece::Bytes(bytes) => length += bytes.len() as u64,
+        Piece::Hole(span, errno) => {
+            length += span.length;
+            hole = hole.or(Some(errno));
+        }
+    });
+    // Of a message with a hole only what stands before that is known, and so is nothing.
+    if let Some(errno) = hole {
+        return Err(fail(errno.map_or_else(|| io::Error::other("not readable"), io::Error::from_raw_os_error)));
+    }
+    let begins = from_line::parse(&line).is_some();
+    let empty = if line.ends_with(b"\r\n") { 2 } else { 1 };
+    let (fields, head) = (std::mem::take(&mut unframe.fields), unframe.head);
+    Ok(Own { line, begins, fields, head, length, empty })
 }
 
 /// Sends a message in another form: as it lies in its file, no other format can use it.
@@ -370,4 +394,50 @@ impl Read for Content<'_> {
         self.at += given;
         Ok(given)
     }
+}
+
+/// Bytes of a file.
+pub struct At<'a> {
+    pub number: u32,
+    pub path: &'a RelPath,
+    pub span: Span,
+    /// The file as it must still be.
+    pub file: Option<Stat>,
+}
+
+/// Sends bytes of a file as they are stored.
+pub fn range(
+    root: &Root,
+    at: &At<'_>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    by: &Reader<'_>,
+) -> Result<Fetched, Trouble> {
+    let fail = |operation: &str, error: io::Error| trouble(at.number, at.path.as_bytes(), operation, &error);
+    let file = root.open_file(at.path).map_err(|e| fail("open", e))?;
+    let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
+    if at.file.is_some_and(|then| !then.same_file(&stat)) || at.span.end() > stat.size {
+        return Err(fail("read", changed()));
+    }
+    let (mut hasher, mut progress, mut done) = (blake3::Hasher::new(), 0, Ok(()));
+    let mut tick = || {
+        progress += 1;
+        (by.tick)(progress);
+    };
+    let medium = by.medium(&file);
+    let behind = read::Behind(&medium, at.span.offset);
+    let mut window = vec![0; buffer(at.span.length)];
+    read::stream(&behind, at.span.length, &mut window, &mut tick, &mut |piece| match piece {
+        Piece::Bytes(bytes) if done.is_ok() => {
+            hasher.update(bytes);
+            done = sink(bytes).map_err(|e| fail("send", e));
+        }
+        Piece::Hole(_, errno) if done.is_ok() => {
+            let error = errno.map_or_else(|| io::Error::other("not readable"), io::Error::from_raw_os_error);
+            done = Err(fail("read", error));
+        }
+        _ => {}
+    });
+    done?;
+    let digest = Digest(*hasher.finalize().as_bytes());
+    Ok(Fetched { digest, length: at.span.length, stored_as: Encoding::Plain, mtime: stat.mtime, xattrs: Vec::new() })
 }

@@ -205,6 +205,22 @@ impl Shop {
                 });
                 self.send(&Answer::DataEnd { id: *id, result })
             }
+            Request::Own { id, root, path } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let own = self.root(*root, path.as_bytes()).and_then(|r| packed::own(r, *root, path, by));
+                self.send(&Answer::Own { id: *id, own })
+            }
+            Request::Range { id, root, path, span, file } => {
+                self.name(*id, 0);
+                let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
+                let at = packed::At { number: *root, path, span: *span, file: *file };
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let result = self.root(*root, path.as_bytes()).and_then(|r| packed::range(r, &at, sink, by));
+                self.send(&Answer::DataEnd { id: *id, result })
+            }
             Request::Sample { id, order } => sample::sample(
                 &sample::Desk {
                     id: *id,
