@@ -226,6 +226,8 @@ fn after(trap: &Trap, truth: &Snapshot) {
     differs.retain(|difference| !deleted(difference));
     let told = healed.lines.last().and_then(|line| line["presumed_deleted"].as_u64()).unwrap_or_default();
     assert!(given_up as u64 <= told, "{healed}");
+    // Whoever takes a folder away while its list is locked has the lock in it; servers override it after two minutes.
+    differs.retain(|difference| difference.what != "is new" || difference.path.name() != b"dovecot-uidlist.lock");
     assert_none(&differs, &healed.to_string());
     for entry in walkdir::WalkDir::new(&trap.bench.store) {
         let entry = entry.expect("a readable tree");
