@@ -16,6 +16,8 @@ mod limits;
 mod live;
 #[path = "scenarios/mbox.rs"]
 mod mbox;
+#[path = "scenarios/mdbox.rs"]
+mod mdbox;
 #[path = "scenarios/nights.rs"]
 mod nights;
 #[path = "scenarios/people.rs"]

@@ -10,11 +10,12 @@ mod server;
 /// One target: its name, which is that of a file in `fuzz_targets`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     ("checks", mail::checks),
     ("codec", mail::codec),
     ("hashing", mail::hashing),
     ("mbox", mail::mbox),
+    ("mdbox", mail::mdbox),
     ("signatures", mail::signatures),
     ("config", records::config),
     ("journal", records::journal),
@@ -24,6 +25,7 @@ pub const TARGETS: [Target; 17] = [
     ("keywords", server::keywords),
     ("log", server::log),
     ("mailbox_log", server::mailbox_log),
+    ("map", server::map),
     ("mutf7", server::mutf7),
     ("names", server::names),
     ("subscriptions", server::subscriptions),

@@ -99,8 +99,16 @@ impl Homes {
 
 /// Why nothing of a mailbox can be put right now.
 pub fn holds_back(mailbox: &Mailbox) -> Option<&'static str> {
-    let text = "held: nothing is written into an mbox file yet; the copy can be taken out of the source by hand";
-    (mailbox.format == Format::Mbox).then_some(text)
+    match mailbox.format {
+        Format::Mbox => {
+            Some("held: nothing is written into an mbox file yet; the copy can be taken out of the source by hand")
+        }
+        Format::Mdbox => Some(
+            "held: nothing is written into the storage of an mdbox yet; stop the server and bring the whole account back \
+             from one copy, or take the message out of the source with the server's own tools",
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod kept;
 pub mod lane;
 pub mod lanes;
 mod mbox;
+mod mdbox;
 mod mending;
 pub mod planfile;
 mod quiet;

@@ -15,7 +15,7 @@ use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::{RelPath, Stamp, limits, path};
+use crate::model::{Format, RelPath, Stamp, limits, path};
 use crate::plan::{guards, rate};
 use crate::source::layout::{Apart, Layout};
 use crate::source::time::{self, Origin};
@@ -600,7 +600,8 @@ fn examine(
     if job.stopped() {
         return Ok(false);
     }
-    if mailboxes.iter().any(|m| m.messages().next().is_some()) {
+    // Only beside a Maildir servers keep such lists.
+    if mailboxes.iter().any(|m| m.format == Format::Maildir && m.messages().next().is_some()) {
         let listed = job.store.desk.is_some() || mailboxes.iter().any(Mailbox::has_witness);
         job.risk.listed += u64::from(listed);
         job.risk.unlisted += u64::from(!listed);
