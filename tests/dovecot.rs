@@ -14,6 +14,8 @@ mod server;
 mod account;
 #[path = "dovecot/apart.rs"]
 mod apart;
+#[path = "dovecot/attachments.rs"]
+mod attachments;
 #[path = "dovecot/judge.rs"]
 mod judge;
 #[path = "dovecot/rows.rs"]

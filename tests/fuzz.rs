@@ -53,6 +53,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "mdbox" => named("mdbox/m.1"),
         "map" => ["map.log", "inbox.log", "copied.index", "copied.log"].map(|n| named(&format!("mdbox/{n}"))).concat(),
         "mbox" => vec![joined(&files("mail"), true), joined(&files("mail"), false)],
+        "frame" => files("mail").iter().map(|mail| framed(mail)).collect(),
         "config" => named("records/mailmend.toml"),
         "plan" | "journal" => named(&format!("records/{target}.jsonl")),
         "values" => lines(VALUES),
@@ -77,6 +78,14 @@ fn joined(mails: &[Vec<u8>], sized: bool) -> Vec<u8> {
         file.extend([mail, &b"\n"[..]].concat());
     }
     file
+}
+
+/// As Dovecot's single-dbox stores it.
+fn framed(mail: &[u8]) -> Vec<u8> {
+    let crlf = mail.len() + mail.iter().filter(|&&byte| byte == b'\n').count();
+    let head = format!("2 M1e C6560a1b2\n\x01\x02N          {:016X}\n", mail.len());
+    let tail = format!("\n\x01\x03\nR6560a1b1\nV{crlf:x}\nG0123456789abcdef0123456789abcdef\n\n");
+    [head.as_bytes(), mail, tail.as_bytes()].concat()
 }
 
 fn packed(mail: &[u8]) -> Vec<Vec<u8>> {

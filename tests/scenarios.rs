@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "scenarios/across.rs"]
+mod across;
 #[path = "scenarios/against.rs"]
 mod against;
 #[path = "scenarios/blank.rs"]
@@ -12,6 +14,8 @@ mod blank;
 mod budget;
 #[path = "scenarios/limits.rs"]
 mod limits;
+#[path = "scenarios/listed.rs"]
+mod listed;
 #[path = "scenarios/live.rs"]
 mod live;
 #[path = "scenarios/mbox.rs"]

@@ -10,9 +10,10 @@ mod server;
 /// One target: its name, which is that of a file in `fuzz_targets`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("checks", mail::checks),
     ("codec", mail::codec),
+    ("frame", mail::frame),
     ("hashing", mail::hashing),
     ("mbox", mail::mbox),
     ("mdbox", mail::mdbox),

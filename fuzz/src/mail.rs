@@ -10,6 +10,7 @@ use mailmend::store::mbox::scan::Scanner;
 use mailmend::store::mbox::unframe::Unframe;
 use mailmend::store::mbox::window::Window;
 use mailmend::store::mdbox::storage;
+use mailmend::store::sdbox::frame::{self, Content};
 use mailmend::verify::{BodyProof, Checks, Claims, Hashing};
 use std::io::Read;
 
@@ -136,6 +137,20 @@ pub fn signatures(data: &[u8]) {
         cut.feed(&message[message.len() / 2..]);
         assert!(cut.finish().is_none_or(|signed| signed.agrees != mailmend::model::Agrees::Whole));
     }
+}
+
+/// What is blamed lies in the file, and a file is sound to whoever streams its message just when it is to whoever looks.
+pub fn frame(data: &[u8]) {
+    let (head, tail) = (&data[..data.len().min(frame::HEAD)], &data[data.len().saturating_sub(frame::TAIL)..]);
+    let seen = frame::read(head, tail, data.len() as u64);
+    let inside = |span: &Span| span.end() <= data.len() as u64;
+    assert!(inside(&seen.message) && seen.broken.iter().all(inside), "{seen:?}");
+    let sound = seen.broken.is_empty() && seen.short_of.is_none();
+    let message = &data[seen.message.offset as usize..seen.message.end() as usize];
+    let mut streamed = Vec::new();
+    let ended = Content::new(data).read_to_end(&mut streamed).is_ok();
+    assert_eq!(ended, sound, "{seen:?}");
+    assert!(!sound || streamed == message, "{seen:?}");
 }
 
 pub fn codec(data: &[u8]) {

@@ -8,6 +8,7 @@
 use super::fault::words;
 use crate::model::journal::{Change, Intent};
 use crate::model::limits::{LOCK_POLL, LOCK_WAIT, LOCK_WAIT_RUN};
+use crate::model::plan::Action;
 use crate::model::{RelPath, Stat};
 use crate::sys::clock;
 use crate::sys::fs::{Dress, Fs, Kind, Tree};
@@ -41,6 +42,10 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
         return None;
     }
     let dir = intent.at.parent()?;
+    if let Action::Rebuild { .. } = intent.step.action {
+        // Whoever delivers to the file, or changes flags in it, holds this too.
+        return dir.join(&[intent.at.name(), b".lock"].concat()).ok();
+    }
     if let Some(mailbox) = super::mailbox::mailbox_of(&intent.at) {
         return if matches!(intent.change, Change::Exchange) { None } else { mailbox.join(MAILBOX_LOCK).ok() };
     }
@@ -51,8 +56,12 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
     }
 }
 
-/// The log that every session of a mailbox keeps open, for a change to the indexes that no session may see half of.
+/// What every session of a mailbox keeps open, where no session may see half of a change: the log, for a change to the
+/// indexes, or the file that holds all messages.
 pub(super) fn session_of(intent: &Intent) -> Option<RelPath> {
+    if let Action::Rebuild { .. } = intent.step.action {
+        return Some(intent.at.clone());
+    }
     if is_index(intent.at.name()) { intent.at.parent()?.join(INDEX_LOG).ok() } else { None }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn judge(fs: &dyn Fs, boxes: &mut Mailboxes, prover: &mut dyn Prover,
             rename(fs, boxes, prover, step, (from, inode), &Wanted { content: *content, length: *length })
         }
         Action::Quarantine => aside(fs, step),
-        Action::Restore { .. } | Action::Write { .. } => match step.action.content() {
+        Action::Restore { .. } | Action::Write { .. } | Action::Rebuild { .. } => match step.action.content() {
             Some((content, length)) => restore(fs, boxes, prover, step, &Wanted { content, length }),
             None => Ok(Judged::conflict("the step does not say what it writes")),
         },

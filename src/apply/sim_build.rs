@@ -143,7 +143,7 @@ impl Builder {
 
     fn restore(&self, content: &[u8]) -> Action {
         Action::Restore {
-            from: Location { source: Some(0), path: path("x") },
+            from: Location { source: Some(0), path: path("x"), form: Default::default() },
             stored_as: Encoding::Plain,
             attrs: Attrs { uid: 7, gid: 8, mode: 0o640, mtime: Stamp { sec: 4000, nsec: 5 }, xattrs: Vec::new() },
             content: Digest::of(content),

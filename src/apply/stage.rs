@@ -44,7 +44,7 @@ struct Wanted<'a> {
 
 fn wanted(step: &Step) -> Option<Wanted<'_>> {
     match &step.action {
-        Action::Restore { attrs, .. } | Action::Write { attrs, .. } => {
+        Action::Restore { attrs, .. } | Action::Write { attrs, .. } | Action::Rebuild { attrs, .. } => {
             step.action.content().map(|(content, length)| Wanted { attrs, content, length })
         }
         _ => None,
@@ -169,7 +169,9 @@ fn fill_slot(
 /// Bytes that the step may come to when stored: more is not what the plan saw, however long a source goes on.
 fn stored_max(step: &Step, wanted: &Wanted<'_>) -> u64 {
     match &step.action {
-        Action::Restore { stored_as: Encoding::Plain | Encoding::Crypted, .. } | Action::Write { .. } => wanted.length,
+        Action::Restore { stored_as: Encoding::Plain | Encoding::Crypted, .. }
+        | Action::Write { .. }
+        | Action::Rebuild { .. } => wanted.length,
         // What does not compress grows a little, and every frame has its ends.
         _ => wanted.length.saturating_add(wanted.length / 16).saturating_add(1 << 20),
     }

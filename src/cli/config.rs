@@ -71,6 +71,8 @@ pub struct StoreSettings {
     pub deep: bool,
     /// Where the server keeps lists and indexes, if not with the mail.
     pub layout: Option<Layout>,
+    /// Where it keeps attachments, if not with the mail.
+    pub attachments: Option<PathBuf>,
     /// How much a verify reads.
     pub budget: Option<Budget>,
     /// Seconds; `None`: off.
@@ -176,6 +178,7 @@ impl Settings {
             quarantine: first(&layers, |keys| &keys.quarantine),
             deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
             layout: first(&layers, |keys| &keys.layout),
+            attachments: first(&layers, |keys| &keys.attachments),
             budget: first(&layers, |keys| &keys.budget),
             bwlimit: first(&layers, |keys| &keys.bwlimit).map(|Rate(rate)| rate),
             io_class: first(&layers, |keys| &keys.io_class),
@@ -212,6 +215,7 @@ fn given(command: &Command) -> StoreKeys {
     let reading = |reading: &Reading| StoreKeys {
         read_timeout: reading.read_timeout.map(|seconds| Duration::from_secs(seconds.into())),
         layout: reading.layout.clone(),
+        attachments: reading.attachments.clone(),
         bwlimit: reading.bwlimit,
         io_class: reading.io_class,
         read_from: reading.read_from,

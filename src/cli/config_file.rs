@@ -21,6 +21,7 @@ pub struct StoreKeys {
     pub quarantine: Option<PathBuf>,
     pub deep: Option<bool>,
     pub layout: Option<Layout>,
+    pub attachments: Option<PathBuf>,
     pub budget: Option<Budget>,
     pub max_age: Option<Span>,
     pub bwlimit: Option<Rate>,
@@ -47,7 +48,7 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 12] = [
+const STORE_KEYS: [&str; 13] = [
     "from",
     "undecided",
     "read-timeout",
@@ -55,6 +56,7 @@ const STORE_KEYS: [&str; 12] = [
     "quarantine",
     "deep",
     "layout",
+    "attachments",
     "budget",
     "max-age",
     "bwlimit",
@@ -168,6 +170,7 @@ impl StoreKeys {
             "quarantine" => self.quarantine = Some(path(value)?),
             "deep" => self.deep = Some(flag(value)?),
             "layout" => self.layout = Some(Layout::parse(&string(value)?)?),
+            "attachments" => self.attachments = Some(path(value)?),
             "budget" => self.budget = Some(parsed(value)?),
             "bwlimit" => self.bwlimit = Some(parsed(value)?),
             "io-class" => self.io_class = Some(parsed(value)?),

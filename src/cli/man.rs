@@ -85,6 +85,18 @@ const GENTLE: Section = (
     ],
 );
 
+const EARLY: Section = (
+    "EARLY SIGNS",
+    &[
+        "Nights on record tell of a disk before it fails. The last 7 days are held against the 30 days before them, each store \
+         by itself and only as long as it lies on the same device, once 3 nights are on record: more than twice as many read \
+         errors a night; more than twice as many messages a night that were on record as whole and are now damaged or \
+         unreadable, 3 at least; and half the pace, by the median of the nights that read 1 GiB or more (of 83 days before) \
+         and did not step back for others. What is told is what was measured, and that triage says whether it is the disk.",
+        "status shows early signs; so does a verify that has something else to say. They change no exit status.",
+    ],
+);
+
 const TRIAGE: Section = (
     "VERDICTS ON DEVICES",
     &[
@@ -434,8 +446,8 @@ fn sections(name: &str) -> Vec<Section> {
             ]
         }
         "mailmend-audit" => vec![SPEC, VERDICTS, UNSEEN, MISSING, GENTLE, METRICS, EXIT_STATUS, SAFETY, SEE_ALSO],
-        "mailmend-verify" => vec![REPLICA, VETO, GENTLE, METRICS, EXIT_STATUS, SEE_ALSO],
-        "mailmend-status" => vec![METRICS, EXIT_STATUS, SEE_ALSO],
+        "mailmend-verify" => vec![REPLICA, VETO, GENTLE, EARLY, METRICS, EXIT_STATUS, SEE_ALSO],
+        "mailmend-status" => vec![EARLY, METRICS, EXIT_STATUS, SEE_ALSO],
         "mailmend-check" => vec![PLUGIN, PLUGIN_STATUS, SEE_ALSO],
         "mailmend-catalog-export" => vec![LINES, EXIT_STATUS, SEE_ALSO],
         "mailmend-catalog-import" | "mailmend-catalog-check" => vec![SEE_ALSO],

@@ -148,9 +148,8 @@ fn from_file(session: &mut Session, repair: &Repair, file: &Path) -> anyhow::Res
     for step in PlanReader::open(file).map_err(EngineError::from)? {
         let step = step.map_err(EngineError::from)?;
         count(&mut planned, &step);
-        if !repair.apply
-            && let Some(finding) = execute::finding(&step, &header.store, None)
-        {
+        let findings = step.each().into_iter().filter_map(|one| execute::finding(&one, &header.store, None));
+        for finding in findings.filter(|_| !repair.apply) {
             session.screen.event(Event::Finding(Box::new(finding)));
         }
     }
@@ -165,12 +164,14 @@ fn count(planned: &mut Planned, step: &Step) {
         *bytes = bytes.saturating_add(length.checked_next_multiple_of(4096).unwrap_or(length));
         *files += 1;
     }
-    match (&step.key, &step.action) {
-        (_, Action::MakeFolder { .. }) => return,
-        (Some(_), _) => planned.tally.count(step.verdict),
-        (None, _) => planned.tally.companions_lost += 1,
+    for one in step.each() {
+        match (&one.key, &one.action) {
+            (_, Action::MakeFolder { .. }) => return,
+            (Some(_), _) => planned.tally.count(one.verdict),
+            (None, _) => planned.tally.companions_lost += 1,
+        }
+        planned.tally.repairable += u64::from(one.action.writes());
     }
-    planned.tally.repairable += u64::from(step.action.writes());
 }
 
 fn copy_plan(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -128,6 +128,7 @@ fn reading(reading: &Reading, deep: bool, undecided: Option<Undecided>) -> Vec<S
     options.extend(deep.then(|| "--deep".to_owned()));
     options.extend(option("--read-timeout", reading.read_timeout.map(|seconds| seconds.to_string())));
     options.extend(option("--layout", reading.layout.as_ref().map(ToString::to_string)));
+    options.extend(option("--attachments", reading.attachments.as_ref().map(|path| path.display().to_string())));
     options.extend(option("--undecided", undecided.map(|undecided| undecided.to_string())));
     options
 }

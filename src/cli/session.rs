@@ -70,6 +70,7 @@ impl Session {
             without_openat2: false,
             bwlimit: store.bwlimit,
             io_class: wire::IoClass::Normal,
+            attachments: store.attachments.clone(),
             zone: 0,
         }
     }

@@ -31,6 +31,7 @@ impl Early {
                     bytes: tally.bytes,
                     read_errors: tally.read_errors,
                     harmed: tally.newly_harmed,
+                    paused: tally.paused_ms,
                     device: tally.device,
                 })
             })

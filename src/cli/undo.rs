@@ -60,7 +60,9 @@ fn finding(intent: &Intent, store: &str) -> Finding {
         Change::MakeFolder => ("make_folder", "the folder comes back"),
         Change::RemoveFolder => ("remove_folder", "the folder goes, if it is empty"),
     };
-    let step = &intent.step;
+    // Of a file that holds many, the first stands for all.
+    let each = intent.step.each();
+    let step = each.first().unwrap_or(&intent.step);
     let folder = matches!(intent.change, Change::MakeFolder | Change::RemoveFolder);
     let mut finding = execute::finding(step, store, None).unwrap_or_else(|| Finding {
         subject: Subject::Folder,

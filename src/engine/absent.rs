@@ -4,6 +4,7 @@ use super::account::{self, Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
+use super::listed;
 use super::server::{self, Deeds};
 use super::{mdbox, sdbox};
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
@@ -37,7 +38,7 @@ pub fn shape(job: &Job<'_>, mailboxes: &[Mailbox]) -> Shape {
     }
 }
 
-/// Adds a harm for every message that is missing, by the catalog and by the sources. Returns how many of the
+/// Adds a harm for every message that is missing, by the catalog, by the sources and by the server. Returns how many of the
 /// sources' messages were deleted by every sign.
 pub fn absent(
     job: &mut Job<'_>,
@@ -65,6 +66,7 @@ pub fn absent(
         judge(job, one, haul);
     }
     by_sources(job, account, mailboxes, sources, (&shape, &deeds), haul)?;
+    listed::by_server(job, mailboxes, sources, haul)?;
     Ok(shape)
 }
 
@@ -261,7 +263,7 @@ fn orphan(mailboxes: &[Mailbox], row: &MessageRow, haul: &Haul) -> Option<String
     Some(crate::model::path::escape(&mailboxes[stray.mailbox].listing.entries[stray.entry].name))
 }
 
-fn by_key_elsewhere(mailboxes: &[Mailbox], m: usize, key: &Key) -> Option<String> {
+pub(super) fn by_key_elsewhere(mailboxes: &[Mailbox], m: usize, key: &Key) -> Option<String> {
     let other = mailboxes
         .iter()
         .enumerate()

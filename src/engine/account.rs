@@ -6,6 +6,7 @@ use super::lane::{LaneError, Listing};
 use super::mbox::Numbers;
 use super::mdbox;
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
+use crate::model::form::Form;
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Format, Key, RelPath, Stamp, Stat};
 pub use crate::store::is_message;
@@ -183,10 +184,10 @@ pub fn one(
     };
     let lost = mdbox::take_lost(format, &mut listing.entries);
     if format == Format::Mbox {
-        let recorded = rows.values().map(|row| &row.name[..]);
+        let recorded = Numbers::of(rows.values().map(|row| &row.name[..]));
         let numbers = match listing.entries.is_empty() {
-            true => Numbers::of(recorded),
-            false => Numbers::listed(&listing.entries),
+            true => recorded,
+            false => Numbers::listed(&listing.entries).believing(&recorded),
         };
         job.numbers.insert(dir.clone(), numbers);
     }
@@ -248,6 +249,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         root: job.store.root,
         path: mailbox.path(entry)?,
         mode: ReadMode::Message,
+        form: Form::default(),
         format: mailbox.format,
         file: mailbox.folder.filter(|_| mailbox.format == Format::Mbox),
         expected: row.and_then(|r| r.digest),

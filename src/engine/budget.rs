@@ -6,6 +6,7 @@
 use super::account::{At, EngineError, Mailbox};
 use super::harm::Haul;
 use super::job::{Job, Mode};
+use super::mbox;
 use crate::catalog::{Catalog, MessageChange, MessageRow, State, StoreId};
 use crate::model::event::Event;
 use crate::model::wire::Entry;
@@ -87,7 +88,7 @@ fn vouched(mailbox: &Mailbox, at: usize) -> Option<&MessageRow> {
     let key = mailbox.key(&entry.name);
     let row = mailbox.rows.get(&key).filter(|_| mailbox.files.get(&key) == Some(&at))?;
     let stat = entry.stat.as_ref()?;
-    let same = stat.size == row.size && stat.mtime == row.attrs.mtime;
+    let same = stat.size == row.size && stat.mtime == row.attrs.mtime && !mbox::altered(mailbox, row, &entry.name);
     (same && row.state == State::Present && row.digest.is_some() && row.verified.is_some()).then_some(row)
 }
 

@@ -10,6 +10,7 @@ use super::mending::Menders;
 use super::{mdbox, sdbox};
 use crate::catalog::CompanionRow;
 use crate::model::event::{ActionSummary, Finding, Subject};
+use crate::model::form::Form;
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::wire::{EntryKind, Place, ReadItem, ReadMode};
@@ -302,7 +303,7 @@ fn one(
             target: lost.path,
             before: Fingerprint::Nothing,
             action: Action::Restore {
-                from: Location { source: Some(generation as u32), path },
+                from: Location { source: Some(generation as u32), path, form: Form::default() },
                 stored_as: Encoding::Plain,
                 attrs,
                 content: digest,
@@ -374,6 +375,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         root,
         path,
         mode: ReadMode::Companion,
+        form: Form::default(),
         format: Format::default(),
         file: None,
         expected: None,

@@ -8,6 +8,7 @@ use super::harm::{Harm, Haul};
 use super::heal::Patient;
 use super::job::Job;
 use super::scan;
+use crate::model::form::Form;
 use crate::model::message::CopyFacts;
 use crate::model::server::Witnessed;
 use crate::model::{Assurance, RelPath, Signed, Span, Verdict};
@@ -56,11 +57,11 @@ fn side_by_side(
     }
     let cuts = compare::cuts(own, others.iter().map(|(found, facts)| (*facts, found.identity)));
     let root = job.store.root;
-    let Ok(mine) = job.store_lane().pieces(root, path, &cuts)? else { return Ok(comparisons) };
+    let Ok(mine) = job.store_lane().pieces(root, path, (&Form::default(), &cuts))? else { return Ok(comparisons) };
     for ((found, facts), comparison) in others.iter().zip(&mut comparisons) {
         let generation = &job.generations[found.generation];
         let (lane, root) = (generation.lane, generation.root);
-        if let Ok(theirs) = job.lanes.lanes[lane].pieces(root, &found.path, &cuts)? {
+        if let Ok(theirs) = job.lanes.lanes[lane].pieces(root, &found.path, (&found.form, &cuts))? {
             let excused = compare::excused(own, facts, found.identity);
             *comparison = Some(compare::compare(&cuts, &mine, &theirs, &excused));
         }

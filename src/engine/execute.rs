@@ -4,21 +4,26 @@ use super::account::EngineError;
 use super::lane::Settings;
 use super::lanes::Lanes;
 use super::planfile::{PlanError, PlanReader};
+use super::rebuild;
 use super::runs::{RunFolder, RunNote};
 use crate::apply::{self, Applied, Executor, FileLog, Prover, Stop, Supplied, Supply, SupplyError};
 use crate::model::event::{ActionSummary, Event, Finding, Observer, Phase, Subject};
+use crate::model::form::Form;
 use crate::model::journal::Outcome;
-use crate::model::plan::{Action, Fingerprint, Location, Step};
+use crate::model::plan::{Action, Fingerprint, Location, Slice, Step};
 use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, ReadMode};
 use crate::model::{Digest, Format, RelPath};
 use crate::plan::guards;
+use crate::store::mbox::from_line::LINE_MAX as FIRST_LINE;
+use crate::store::mbox::is_mbox;
 use crate::store::target::{lawful, permitted};
 use crate::sys::dir::Root;
 use crate::sys::fs::Tree;
 use crate::sys::links;
 use crate::sys::lock::Lock;
 use crate::sys::osfs::{self, OsFs};
+use crate::verify::Hashing;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -61,6 +66,9 @@ impl Supply for LaneSupply {
             let (digest, length) = (Digest::of(bytes), bytes.len() as u64);
             return Ok(Supplied { digest, length, xattrs: Vec::new() });
         }
+        if let Action::Rebuild { parts, .. } = &step.action {
+            return self.rebuild(step, parts, sink);
+        }
         let Action::Restore { from, stored_as, .. } = &step.action else {
             return Err(SupplyError("the step fetches nothing".to_owned()));
         };
@@ -70,11 +78,46 @@ impl Supply for LaneSupply {
         };
         let (lane, root) =
             known.ok_or_else(|| SupplyError("the plan names a source that it does not list".to_owned()))?;
-        let fetched = self.lanes.lanes[lane].fetch(root, &from.path, Some(*stored_as), sink);
+        let fetched = self.lanes.lanes[lane].fetch(root, &from.path, (&from.form, Some(*stored_as)), sink);
         match fetched.map_err(|e| SupplyError(e.to_string()))? {
             Ok(fetched) => Ok(Supplied { digest: fetched.digest, length: fetched.length, xattrs: fetched.xattrs }),
             Err(trouble) => Err(SupplyError(format!("cannot {} {}: {}", trouble.operation, from.path, trouble.detail))),
         }
+    }
+}
+
+impl LaneSupply {
+    /// A plan can be edited: only what is an mbox is put together anew, and only an mbox comes of it.
+    fn rebuild(
+        &mut self,
+        step: &Step,
+        parts: &[Slice],
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Supplied, SupplyError> {
+        let mut hashing = Hashing::new();
+        let mut first = Vec::new();
+        let mut places = rebuild::Places {
+            lanes: &mut self.lanes,
+            store: self.store,
+            sources: self.sources.clone(),
+            target: step.target.clone(),
+        };
+        if step.before != Fingerprint::Nothing {
+            places.is_mbox().map_err(SupplyError)?;
+        }
+        rebuild::compose(parts, &mut places, &mut |bytes| {
+            if first.len() < FIRST_LINE {
+                first.extend_from_slice(&bytes[..bytes.len().min(FIRST_LINE - first.len())]);
+                if (first.contains(&b'\n') || first.len() == FIRST_LINE) && !is_mbox(&first) {
+                    return Err(io::Error::other("what the plan puts together is no mbox"));
+                }
+            }
+            hashing.feed(bytes);
+            sink(bytes)
+        })
+        .map_err(SupplyError)?;
+        let hashes = hashing.finish();
+        Ok(Supplied { digest: hashes.digest, length: hashes.length, xattrs: Vec::new() })
     }
 }
 
@@ -104,6 +147,7 @@ impl Prover for LaneProver {
             root,
             path: path.clone(),
             mode: ReadMode::Digest,
+            form: Form::default(),
             format: Format::default(),
             file: None,
             expected: None,
@@ -167,10 +211,12 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
     let applied = executor.run(&mut steps, &mut |step, outcome, detail| {
         done += 1;
         bytes += step.action.length();
-        count(&mut tally, step, outcome);
         observer.event(Event::Progress { phase: Phase::Repair, done, total: total.max(done), bytes });
-        if let Some(finding) = finding(step, &store, Some((outcome, detail))) {
-            observer.event(Event::Finding(Box::new(finding)));
+        for one in step.each() {
+            count(&mut tally, &one, outcome);
+            if let Some(finding) = finding(&one, &store, Some((outcome, detail))) {
+                observer.event(Event::Finding(Box::new(finding)));
+            }
         }
     })?;
     stopped(&applied, &mut tally, observer);
@@ -239,7 +285,7 @@ fn ready(step: Result<Step, PlanError>, elsewhere: bool) -> Result<Step, String>
         step.before = Fingerprint::Nothing;
         if let Action::Rename { from, inode, content, length } = &step.action {
             step.action = Action::Restore {
-                from: Location { source: None, path: from.clone() },
+                from: Location { source: None, path: from.clone(), form: Form::default() },
                 stored_as: crate::model::Encoding::Plain,
                 attrs: crate::model::Attrs {
                     uid: inode.uid,
@@ -362,11 +408,11 @@ pub fn undo(call: Undoing<'_>) -> Result<(Tally, Applied), EngineError> {
     let mut done = 0;
     let applied = apply::undo(&fs, &mut undone, &mut log, &options, &mut |step, outcome, detail| {
         done += 1;
-        count(&mut tally, step, outcome);
+        step.each().iter().for_each(|one| count(&mut tally, one, outcome));
         // Taking a repair back heals nothing.
         tally.put_back += std::mem::take(&mut tally.repaired) + std::mem::take(&mut tally.companions_repaired);
         observer.event(Event::Progress { phase: Phase::Undo, done, total: done, bytes: 0 });
-        if let Some(mut finding) = finding(step, &store, Some((outcome, detail))) {
+        for mut finding in step.each().iter().filter_map(|one| finding(one, &store, Some((outcome, detail)))) {
             // It is the repair's, and just what was not done here.
             finding.action = None;
             observer.event(Event::Finding(Box::new(finding)));

@@ -1,19 +1,22 @@
 //! Looks for copies of a message in the sources: by its key, wherever in the account that stands, then by its
 //! size. Only what may be a copy is read.
 
-use super::account::{Account, EngineError, is_message};
+use super::account::{Account, EngineError, Mailbox, is_message};
+use super::foreign::Library;
+use super::harm::Harm;
 use super::job::Job;
 use super::lane::Listing;
 use super::mbox::Numbers;
 use super::sdbox;
 use crate::model::Key;
+use crate::model::form::Form;
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, Format, RelPath, Stamp};
 use crate::plan::Identity;
 use crate::store;
-use crate::store::maildir::name;
-use std::collections::{BTreeMap, HashMap};
+use crate::store::maildir::{is_mail_folder_name, name};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Candidates of one size that are read for one message at most.
 const SIZE_CANDIDATES: usize = 16;
@@ -21,7 +24,7 @@ const SIZE_CANDIDATES: usize = 16;
 /// Messages by the size that their names tell: mailbox and entry.
 type BySize = HashMap<u64, Vec<(RelPath, Entry)>>;
 /// Who asked for a file, and with which digest.
-type Waiting = HashMap<(RelPath, Option<Digest>), Vec<(usize, Found)>>;
+type Waiting = HashMap<(RelPath, Option<Digest>, Form), Vec<(usize, Found)>>;
 
 /// One mailbox of one generation.
 pub struct Shelf {
@@ -65,6 +68,9 @@ struct View {
     shelves: BTreeMap<RelPath, Shelf>,
     /// Where each key stands in any mailbox, once all were listed.
     everywhere: Option<HashMap<Key, Vec<RelPath>>>,
+    /// Mailboxes of other formats than the store's, below the generation's root, and what they hold once it was read.
+    foreign: Vec<(RelPath, Format)>,
+    library: Option<Library>,
     /// The same by size, as far as names tell it: mailbox and entry, by mailbox and name.
     sized: Option<BySize>,
 }
@@ -73,6 +79,8 @@ struct View {
 pub struct Sources {
     /// Its folder below the store.
     account: RelPath,
+    /// The formats of its mailboxes there; none where nothing of it is known.
+    home: BTreeSet<Format>,
     views: Vec<View>,
 }
 
@@ -86,13 +94,25 @@ pub struct Found {
     pub place: Place,
     pub name: Vec<u8>,
     pub identity: Identity,
+    /// What it has to become.
+    pub form: Form,
 }
 
 impl Sources {
-    pub fn new(job: &Job<'_>, account: &Account) -> Sources {
-        let view = |dir| View { dir, boxes: None, shelves: BTreeMap::new(), everywhere: None, sized: None };
+    pub fn new(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox]) -> Sources {
+        let view = |dir| View {
+            dir,
+            boxes: None,
+            shelves: BTreeMap::new(),
+            everywhere: None,
+            foreign: Vec::new(),
+            library: None,
+            sized: None,
+        };
+        let there = |m: &&Mailbox| m.folder.is_some() || !m.rows.is_empty();
         Sources {
             account: account.dir.clone(),
+            home: mailboxes.iter().filter(there).map(|mailbox| mailbox.format).collect(),
             views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect(),
         }
     }
@@ -133,7 +153,16 @@ impl Sources {
                 boxes.1 = false;
                 job.not_checked(trouble);
             }
-            boxes.0 = found.mailboxes.iter().filter_map(|m| Some((m.dir.strip_prefix(&dir)?, m.format))).collect();
+            let (own, mut foreign): (Vec<_>, Vec<_>) =
+                found.mailboxes.into_iter().partition(|m| self.home.is_empty() || self.home.contains(&m.format));
+            boxes.0 = own.iter().filter_map(|m| Some((m.dir.strip_prefix(&dir)?, m.format))).collect();
+            // Another server calls the folder of an account otherwise.
+            let above = dir.parent().filter(|_| own.is_empty() && is_mail_folder_name(dir.name()));
+            if let Some(above) = above.filter(|_| !self.home.is_empty()) {
+                let found = job.lanes.lanes[lane].discover(root, &above)?;
+                foreign.extend(found.mailboxes.into_iter().filter(|m| !self.home.contains(&m.format)));
+            }
+            self.views[generation].foreign = foreign.into_iter().map(|m| (m.dir, m.format)).collect();
         }
         self.views[generation].boxes = Some(boxes);
         Ok(())
@@ -274,6 +303,30 @@ impl Sources {
         Ok(named.collect())
     }
 
+    /// Files of one generation in other formats than the store's that may be copies of a message.
+    pub fn find_foreign(
+        &mut self,
+        job: &mut Job<'_>,
+        generation: usize,
+        harm: &Harm,
+        format: Format,
+    ) -> Result<Vec<Found>, EngineError> {
+        self.look(job, generation)?;
+        let view = &mut self.views[generation];
+        if view.foreign.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Only the server knows GUID and date of a message in sdbox: they come from what is left of its frame.
+        let marks = harm.facts.as_ref().filter(|_| harm.present).and_then(|facts| facts.marks.as_ref());
+        if format == Format::Sdbox && marks.is_none() {
+            return Ok(Vec::new());
+        }
+        if view.library.is_none() {
+            view.library = Some(Library::read(job, generation, &view.foreign)?);
+        }
+        Ok(view.library.as_ref().map(|library| library.find(generation, harm, format)).unwrap_or_default())
+    }
+
     /// The first files of each size in one generation.
     fn sized(&mut self, job: &mut Job<'_>, generation: usize) -> Result<&BySize, EngineError> {
         if self.views[generation].sized.is_none() {
@@ -298,7 +351,8 @@ impl Sources {
     fn named(&self, generation: usize, rel: &RelPath, entries: &[Entry], identity: Identity) -> Vec<Found> {
         let found = |entry: &Entry| {
             let path = self.path(generation, rel, entry)?;
-            Some(Found { generation, path, place: entry.place, name: entry.name.clone(), identity })
+            let (place, name) = (entry.place, entry.name.clone());
+            Some(Found { generation, path, place, name, identity, form: Form::default() })
         };
         entries.iter().filter_map(found).collect()
     }
@@ -328,6 +382,7 @@ pub fn read(
             root,
             path: found.path.clone(),
             mode: ReadMode::Message,
+            form: found.form.clone(),
             format,
             file: None,
             expected,
@@ -337,11 +392,11 @@ pub fn read(
             medium: false,
             deep: true,
         });
-        waiting.entry((found.path.clone(), expected)).or_default().push((index, found));
+        waiting.entry((found.path.clone(), expected, found.form.clone())).or_default().push((index, found));
     }
     let mut done = Vec::new();
     job.read_lane(lane, &mut items.into_iter(), &mut |_, item, result| {
-        if let Some((index, found)) = waiting.get_mut(&(item.path, item.expected)).and_then(Vec::pop) {
+        if let Some((index, found)) = waiting.get_mut(&(item.path, item.expected, item.form)).and_then(Vec::pop) {
             done.push((index, found, result));
         }
     });

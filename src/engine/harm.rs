@@ -3,6 +3,7 @@
 use super::account::Mailbox;
 use super::job::Job;
 use super::mending::Menders;
+use super::rebuild::Ward;
 use crate::catalog::{MessageChange, MessageRow, State};
 use crate::model::event::{Finding, Subject};
 use crate::model::message::CopyFacts;
@@ -103,6 +104,8 @@ pub struct Haul {
     pub put_off: Vec<super::account::At>,
     /// Content of every message that was read, by mailbox and key (`--against`).
     pub contents: HashMap<(usize, Key), Digest>,
+    /// Messages of files that hold many, which copies heal.
+    pub wards: Vec<Ward>,
     /// Damage or read errors were found.
     pub harmed: bool,
 }

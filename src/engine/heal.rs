@@ -7,15 +7,17 @@ use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
-use super::mbox;
 use super::mending::{Returning, Scene};
+use super::rebuild::{Ward, rebuild};
 use super::sdbox;
+use super::{mbox, mdbox};
 use crate::model::event::{ActionSummary, Finding, Subject};
+use crate::model::form::Form;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
 use crate::model::server::Witnessed;
 use crate::model::wire::Place;
-use crate::model::{Assurance, Attrs, Digest, Encoding, Format, Missing, RelPath, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Encoding, FaultKind, Format, Missing, RelPath, Stamp, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::decide::Present;
 use crate::plan::guards::{self, Thinned};
@@ -76,6 +78,7 @@ pub fn heal(
         Ok(())
     });
     haul.harms.extend(patients.map(|p| p.harm));
+    rebuild(job, account, mailboxes, folders, std::mem::take(&mut haul.wards))?;
     let scene = Scene { account, mailboxes };
     if !job.stopped() {
         haul.menders.rest(job, &scene, folders, &|m| held.contains_key(&m))?;
@@ -168,6 +171,11 @@ fn curable(harm: &Harm) -> bool {
     if is_final(harm) {
         return false;
     }
+    // The message's own file is whole, and so would be no other.
+    let apart = |facts: &CopyFacts| facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::Attachment);
+    if harm.facts.as_ref().is_some_and(apart) {
+        return false;
+    }
     match harm.verdict {
         Verdict::Damaged | Verdict::Unreadable | Verdict::Missing(Missing::Lost | Missing::Undecided) => true,
         // A copy may show by the sender's signature that this one is damaged.
@@ -199,7 +207,9 @@ fn gather(
             // A file of the same size counts only by digest or by equal bytes.
             let size = patient.harm.size().filter(|_| patient.harm.present || expected.is_some());
             let found = sources.find(job, generation, rel, &patient.harm.key, size)?;
-            wanted.extend(found.into_iter().map(|f| (index, f, expected)));
+            let format = mailboxes[patient.harm.mailbox].format;
+            let foreign = sources.find_foreign(job, generation, &patient.harm, format)?;
+            wanted.extend(found.into_iter().chain(foreign).map(|f| (index, f, expected)));
         }
         let lasts = |patient: &Patient| mailboxes[patient.harm.mailbox].store().keys_last();
         let (rank, label) = (job.generations[generation].rank, job.generations[generation].label.clone());
@@ -278,13 +288,8 @@ fn treat(
         .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
         .flatten()
         .filter(|_| job.options.undecided == Undecided::Report);
-    let unfit = matches!(patient.harm.verdict, Verdict::Missing(_))
-        .then(|| sdbox::holds_back(&mailboxes[patient.harm.mailbox], &patient.harm, job.options.undecided))
-        .flatten()
-        .or_else(|| taken(&mailboxes[patient.harm.mailbox], &patient.harm))
-        .map(str::to_owned);
-    let packed = mbox::holds_back(&mailboxes[patient.harm.mailbox]).map(str::to_owned);
-    let held = packed.as_ref().or(held).or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
+    let unfit = unfit(job, mailboxes, &patient.harm);
+    let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
             job.tally.held += 1;
@@ -307,6 +312,10 @@ fn treat(
         }
         (Some(mut treatment), None) => {
             let mailbox = &mailboxes[patient.harm.mailbox];
+            if mailbox.format == Format::Mbox {
+                haul.wards.extend(ward(patient, finding, treatment));
+                return Ok(());
+            }
             let returns = store::split_message_path(&treatment.target).is_some_and(|(_, dir, _)| dir == mailbox.dir);
             if returns && matches!(patient.harm.verdict, Verdict::Missing(_)) {
                 let scene = Scene { account, mailboxes };
@@ -329,14 +338,36 @@ fn treat(
     Ok(())
 }
 
+/// Why a missing message cannot simply come back to a mailbox of its format.
+fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
+    let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
+    if let Some(why) = mdbox::holds_back(mailbox) {
+        return Some(why.to_owned());
+    }
+    if !matches!(harm.verdict, Verdict::Missing(_)) {
+        return taken(mailbox, harm).map(str::to_owned);
+    }
+    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided));
+    held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
+}
+
 /// Why a missing message cannot come back under its name.
 fn taken(mailbox: &Mailbox, harm: &Harm) -> Option<&'static str> {
     let taken = !harm.present && mailbox.files.contains_key(&harm.key);
     taken.then_some("held: another message has its number by now")
 }
 
+/// A message that is put right together with others of its file.
+fn ward(patient: &Patient, finding: Finding, treatment: Treatment) -> Option<Ward> {
+    let Treatment { action: Action::Restore { from, content, length, .. }, assurance, why, source, .. } = treatment
+    else {
+        return None;
+    };
+    Some(Ward { harm: patient.harm.clone(), finding, from, content, length, assurance, why, source })
+}
+
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.
-fn count_and_report(job: &mut Job<'_>, finding: Finding) {
+pub(super) fn count_and_report(job: &mut Job<'_>, finding: Finding) {
     let before = job.tally.clone();
     job.tally.count(finding.verdict);
     if finding.verdict == Verdict::Undetermined && finding.reason.starts_with("a check") {
@@ -401,20 +432,26 @@ fn restore(
     let mailbox = &mailboxes[harm.mailbox];
     let named = mailbox.store().delivered(&harm.name);
     let kept = mailbox.format != Format::Maildir || name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
+    // A server that notes the date in the file does not keep it in the file's time.
+    let noted = facts.marks.as_ref().filter(|_| mailbox.format != Format::Sdbox);
+    let received = noted.map_or(facts.stat.mtime, |marks| Stamp { sec: marks.received, nsec: 0 });
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.ino != 0).map(|f| f.stat);
     let attrs: Attrs = settle(&Witnesses {
         present: present.as_ref(),
         folder: folders::standing(mailboxes, mailbox),
         catalog: harm.row.as_ref().map(|r| &r.attrs),
         given: job.options.owner,
-        source: Some((&facts.stat, kept.then_some(facts.stat.mtime))),
+        source: Some((&facts.stat, kept.then_some(received))),
         named,
         // Those of the file to be replaced and of the copy are read when the step is carried out.
         xattrs: &[],
     });
-    let stored_as = stored_as(harm, facts);
+    let stored_as = stored_as(harm, facts, mailbox.format);
     let target = target(job, account, mailboxes, patient, found);
-    let from = Location { source: Some(found.generation as u32), path: found.path.clone() };
+    let foreign = mailbox.format == Format::Sdbox && facts.encoding != Encoding::Sdbox;
+    let frame = harm.facts.as_ref().and_then(|own| own.marks.clone()).filter(|_| foreign);
+    let form = Form { frame, ..found.form.clone() };
+    let from = Location { source: Some(found.generation as u32), path: found.path.clone(), form };
     let content = facts.digest.ok_or_else(|| EngineError::Refused("a copy without a digest was chosen".to_owned()))?;
     Ok(Treatment {
         action: Action::Restore { from, stored_as, attrs, content, length: facts.length },
@@ -427,12 +464,18 @@ fn restore(
 }
 
 /// In which form the message is stored again: as it stands, else as it was recorded, else as the source has it.
-fn stored_as(harm: &Harm, source: &CopyFacts) -> Encoding {
+fn stored_as(harm: &Harm, source: &CopyFacts, format: Format) -> Encoding {
     let present = harm.facts.as_ref().filter(|f| harm.present && f.stat.size > 0).map(|f| f.encoding);
     let recorded = harm.row.as_ref().map(|r| r.encoding);
     // A zeroed beginning shows no magic: there, what was recorded knows better than what is left.
     let wanted = present.filter(|&e| e != Encoding::Plain).or(recorded).unwrap_or(source.encoding);
-    if wanted == Encoding::Crypted { source.encoding } else { wanted }
+    match wanted {
+        _ if format == Format::Sdbox => Encoding::Sdbox,
+        // A frame that a copy has is its own server's.
+        Encoding::Sdbox => Encoding::Plain,
+        Encoding::Crypted => source.encoding,
+        wanted => wanted,
+    }
 }
 
 /// Where the message goes: its own name, or a new mailbox for undecided ones if the user wants that. A missing
@@ -545,7 +588,7 @@ fn standing(job: &mut Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Result<Opt
     Ok(job.store_lane().stat(root, &harm.path(mailboxes))?.ok().map(|stated| stated.stat))
 }
 
-fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
+pub(super) fn details(finding: &Finding, facts: Option<&CopyFacts>, source: String) -> Details {
     Details {
         reason: finding.reason.clone(),
         source: Some(source),

@@ -10,6 +10,7 @@ use super::planfile::PlanReader;
 use super::runs::RunFolder;
 use crate::model::RelPath;
 use crate::model::event::{Event, Observer};
+use crate::model::form::Form;
 use crate::model::limits::SERVER_FILE_MAX;
 use crate::store::{self, maildir::companion};
 use std::collections::BTreeSet;
@@ -92,7 +93,7 @@ fn copy(lane: &mut Lane, root: u32, path: &RelPath, place: &Path) -> Result<Opti
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place).map_err(Failed::Here)?;
     let mut failed = None;
-    let fetched = lane.fetch(root, path, None, &mut |bytes| {
+    let fetched = lane.fetch(root, path, (&Form::default(), None), &mut |bytes| {
         file.write_all(bytes).inspect_err(|error| failed = Some((error.raw_os_error(), error.kind())))
     });
     if let Some((number, kind)) = failed {

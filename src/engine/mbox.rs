@@ -1,10 +1,13 @@
 //! What is particular about mailboxes in one file: whether a key is the same message's in another copy of the file, and
-//! what is not done to such files yet. Plans nothing.
+//! whose account they are. Plans nothing.
 
 use super::account::Mailbox;
+use super::harm::Harm;
+use crate::catalog::MessageRow;
 use crate::model::wire::{Entry, FoundMailbox};
 use crate::model::{Format, RelPath};
-use crate::store::mbox::Named;
+use crate::plan::Undecided;
+use crate::store::mbox::{Named, is_altered};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Of ten messages that two copies of a file without UIDs could share, so many must stand at the same place in both, for
@@ -18,6 +21,8 @@ pub struct Numbers {
     validity: Option<u32>,
     /// Places and lengths of messages without a UID.
     places: HashSet<(u64, u64)>,
+    /// UIDs and lengths of the others.
+    uids: HashSet<(u32, u64)>,
     any: bool,
 }
 
@@ -28,9 +33,10 @@ impl Numbers {
         for named in names.into_iter().filter_map(Named::parse) {
             numbers.any = true;
             numbers.validity = numbers.validity.or(named.validity);
-            if named.uid.is_none() {
-                numbers.places.insert((named.line.offset, named.message.length));
-            }
+            match named.uid {
+                Some(uid) => numbers.uids.insert((uid, named.message.length)),
+                None => numbers.places.insert((named.line.offset, named.message.length)),
+            };
         }
         numbers
     }
@@ -40,6 +46,15 @@ impl Numbers {
         Numbers::of(entries.iter().map(|entry| &entry.name[..]))
     }
 
+    /// The same, with the UIDVALIDITY that is on record where the messages are those that are: the number stands in the
+    /// file once, and may be harmed.
+    pub fn believing(mut self, recorded: &Numbers) -> Numbers {
+        if recorded.validity.is_some() && alike(&self.uids, &recorded.uids) {
+            self.validity = recorded.validity;
+        }
+        self
+    }
+
     /// Whether a key means the same message in both. Where one of them holds nothing, no key can mean another.
     pub fn agree(&self, other: &Numbers) -> bool {
         if !self.any || !other.any {
@@ -47,14 +62,23 @@ impl Numbers {
         }
         match (self.validity, other.validity) {
             (Some(one), Some(other)) => one == other,
-            (None, None) => {
-                let least = self.places.len().min(other.places.len());
-                let shared = self.places.intersection(&other.places).count();
-                shared * 10 >= least * ALIKE && shared > 0
-            }
+            (None, None) => alike(&self.places, &other.places),
             _ => false,
         }
     }
+}
+
+fn alike<T: Eq + std::hash::Hash>(one: &HashSet<T>, other: &HashSet<T>) -> bool {
+    let least = one.len().min(other.len());
+    let shared = one.intersection(other).count();
+    shared * 10 >= least * ALIKE && shared > 0
+}
+
+/// Whether the line before a message, or the UIDVALIDITY of its file, is no longer what is on record: no server changes
+/// either while the message is there.
+pub fn altered(mailbox: &Mailbox, row: &MessageRow, name: &[u8]) -> bool {
+    let pair = || Some((Named::parse(&row.name)?, Named::parse(name)?));
+    mailbox.format == Format::Mbox && pair().is_some_and(|(then, now)| is_altered(&then, &now))
 }
 
 /// Where accounts of mbox files begin. Nothing marks such a folder but a file that is a mailbox, and that may be emptied or
@@ -97,18 +121,17 @@ impl Homes {
     }
 }
 
-/// Why nothing of a mailbox can be put right now.
-pub fn holds_back(mailbox: &Mailbox) -> Option<&'static str> {
-    match mailbox.format {
-        Format::Mbox => {
-            Some("held: nothing is written into an mbox file yet; the copy can be taken out of the source by hand")
-        }
-        Format::Mdbox => Some(
-            "held: nothing is written into the storage of an mdbox yet; stop the server and bring the whole account back \
-             from one copy, or take the message out of the source with the server's own tools",
-        ),
-        _ => None,
+/// Why a missing message cannot be brought back to where it was.
+pub fn holds_back(mailbox: &Mailbox, harm: &Harm, undecided: Undecided) -> Option<&'static str> {
+    let noticed = mailbox.format == Format::Mbox && harm.witnessed.expunged && undecided == Undecided::Report;
+    if noticed {
+        return Some(
+            "held: the server has noticed the loss, and would give the message a new UID; insist with --undecided restore, \
+             best with the server stopped and the mailbox's dovecot.index* moved away, which the file makes up for",
+        );
     }
+    let folder = mailbox.format == Format::Mbox && undecided == Undecided::Folder;
+    folder.then_some("held: a new folder for undecided messages cannot be made of mbox files")
 }
 
 #[cfg(test)]

@@ -66,3 +66,10 @@ pub fn without_map(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) 
     };
     job.finding(finding);
 }
+
+/// Why nothing of a mailbox can be put right now.
+pub fn holds_back(mailbox: &Mailbox) -> Option<&'static str> {
+    let text = "held: nothing is written into the storage of an mdbox yet; stop the server and bring the whole account back \
+                from one copy, or take the message out of the source with the server's own tools";
+    (mailbox.format == Format::Mdbox).then_some(text)
+}

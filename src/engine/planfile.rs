@@ -3,7 +3,7 @@
 
 use crate::model::RelPath;
 use crate::model::limits::LINE_MAX;
-use crate::model::plan::{Action, Header, SCHEMA, Step};
+use crate::model::plan::{Action, Header, Location, SCHEMA, Slice, Step};
 use crate::store::discover::begins_account;
 use crate::store::target::{permitted, stays_home};
 use crate::sys::dir::{Root, nothing_there};
@@ -161,9 +161,15 @@ pub fn check(path: &Path, store: &Path) -> Result<(), PlanError> {
         };
         // Before anything is done: a step could make the folder that unites two accounts.
         stays_home(&step, &mut begins).map_err(|detail| reader.bad(detail))?;
-        if let Action::Restore { from, .. } = &step.action
-            && from.source.is_none_or(|n| n as usize >= reader.header.sources.len())
-        {
+        let known = |from: &Location| from.source.is_some_and(|n| (n as usize) < reader.header.sources.len());
+        let strange = match &step.action {
+            Action::Restore { from, .. } => !known(from),
+            Action::Rebuild { parts, .. } => {
+                parts.iter().any(|part| matches!(part, Slice::Copy { from, .. } if !known(from)))
+            }
+            _ => false,
+        };
+        if strange {
             return Err(reader.bad("names a source that the plan's first line does not list"));
         }
     }

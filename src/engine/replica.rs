@@ -8,6 +8,7 @@ use super::job::Job;
 use super::scan::MEDIUM_ERRORS;
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
+use crate::model::form::Form;
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, EntryKind, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, Format, Key, RelPath, Span, Stamp};
@@ -185,6 +186,7 @@ pub fn item(root: u32, path: &RelPath, deep: bool) -> ReadItem {
         root,
         path: path.clone(),
         mode: ReadMode::Message,
+        form: Form::default(),
         format: Format::Maildir,
         file: None,
         expected: None,

@@ -195,6 +195,7 @@ fn about_lanes(job: &mut Job<'_>) {
             "medium not tested for {n}: they were read through the cache, as their file system or format wants it"
         ));
     }
+    job.tally.paused_ms = u64::try_from(job.lanes.paused().as_millis()).unwrap_or(u64::MAX);
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {
         let text = format!("readers paused for {paused:.2} s while others used the disks (--io-class)");
@@ -492,10 +493,8 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
         job.not_checked(trouble);
     }
     if found.documents > 0 {
-        job.note(format!(
-            "{} folders of .eml files beside the mailboxes were left out: name one as STORE to have it checked",
-            found.documents
-        ));
+        let hint = "folders of .eml files beside the mailboxes were left out: name one as STORE to have it checked";
+        job.note(format!("{} {hint}", found.documents));
     }
     for link in &found.symlinks {
         job.not_checked(&Trouble {
@@ -563,6 +562,10 @@ fn from_sources(
     homes: &mut Homes,
     listed: Option<Stamp>,
 ) -> Result<(), EngineError> {
+    let formats: std::collections::BTreeSet<crate::model::Format> =
+        accounts.values().flatten().map(|mailbox| mailbox.format).collect();
+    let here: BTreeMap<String, RelPath> =
+        accounts.keys().map(|dir| (maildir::account_name(dir, &job.store.path), dir.clone())).collect();
     for n in 0..job.generations.len() {
         let generation = job.generations[n].clone();
         let old = generation.dated && listed.is_some_and(|l| generation.time <= l);
@@ -581,8 +584,13 @@ fn from_sources(
             job.holds_mail.insert(n);
         }
         for mailbox in found.mailboxes {
-            homes.see(&mailbox);
-            accounts.entry(mailbox.account).or_default();
+            // What a source keeps in another format heals what is known here, and is no account of its own.
+            let name = maildir::account_name(&mailbox.account, &job.store.path);
+            let known = here.get(&name).is_some_and(|dir| *dir != mailbox.account);
+            if !known && (formats.is_empty() || formats.contains(&mailbox.format)) {
+                homes.see(&mailbox);
+                accounts.entry(mailbox.account).or_default();
+            }
         }
     }
     Ok(())
@@ -600,13 +608,13 @@ fn examine(
     if job.stopped() {
         return Ok(false);
     }
-    // Only beside a Maildir servers keep such lists.
+    // Other formats have no such lists.
     if mailboxes.iter().any(|m| m.format == Format::Maildir && m.messages().next().is_some()) {
         let listed = job.store.desk.is_some() || mailboxes.iter().any(Mailbox::has_witness);
         job.risk.listed += u64::from(listed);
         job.risk.unlisted += u64::from(!listed);
     }
-    let mut sources = Sources::new(job, account);
+    let mut sources = Sources::new(job, account, mailboxes);
     let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
     deep::deep(job, mailboxes, &mut sources, haul)?;
     against::against(job, account, mailboxes, &mut sources, haul)?;

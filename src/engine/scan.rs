@@ -4,13 +4,14 @@ use super::account::{self, At, EngineError, Mailbox};
 use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
+use super::mbox;
 use super::renumbered;
 use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, EntryKind, Place, Reading, Trouble};
-use crate::model::{Format, Key, Span, Verdict};
+use crate::model::{Encoding, Format, Key, Span, Verdict};
 use crate::store::maildir::name;
 use std::collections::HashMap;
 
@@ -139,6 +140,8 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     if another {
         facts.evidence.forget_digest();
         haul.displaced.insert((at.mailbox, key.clone()));
+    } else if row.is_some_and(|row| mbox::altered(mailbox, row, &entry.name)) {
+        break_frame(&mut facts.evidence);
     }
     let mut verdict = facts.evidence.verdict();
     // What was recorded raised doubts then; what is there now raises none: no damage, but worth a look.
@@ -221,6 +224,13 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     }
 }
 
+/// What stands around a message is not what was recorded; of that its digest says nothing.
+fn break_frame(evidence: &mut Evidence) {
+    let (kind, span) = (FaultKind::BrokenFrame, Span::new(0, 0));
+    evidence.blame(Fault { check: Check::NativeHash, kind, span, errno: None });
+    evidence.set(Check::Digest, crate::model::Outcome::Unknown);
+}
+
 /// Whether the message was on record as whole.
 fn is_new(harm: &Harm) -> bool {
     let broken = matches!(harm.verdict, Verdict::Damaged | Verdict::Unreadable);
@@ -252,7 +262,8 @@ pub(super) fn record_harm(haul: &mut Haul, harm: &Harm, mode: Mode) {
     }
     let change = match (harm.verdict, harm.facts.as_ref().and_then(|f| f.digest.map(|d| (d, f.length)))) {
         (Verdict::Unreadable, _) => MessageChange::Harmed { key: harm.key.clone(), state: State::Unreadable },
-        (Verdict::Damaged, Some((digest, length))) if harm.expected().is_some() => {
+        // What is broken around the recorded content, or apart from it, is no other content.
+        (Verdict::Damaged, Some((digest, length))) if harm.expected().is_some_and(|expected| expected != digest) => {
             MessageChange::Changed { key: harm.key.clone(), digest, length }
         }
         (Verdict::Damaged, _) => MessageChange::Harmed { key: harm.key.clone(), state: State::Damaged },
@@ -273,6 +284,10 @@ fn unreadable(job: &mut Job<'_>, trouble: &Trouble) -> CopyFacts {
 
 fn reason(verdict: Verdict, facts: &CopyFacts, sized: bool) -> String {
     match verdict {
+        Verdict::Undetermined if facts.evidence.opaque && facts.encoding == Encoding::Sdbox => {
+            "parts of it lie elsewhere, or it is stored encoded: --attachments names the folder of attachments"
+                .to_owned()
+        }
         Verdict::Undetermined if facts.evidence.opaque => {
             "encrypted: only a recorded digest or an equal copy could prove it".to_owned()
         }

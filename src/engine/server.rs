@@ -6,12 +6,13 @@ use super::job::Job;
 use super::lane::{LaneError, NOT_A_FILE, serve};
 use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
-use crate::model::{Key, RelPath, Stamp, container};
+use crate::model::{Format, Key, RelPath, Stamp, container};
 use crate::plan::Fate;
 use crate::source::layout::{self, Apart};
 use crate::store::dovecot::mailbox_name_guid;
 use crate::store::maildir::companion;
 use crate::store::maildir::name::key;
+use crate::store::mbox::Named;
 use crate::store::sdbox;
 use crate::store::{self, format_of, mailbox_name};
 use std::collections::HashMap;
@@ -33,14 +34,18 @@ impl Deeds {
         // In Maildir the account's own folder is its inbox; in sdbox it lies above all of them.
         let dbox = mailboxes.iter().any(|mailbox| mailbox.format.is_dbox() && mailbox.folder.is_some());
         let inbox = mailboxes.iter().find(|mailbox| mailbox.rel.is_root() && mailbox.folder.is_some());
-        if !dbox && !inbox.is_some_and(Mailbox::complete) {
+        let files = mailboxes.iter().any(|mailbox| mailbox.format == Format::Mbox && mailbox.folder.is_some());
+        if !dbox && !files && !inbox.is_some_and(Mailbox::complete) {
             return Ok(Deeds::default());
         }
         // Only where a folder is gone, or may turn out to be.
         if job.generations.is_empty() && mailboxes.iter().all(|mailbox| mailbox.folder.is_some()) {
             return Ok(Deeds::default());
         }
-        let Some(ledger) = read_ledger(job, (job.store.lane, job.store.root), &account.dir, false)? else {
+        // Beside mbox files all that is the server's own lies in a folder of its own.
+        let beside = account.dir.join(b".imap").ok().filter(|_| files);
+        let (dir, quiet) = (beside.as_ref().unwrap_or(&account.dir), files);
+        let Some(ledger) = read_ledger(job, (job.store.lane, job.store.root), dir, quiet)? else {
             return Ok(Deeds::default());
         };
         let (whole, absent) = (ledger.mailbox_log == Whole::Sound, ledger.mailbox_log == Whole::Absent);
@@ -75,6 +80,10 @@ impl Deeds {
 
 /// What a server may call the mailbox in a folder: with either separator, in either alphabet.
 fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
+    if format_of(rel, []) == Format::Mbox {
+        let file = container::file_of_mailbox(rel).unwrap_or_default();
+        return vec![file.as_bytes().to_vec(), mailbox_name(rel).into_bytes()];
+    }
     if format_of(rel, []).is_dbox() {
         let raw = sdbox::raw_name(&container::folder(rel));
         return vec![raw.clone(), mailbox_name(rel).into_bytes()];
@@ -104,6 +113,9 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
     if names.is_empty() {
         return Ok(Asked::default());
+    }
+    if mailbox.format == Format::Mbox {
+        return beside_a_file(job, mailbox, names);
     }
     if job.store.desk.is_some() {
         return at_its_desk(job, mailbox, names);
@@ -138,6 +150,26 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     }
     partners(job, sources, mailbox, &asked, &mut own);
     Ok(Asked(own.messages))
+}
+
+/// The same of a mailbox in one file: its indexes lie in `.imap/NAME` beside it, and know messages by their UIDs.
+pub fn beside_a_file(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
+    let file = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
+    let name = if file.name().eq_ignore_ascii_case(b"inbox") { b"INBOX" } else { file.name() };
+    let beside = file.parent().and_then(|dir| dir.join(b".imap").and_then(|dir| dir.join(name)).ok());
+    let Some(dir) = beside.filter(|_| mailbox.folder.is_some() && job.store.desk.is_none()) else {
+        return Ok(Asked::default());
+    };
+    let known_as = |name: &Vec<u8>| {
+        let uid = Named::parse(name).and_then(|named| named.uid);
+        (uid.map_or_else(Vec::new, |uid| format!("u.{uid}").into_bytes()), uid)
+    };
+    let asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(known_as).collect();
+    let at = (job.store.lane, job.store.root);
+    // Most files have no such indexes beside them.
+    let Ok(Some(own)) = put_quietly(job, at, &dir, &asked) else { return Ok(Asked::default()) };
+    let told = own.messages.into_iter().zip(&asked);
+    Ok(Asked(told.map(|(said, (_, uid))| if uid.is_some() { said } else { Witnessed::default() }).collect()))
 }
 
 /// The same, where the server keeps its lists or its indexes apart from the mail.

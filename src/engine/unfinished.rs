@@ -8,7 +8,7 @@ use super::runs::{self, RunFolder, RunNote};
 use crate::apply::{FileLog, Line, Log, recover};
 use crate::model::event::{Event, Observer};
 use crate::model::journal::{Outcome, Record};
-use crate::model::plan::Action;
+use crate::model::plan::{Action, Step};
 use crate::model::{Key, Missing, RelPath, Verdict};
 use crate::store::{self, target::lawful};
 use std::collections::{HashMap, HashSet};
@@ -58,23 +58,29 @@ pub fn owed(state: &Path, base: &Path) -> Result<Resumed, EngineError> {
         return Ok(resumed);
     }
     for step in PlanReader::open(&folder.plan())? {
-        let step = step?;
-        let missing = match step.verdict {
-            Verdict::Missing(Missing::Lost) => Missing::Lost,
-            // Whoever ran it wanted what nothing tells; whoever runs this says anew.
-            Verdict::Missing(Missing::Undecided) if step.action.writes() => Missing::Undecided,
-            _ => continue,
-        };
-        if !past.owes(step.number) {
-            continue;
-        }
-        match (&step.action, step.key.clone(), store::split_message_path(&step.target)) {
-            (_, Some(key), Some((_, dir, _))) => drop(resumed.messages.insert((dir, key), missing)),
-            (Action::Report, ..) | (_, Some(_), None) => {}
-            (_, None, _) => drop(resumed.others.insert(step.target)),
+        for step in step?.each() {
+            owe(&past, step, &mut resumed);
         }
     }
     Ok(resumed)
+}
+
+/// Notes what a step was to bring back and did not.
+fn owe(past: &Past, step: Step, resumed: &mut Resumed) {
+    let missing = match step.verdict {
+        Verdict::Missing(Missing::Lost) => Missing::Lost,
+        // Whoever ran it wanted what nothing tells; whoever runs this says anew.
+        Verdict::Missing(Missing::Undecided) if step.action.writes() => Missing::Undecided,
+        _ => return,
+    };
+    if !past.owes(step.number) {
+        return;
+    }
+    match (&step.action, step.key.clone(), store::split_message_path(&step.target)) {
+        (_, Some(key), Some((_, dir, _))) => drop(resumed.messages.insert((dir, key), missing)),
+        (Action::Report, ..) | (_, Some(_), None) => {}
+        (_, None, _) => drop(resumed.others.insert(step.target)),
+    }
 }
 
 /// What a journal says of the steps of its run, by their numbers.

@@ -5,7 +5,45 @@
 //! its own folder and one more component, which says how far above that the account begins. So the path alone says what it
 //! is, everywhere that paths are kept. May not open anything.
 
-use super::path::RelPath;
+use super::path::{RelPath, bytes_text};
+use serde::{Deserialize, Serialize};
+
+/// What a file says of one of its messages around and between the bytes of the message itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Own {
+    /// The line before it, with its end.
+    #[serde(with = "bytes_text")]
+    pub line: Vec<u8>,
+    /// Whether that is one that begins a message.
+    pub begins: bool,
+    /// Header fields that servers and programs keep for themselves, in order.
+    pub fields: Vec<OwnField>,
+    /// Bytes of the message before the empty line that ends its header; `None` where none does.
+    pub head: Option<u64>,
+    /// Bytes of the message.
+    pub length: u64,
+    /// Bytes of the empty line.
+    pub empty: u64,
+}
+
+/// One such field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnField {
+    /// Bytes of the message before it.
+    pub at: u64,
+    /// With the end of its line.
+    #[serde(with = "bytes_text")]
+    pub text: Vec<u8>,
+    /// Some software may have written it so.
+    pub sound: bool,
+}
+
+impl OwnField {
+    /// Its name, in small letters.
+    pub fn name(&self) -> Vec<u8> {
+        self.text.split(|&byte| byte == b':').next().unwrap_or_default().to_ascii_lowercase()
+    }
+}
 
 /// Stands behind the path of an mbox file. No server gives a folder such a name.
 pub const MBOX: &[u8] = b":mbox";

@@ -99,6 +99,8 @@ pub enum FaultKind {
     BrokenCompression,
     /// What the store writes around the message is not as it writes it.
     BrokenFrame,
+    /// An attachment that the store keeps apart is gone, or is not what its name promises.
+    Attachment,
     /// No bytes at all.
     Empty,
     /// The file does not begin with a header block.
@@ -140,8 +142,8 @@ impl FaultKind {
     pub fn proves_damage(self) -> bool {
         use FaultKind::*;
         match self {
-            ReadError | ReadTimeout | DigestMismatch | TooShort | BrokenCompression | BrokenFrame | Empty
-            | NotAHeader | NulRun | FfRun | BinaryRegion => true,
+            ReadError | ReadTimeout | DigestMismatch | TooShort | BrokenCompression | BrokenFrame | Attachment
+            | Empty | NotAHeader | NulRun | FfRun | BinaryRegion => true,
             TooLong
             | NulByte
             | UnclosedMultipart
@@ -168,6 +170,7 @@ impl FaultKind {
             TooLong => "longer than the size the server recorded",
             BrokenCompression => "the compressed data is broken",
             BrokenFrame => "the server's frame around the message is broken",
+            Attachment => "an attachment that is kept apart is gone or damaged",
             Empty => "the file is empty",
             NotAHeader => "does not begin with a mail header",
             NulRun => "a run of zero bytes",

@@ -2,6 +2,7 @@
 
 use super::digest::Digest;
 use super::evidence::Evidence;
+use super::form::Marks;
 use super::path::bytes_text;
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +139,8 @@ pub struct CopyFacts {
     pub canonical: Option<Digest>,
     pub evidence: Evidence,
     pub envelope: Option<Envelope>,
+    /// What the frame around it says, where there is one that does.
+    pub marks: Option<Marks>,
     /// The medium was asked for and the cache may have answered.
     pub cached: bool,
 }

@@ -6,6 +6,7 @@ pub mod container;
 pub mod digest;
 pub mod event;
 pub mod evidence;
+pub mod form;
 pub mod format;
 pub mod journal;
 pub mod limits;

@@ -5,8 +5,10 @@
 
 use super::digest::Digest;
 use super::evidence::{Assurance, Evidence, Missing, Verdict};
+use super::form::Form;
 use super::message::{Attrs, Encoding, Envelope, Key, Stamp, Stat};
 use super::path::RelPath;
+use super::span::Span;
 use serde::{Deserialize, Serialize};
 
 /// The schema that every plan and journal line carries.
@@ -40,6 +42,9 @@ pub struct Location {
     /// Index into [`Header::sources`]; `None` is the store itself.
     pub source: Option<u32>,
     pub path: RelPath,
+    /// What it becomes on the way, where the source keeps mail in another format.
+    #[serde(default, skip_serializing_if = "Form::is_kept")]
+    pub form: Form,
 }
 
 /// The state of a file that a step relies on or leaves behind. What is `None` was not recorded and is not compared.
@@ -67,6 +72,8 @@ pub enum Action {
         bytes: Vec<u8>,
         attrs: Attrs,
     },
+    /// Put a file that holds many messages together anew: what stays as it is, and messages from copies.
+    Rebuild { parts: Vec<Slice>, attrs: Attrs, content: Digest, length: u64, heals: Vec<Heal> },
     /// Move a server's file aside, which it makes again.
     Quarantine,
     /// Make a folder (a mailbox and its `cur`, `new`, `tmp`).
@@ -82,6 +89,7 @@ impl Action {
             Action::Restore { .. } => "restore",
             Action::Rename { .. } => "rename",
             Action::Write { .. } => "write",
+            Action::Rebuild { .. } => "rebuild",
             Action::Quarantine => "quarantine",
             Action::MakeFolder { .. } => "make_folder",
             Action::Report => "report",
@@ -96,9 +104,9 @@ impl Action {
     /// The digest and the length of what the step puts into place, after decompression.
     pub fn content(&self) -> Option<(Digest, u64)> {
         match self {
-            Action::Restore { content, length, .. } | Action::Rename { content, length, .. } => {
-                Some((*content, *length))
-            }
+            Action::Restore { content, length, .. }
+            | Action::Rename { content, length, .. }
+            | Action::Rebuild { content, length, .. } => Some((*content, *length)),
             Action::Write { bytes, .. } => Some((Digest::of(bytes), bytes.len() as u64)),
             Action::Quarantine | Action::MakeFolder { .. } | Action::Report => None,
         }
@@ -107,11 +115,39 @@ impl Action {
     /// Bytes that the step needs on the target before anything that it replaces is gone; 0 for one that writes none.
     pub fn length(&self) -> u64 {
         match self {
-            Action::Restore { length, .. } => *length,
+            Action::Restore { length, .. } | Action::Rebuild { length, .. } => *length,
             Action::Write { bytes, .. } => bytes.len() as u64,
             _ => 0,
         }
     }
+}
+
+/// A part of a file that is put together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Slice {
+    /// Bytes of the file as it stands.
+    Keep { span: Span },
+    /// What the plan made: lines and fields around a message.
+    Made {
+        #[serde(with = "super::path::bytes_text")]
+        bytes: Vec<u8>,
+    },
+    /// Bytes of a message of a source, after decompression.
+    Copy { from: Location, span: Span },
+}
+
+/// One message that is whole once its file is put together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heal {
+    pub key: Key,
+    /// Where it stands now, or stood.
+    pub place: RelPath,
+    pub verdict: Verdict,
+    pub assurance: Assurance,
+    pub why: String,
+    #[serde(default)]
+    pub details: Details,
 }
 
 /// One step of a plan.
@@ -171,8 +207,35 @@ impl Step {
         match self.action {
             Action::MakeFolder { .. } => true,
             Action::Write { .. } | Action::Quarantine => self.verdict != Verdict::Damaged,
-            Action::Restore { .. } | Action::Rename { .. } | Action::Report => false,
+            Action::Restore { .. } | Action::Rename { .. } | Action::Rebuild { .. } | Action::Report => false,
         }
+    }
+
+    /// The messages that the step is about, each as if it had a step of its own.
+    pub fn each(&self) -> Vec<Step> {
+        let Action::Rebuild { attrs, content, length, heals, .. } = &self.action else { return vec![self.clone()] };
+        let action = || Action::Rebuild {
+            parts: Vec::new(),
+            attrs: attrs.clone(),
+            content: *content,
+            length: *length,
+            heals: Vec::new(),
+        };
+        let one = |heal: &Heal| Step {
+            key: Some(heal.key.clone()),
+            verdict: heal.verdict,
+            target: heal.place.clone(),
+            before: self.before.clone(),
+            action: action(),
+            assurance: Some(heal.assurance),
+            why: heal.why.clone(),
+            details: heal.details.clone(),
+            number: self.number,
+            account: self.account.clone(),
+            mailbox: self.mailbox.clone(),
+            needs: self.needs.clone(),
+        };
+        heals.iter().map(one).collect()
     }
 
     /// Why the message was missing, if it was.

@@ -88,9 +88,11 @@ pub struct Ledger {
     pub highest_modseq: u64,
     /// Number of the newest log.
     pub log_seq: u32,
-    /// UIDs of the messages that the indexes hold, and of those that the server found gone without having been asked; only
-    /// such as the logs saw given away.
+    /// UIDs of the messages that the indexes hold; only such as the logs saw given away.
     pub indexed: Vec<u32>,
+    /// The same without that condition; nothing where the indexes are damaged.
+    pub held: Vec<u32>,
+    /// UIDs of the messages that the server found gone without having been asked; only such as the logs saw given away.
     pub noticed: Vec<u32>,
     /// Keywords by the indexes, with the UIDs of the messages that have them.
     pub marked: Vec<(Vec<u8>, Vec<u32>)>,
@@ -121,7 +123,7 @@ impl Ledger {
 
     /// Takes over what indexes and logs say that are kept elsewhere.
     pub fn take_indexes(&mut self, other: Ledger) {
-        let Ledger { index, begun, highest_modseq, log_seq, indexed, noticed, marked, .. } = other;
+        let Ledger { index, begun, highest_modseq, log_seq, indexed, held, noticed, marked, .. } = other;
         let next_uid = self.next_uid.max(other.next_uid);
         let uid_validity = self.uid_validity.or(other.uid_validity);
         *self = Ledger {
@@ -130,6 +132,7 @@ impl Ledger {
             highest_modseq,
             log_seq,
             indexed,
+            held,
             noticed,
             marked,
             next_uid,

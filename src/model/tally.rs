@@ -55,6 +55,9 @@ pub struct Tally {
     /// Number of the device that the store's root lies on; 0 where nobody wrote it down.
     #[serde(default)]
     pub device: u64,
+    /// How long readers paused because others needed the disks. Milliseconds.
+    #[serde(default)]
+    pub paused_ms: u64,
     /// The store held against its replica (`--against`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sides: Option<Box<Sides>>,

@@ -2,12 +2,15 @@
 //! catalog, no plan and no terminal. Frames are postcard records behind a little-endian u32 length: no names
 //! of fields travel, so no type in here may leave a field out.
 
+use super::container::Own;
 use super::digest::Digest;
+use super::form::Form;
 use super::format::Format;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
 use super::server::{Guids, Ledger, Line, Witness};
+use super::span::Span;
 use super::triage::{Doing, SampleOrder, Sampled, Walk};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,8 @@ pub struct Hello {
     /// Bytes a second that all readers together may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// The folder in which a server keeps attachments apart from their messages.
+    pub attachments: Option<Vec<u8>>,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     pub zone: i64,
 }
@@ -153,6 +158,8 @@ pub struct ReadItem {
     pub mode: ReadMode,
     /// Of the mailbox.
     pub format: Format,
+    /// In which form it is read and judged.
+    pub form: Form,
     /// Of a message that lies in one file with others: that file as it was when it was listed.
     pub file: Option<Stat>,
     /// The catalog's digest.
@@ -207,9 +214,13 @@ pub enum Request {
     /// All that the server's own files of the mailbox `dir` say of it.
     Ledger { id: u64, root: u32, dir: RelPath },
     /// Digests of each piece of the decoded content.
-    Pieces { id: u64, root: u32, path: RelPath, cuts: Cuts },
-    /// The stored bytes, decoded and encoded again where `encode` differs from what is stored.
-    Fetch { id: u64, root: u32, path: RelPath, encode: Option<Encoding> },
+    Pieces { id: u64, root: u32, path: RelPath, form: Form, cuts: Cuts },
+    /// The stored bytes; decoded, turned into `form` and encoded again where that or `encode` differs from what is stored.
+    Fetch { id: u64, root: u32, path: RelPath, form: Form, encode: Option<Encoding> },
+    /// What does the file of a message that lies in one with others say around it? Answered by `Own`.
+    Own { id: u64, root: u32, path: RelPath },
+    /// Bytes of a file as they are stored, which must still be `file`.
+    Range { id: u64, root: u32, path: RelPath, span: Span, file: Option<Stat> },
     /// Look around for a while, then read messages drawn by lot.
     Sample { id: u64, order: SampleOrder },
 }
@@ -291,6 +302,10 @@ pub enum Answer {
     Pieces {
         id: u64,
         pieces: Result<Pieces, Trouble>,
+    },
+    Own {
+        id: u64,
+        own: Result<Own, Trouble>,
     },
     Data {
         id: u64,
@@ -383,7 +398,7 @@ mod serde_bytes_vec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome, Span};
+    use crate::model::{Check, Envelope, Evidence, Fault, FaultKind, Outcome};
 
     #[test]
     fn facts_with_empty_and_full_fields_travel() {

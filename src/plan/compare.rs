@@ -21,7 +21,7 @@ use super::decide::Identity;
 use crate::model::limits::DIFFERENCES_KEPT;
 use crate::model::message::CopyFacts;
 use crate::model::pieces::{Cuts, Pieces};
-use crate::model::{Check, Encoding, FaultKind, Outcome, Span};
+use crate::model::{Check, Encoding, Fault, FaultKind, Outcome, Span};
 
 /// What comparing two copies showed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,14 +37,20 @@ pub struct Comparison {
 pub fn excused(own: &CopyFacts, other: &CopyFacts, identity: Identity) -> Vec<Span> {
     let of_stored = |check: Check| matches!(check, Check::Read | Check::NativeHash);
     let decodes = own.encoding != Encoding::Plain;
-    let blamed = own.evidence.faults().iter().map(|fault| match (decodes, of_stored(fault.check)) {
-        // Which decoded bytes the stored ones would have been, nobody knows: those that did not come.
-        (true, true) => Span::new(own.length, u64::MAX - own.length),
-        // What breaks off at the end may have gone on.
-        _ if fault.span.length > 0 && fault.span.end() >= own.length => {
-            Span::new(fault.span.offset, u64::MAX - fault.span.offset)
+    // A count of line ends says that something is wrong, and not where: what other checks blame is enough, except where
+    // the name tells that it is the message.
+    let counted = |fault: &Fault| fault.kind == FaultKind::VirtualSizeMismatch;
+    let located = identity != Identity::Key && own.evidence.faults().iter().any(|fault| !counted(fault));
+    let blamed = own.evidence.faults().iter().filter(|fault| !(located && counted(fault))).map(|fault| {
+        match (decodes, of_stored(fault.check)) {
+            // Which decoded bytes the stored ones would have been, nobody knows: those that did not come.
+            (true, true) => Span::new(own.length, u64::MAX - own.length),
+            // What breaks off at the end may have gone on.
+            _ if fault.span.length > 0 && fault.span.end() >= own.length => {
+                Span::new(fault.span.offset, u64::MAX - fault.span.offset)
+            }
+            _ => fault.span,
         }
-        _ => fault.span,
     });
     blamed.chain(proven_over(own, other).filter(|_| identity == Identity::Key)).collect()
 }

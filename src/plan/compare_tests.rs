@@ -42,6 +42,17 @@ fn outside(own: &[u8], blamed: &[(FaultKind, Span)], other: &[u8]) -> Option<boo
 }
 
 #[test]
+fn a_count_of_line_ends_excuses_a_copy_only_under_the_messages_own_name() {
+    let whole = Span::new(0, 9000);
+    let own = facts(&[1; 9000], &[(FaultKind::VirtualSizeMismatch, whole), (FaultKind::NulRun, Span::new(512, 512))]);
+    let other = facts(&[1; 9000], &[]);
+    assert_eq!(excused(&own, &other, Identity::Size), [Span::new(512, 512)]);
+    assert_eq!(excused(&own, &other, Identity::Key).len(), 2);
+    let counted = facts(&[1; 9000], &[(FaultKind::VirtualSizeMismatch, whole)]);
+    assert_eq!(excused(&counted, &other, Identity::Size).len(), 1, "nothing else says where");
+}
+
+#[test]
 fn one_byte_beside_the_blame_is_seen() {
     let other: Vec<u8> = (0..20_000u32).map(|n| (n % 251) as u8 + 1).collect();
     let mut own = other.clone();

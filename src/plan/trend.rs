@@ -32,6 +32,8 @@ pub struct Night {
     pub read_errors: u64,
     /// Messages found damaged or unreadable that were on record as whole.
     pub harmed: u64,
+    /// It stood still for so long because others needed the disks. Milliseconds.
+    pub paused: u64,
     /// Number of the store's device; 0 where it was not recorded.
     pub device: u64,
 }
@@ -104,7 +106,9 @@ fn slower(recent: &[Night], before: &[Night]) -> Option<Pace> {
 
 /// `None` where too few nights read enough to tell.
 fn median_pace(nights: &[Night]) -> Option<u64> {
-    let timed = nights.iter().filter(|night| night.bytes >= TIMED && night.elapsed > 0);
+    // A night that stepped back for others tells of them and not of the disk.
+    let own = |night: &&Night| night.elapsed > 0 && night.paused <= night.elapsed / 10;
+    let timed = nights.iter().filter(|night| night.bytes >= TIMED).filter(own);
     let pace = |night: &Night| u128::from(night.bytes) * 1000 / u128::from(night.elapsed);
     let mut paces: Vec<u64> = timed.map(|night| u64::try_from(pace(night)).unwrap_or(u64::MAX)).collect();
     paces.sort_unstable();
@@ -178,7 +182,9 @@ mod tests {
         nights[..7].iter_mut().for_each(|night| night.elapsed = 120_001);
         let (before, recent) = ((2 << 30) / 60, (2u64 << 30) * 1000 / 120_001);
         assert_eq!(trend(&nights, NOW).pace, Some(Pace { recent, before }));
-        nights.iter_mut().for_each(|night| night.bytes = TIMED - 1);
+        nights.iter_mut().take(7).for_each(|night| night.paused = 12_001);
+        assert_eq!(trend(&nights, NOW).pace, None, "these stood back for others");
+        nights.iter_mut().for_each(|night| (night.bytes, night.paused) = (TIMED - 1, 0));
         assert_eq!(trend(&nights, NOW).pace, None, "nights that read too little to tell");
     }
 
@@ -195,7 +201,7 @@ mod tests {
     prop_compose! {
         fn night()(age in 0i64..100, elapsed in 0u64.., bytes in 0u64.., read_errors in 0u64..9, harmed in 0u64..9,
                    device in 0u64..3) -> Night {
-            Night { began: NOW - age * DAY / 2, elapsed, bytes, read_errors, harmed, device }
+            Night { began: NOW - age * DAY / 2, elapsed, bytes, read_errors, harmed, device, paused: 0 }
         }
     }
 
@@ -229,7 +235,7 @@ mod tests {
         #[test]
         fn records_of_any_content_are_judged(began: Vec<(i64, u64, u64, u64)>, now: i64) {
             let night = |&(began, elapsed, bytes, read_errors): &(i64, u64, u64, u64)| {
-                Night { began, elapsed, bytes, read_errors, harmed: read_errors, device: 0 }
+                Night { began, elapsed, bytes, read_errors, harmed: read_errors, device: 0, paused: 0 }
             };
             trend(&began.iter().map(night).collect::<Vec<_>>(), now);
         }

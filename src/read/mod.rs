@@ -205,6 +205,29 @@ impl Read for Sequential<'_> {
     }
 }
 
+/// The same, for whoever does not listen to what is read.
+pub struct Quiet<'a> {
+    medium: &'a dyn Medium,
+    offset: u64,
+    size: u64,
+}
+
+impl<'a> Quiet<'a> {
+    /// Reads at most `size` bytes from the start.
+    pub fn new(medium: &'a dyn Medium, size: u64) -> Quiet<'a> {
+        Quiet { medium, offset: 0, size }
+    }
+}
+
+impl Read for Quiet<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = usize::try_from(self.size - self.offset).unwrap_or(usize::MAX).min(buffer.len());
+        let got = fill(self.medium, &mut buffer[..want], self.offset)?;
+        self.offset += got as u64;
+        Ok(got)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

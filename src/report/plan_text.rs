@@ -47,6 +47,10 @@ fn deed(action: &Action, sources: &[PlanSource]) -> String {
         }
         Action::Rename { from, .. } => format!("give {from} its name back"),
         Action::Write { bytes, .. } => format!("write {} that the plan made", words::bytes(bytes.len() as u64)),
+        Action::Rebuild { heals, length, .. } => {
+            let messages = words::count(heals.len() as u64, "message");
+            format!("put the file together anew ({}), with {messages} from copies", words::bytes(*length))
+        }
         Action::Quarantine => "move aside; the server makes it again".to_owned(),
         Action::MakeFolder { .. } => "make the folder".to_owned(),
         Action::Report => "nothing can be done".to_owned(),
@@ -73,7 +77,7 @@ mod tests {
             verdict: Verdict::Missing(Missing::Lost),
             before: Fingerprint::Nothing,
             action: Action::Restore {
-                from: Location { source, path: target.clone() },
+                from: Location { source, path: target.clone(), form: Default::default() },
                 stored_as: Encoding::Plain,
                 attrs: Attrs::default(),
                 content: Digest::of(b""),

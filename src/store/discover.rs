@@ -146,11 +146,13 @@ pub fn discover(
         }
         let in_mh = in_mh || format == Some(Format::Mh);
         let mut files = files;
-        if account.is_none() && format.is_none() && !begins(&folder) && folder.foreign.is_none() {
-            let here = Files { dir: &dir, path: &path, root: root_number };
-            files = here.look(&folder.files, files, found, &mut unread);
+        let of_files = format.is_none() && is_unmarked(&folder);
+        if account.is_none() && of_files {
+            files = Files { dir: &dir, path: &path, root: root_number }.look(&folder.files, files, found, &mut unread);
         }
-        let account = account.or_else(|| (format.is_some() || begins(&folder)).then(|| path.clone()));
+        // Files of the server's own say nothing of a format: beside mbox files they are of these.
+        let other = format.is_some() || ((files.is_none() || !of_files) && begins(&folder));
+        let account = account.or(other.then(|| path.clone()));
         if let (Some(format), Some(account)) = (format, &account) {
             match dir.stat_self() {
                 Ok(stat) => found(FoundMailbox { dir: path.clone(), account: account.clone(), stat, format }),
@@ -221,6 +223,11 @@ pub fn glance(dir: &Dir, name: &[u8], in_account: bool) -> (Glance, io::Result<(
 pub fn begins_account(dir: &Dir) -> io::Result<bool> {
     let (folder, ended) = look(dir, false, &mut Vec::new());
     ended.map(|()| begins(&folder) || plain(dir, &folder, false).is_some())
+}
+
+/// Whether nothing in a folder is the mark of a format.
+fn is_unmarked(folder: &Folder) -> bool {
+    folder.inbox_child.is_none() && !folder.dbox_home && folder.foreign.is_none()
 }
 
 fn begins(folder: &Folder) -> bool {

@@ -2,7 +2,7 @@
 
 use super::maildir::{companion, name};
 use crate::model::journal::{Change, Intent};
-use crate::model::plan::{Action, Step};
+use crate::model::plan::{Action, Slice, Step};
 use crate::model::{Attrs, RelPath};
 use std::io;
 
@@ -24,6 +24,10 @@ pub fn permitted(step: &Step) -> Result<(), String> {
             }
             Err(format!("{target} is neither a message in new/ or cur/ nor a file that belongs to a mailbox"))
         }
+        Action::Rebuild { parts, attrs, .. } => {
+            plain(target, attrs, 0o777)?;
+            rebuilt(target, parts)
+        }
         Action::Write { attrs, .. } => {
             plain(target, attrs, 0o777)?;
             match companion::is_index(target.name()) || companion::is_list(target.name()) {
@@ -40,6 +44,22 @@ pub fn permitted(step: &Step) -> Result<(), String> {
         }
         Action::Rename { from, .. } if is_message(from) && name::is_orphan(from.name()) => Ok(()),
         Action::Rename { from, .. } => Err(format!("{from} did not lose its name, so it can be given no other")),
+    }
+}
+
+/// Whether a file of this path may be put together from such parts. Whether it is an mbox is known only by its content,
+/// which is looked at when the step is carried out.
+fn rebuilt(target: &RelPath, parts: &[Slice]) -> Result<(), String> {
+    let name = target.name();
+    let within = target.parent().unwrap_or_default();
+    let servers = is_companion(target) || companion::is_index(name) || companion::is_list(name);
+    if name.starts_with(b".") || name.is_empty() || servers || matches!(within.name(), b"cur" | b"new" | b"tmp") {
+        return Err(format!("{target} is no file that holds messages"));
+    }
+    let own = |part: &&Slice| matches!(part, Slice::Copy { from, .. } if from.source.is_none());
+    match parts.iter().find(own) {
+        Some(_) => Err(format!("{target}: a part would be copied from the store itself")),
+        None => Ok(()),
     }
 }
 
@@ -93,7 +113,8 @@ fn plain(target: &RelPath, attrs: &Attrs, allowed: u32) -> Result<(), String> {
 /// Whether a change of a journal, which is a file that can be edited too, is made where mail is.
 pub fn lawful(intent: &Intent) -> bool {
     let made_again = |name: &[u8]| companion::is_index(name) || companion::is_mailbox_index(name);
-    let place = |path: &RelPath| is_message(path) || is_companion(path) || made_again(path.name());
+    let rebuilt = matches!(intent.step.action, Action::Rebuild { .. }) && intent.at == intent.step.target;
+    let place = |path: &RelPath| rebuilt || is_message(path) || is_companion(path) || made_again(path.name());
     let placed = match &intent.change {
         Change::Exchange | Change::Put | Change::Take => place(&intent.at),
         Change::Carry { from } => place(&intent.at) && place(from),
@@ -128,7 +149,7 @@ mod tests {
             target: RelPath::new(target.as_bytes()).unwrap(),
             before: Fingerprint::Nothing,
             action: Action::Restore {
-                from: Location { source: Some(0), path: RelPath::root() },
+                from: Location { source: Some(0), path: RelPath::root(), form: Default::default() },
                 stored_as: Encoding::Plain,
                 attrs: Attrs { mode, ..Attrs::default() },
                 content: Digest([0; 32]),

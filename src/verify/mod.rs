@@ -5,6 +5,7 @@
 //! whatever strangers wrote, the answer is evidence.
 
 pub mod checks;
+pub mod convert;
 pub mod dkim;
 mod dkim_body;
 mod dkim_tags;

@@ -25,16 +25,30 @@ pub enum Make {
     Plain,
     Zstd,
     Sdbox,
+    Mbox,
 }
 
 impl Make {
     /// The folder of an account's mail, and what the server calls the format.
     fn home(self) -> &'static str {
-        if self == Make::Sdbox { "sdbox" } else { "Maildir" }
+        match self {
+            Make::Plain | Make::Zstd => "Maildir",
+            Make::Sdbox => "sdbox",
+            Make::Mbox => "mail",
+        }
     }
 
     fn format(self) -> &'static str {
-        if self == Make::Sdbox { "sdbox" } else { "maildir" }
+        match self {
+            Make::Plain | Make::Zstd => "maildir",
+            Make::Sdbox => "sdbox",
+            Make::Mbox => "mbox",
+        }
+    }
+
+    /// Whether the server keeps names that POP3 clients know messages by.
+    pub fn has_uidls(self) -> bool {
+        matches!(self, Make::Plain | Make::Zstd)
     }
 }
 
@@ -74,8 +88,14 @@ impl Account {
         let mut account = Account { dir, store, replica, server, make };
         account.server.go();
         account.fill();
-        if make != Make::Sdbox {
+        if make.has_uidls() {
             account.note_pop3();
+        }
+        if make == Make::Mbox {
+            fs::create_dir_all(account.dir.path().join("partner/ann")).expect("a place for the partner");
+            give(&account.dir.path().join("partner"));
+            let home = spec(&account.replica.join("ann").join(make.home()));
+            account.succeed(&["backup", "-u", ANN, &format!("mbox:{home}:INBOX={home}/inbox")]);
         }
         account.succeed(&["backup", "-u", ANN, &account.partner()]);
         account.eager(&["flags", "add", "-u", ANN, "\\Seen", "mailbox", "*", "uid", "2"]);
@@ -85,6 +105,9 @@ impl Account {
         account.keep("store", "evening");
         account.keep("replica", "replica");
         account.keep("state", "state");
+        if make == Make::Mbox {
+            account.keep("partner", "partner");
+        }
         account.day();
         account.quiet();
         account.keep("store", "day");
@@ -114,6 +137,16 @@ impl Account {
             drop(fs::remove_dir_all(&place));
             must("cp", &["-a", &spec(&self.kept(kept)), &spec(&place)]);
         }
+        if self.make == Make::Mbox {
+            let place = self.dir.path().join("partner");
+            drop(fs::remove_dir_all(&place));
+            must("cp", &["-a", &spec(&self.kept("partner")), &spec(&place)]);
+        }
+    }
+
+    /// Whether the partner of a sync is the account that clients see as [`PARTNER`].
+    pub fn partner_is_seen(&self) -> bool {
+        self.make != Make::Mbox
     }
 
     pub fn tool(&self) -> Mailmend {
@@ -126,7 +159,12 @@ impl Account {
     }
 
     pub fn partner(&self) -> String {
-        format!("{}:{}", self.make.format(), spec(&self.replica.join("ann").join(self.make.home())))
+        let home = spec(&self.replica.join("ann").join(self.make.home()));
+        match self.make {
+            // This version's dsync panics where it has to change an mbox at the other end.
+            Make::Mbox => format!("maildir:{}:LAYOUT=fs", spec(&self.dir.path().join("partner/ann/Maildir"))),
+            make => format!("{}:{home}", make.format()),
+        }
     }
 
     /// The file of a message.
@@ -201,14 +239,18 @@ impl Account {
         imap.must("SELECT INBOX");
         imap.must("UID STORE 20,21 +FLAGS (\\Deleted)");
         imap.must("UID EXPUNGE 20,21");
-        imap.must("UID MOVE 22 Archive");
+        // From one mbox to another it leaves what makes this version's dsync panic.
+        if self.make != Make::Mbox {
+            imap.must("UID MOVE 22 Archive");
+        }
         imap.must("UID STORE 60:70 +FLAGS (\\Answered urgent)");
         imap.must("LOGOUT");
     }
 
     /// Waits until no process has the list or the indexes of a mailbox open, but where a client may be.
     pub fn quiet(&self) {
-        let idle = [self.folder(ELSEWHERE), self.folder("Junk")];
+        let beside = self.store.join("ann/mail/.imap").join(ELSEWHERE);
+        let idle = [self.folder(ELSEWHERE), self.folder("Junk"), beside];
         let busy = |link: &Path| link.starts_with(&self.store) && !idle.iter().any(|dir| link.starts_with(dir));
         kit::wait_for("the end of all sessions", Duration::from_secs(10), || {
             // All that touch mail run as its owner.
@@ -232,17 +274,24 @@ pub fn folder(store: &Path, mailbox: &str, make: Make) -> PathBuf {
     if make == Make::Sdbox {
         return store.join("ann/sdbox/mailboxes").join(mailbox).join("dbox-Mails");
     }
+    if make == Make::Mbox {
+        return store.join("ann/mail").join(if mailbox == "INBOX" { "inbox" } else { mailbox });
+    }
     let inbox = store.join("ann/Maildir");
     if mailbox == "INBOX" { inbox } else { inbox.join(format!(".{mailbox}")) }
 }
 
 fn settings(dir: &Path, make: Make) -> String {
     let zstd = match make {
-        Make::Plain | Make::Sdbox => "",
+        Make::Plain | Make::Sdbox | Make::Mbox => "",
         Make::Zstd => "mail_plugins = zlib\nplugin {\n  zlib_save = zstd\n}\n",
     };
+    let inbox = match make {
+        Make::Mbox => format!(":INBOX={}/%d/%n/mail/inbox", spec(dir)),
+        _ => String::new(),
+    };
     format!(
-        "{zstd}mail_location = {}:{}/%d/%n/{}\n\
+        "{zstd}mail_location = {}:{}/%d/%n/{}{inbox}\n\
          namespace inbox {{\n  mailbox {ELSEWHERE} {{\n    auto = create\n  }}\n}}\n",
         make.format(),
         spec(dir),

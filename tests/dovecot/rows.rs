@@ -32,6 +32,10 @@ pub enum Row {
     MessageHeaderBit,
     SizeDigit,
     TrailerBit,
+    FromLineBit,
+    BaseDigit,
+    UidDigit,
+    StatusBit,
     NoUidlist,
     HalfUidlist,
     ZeroedUidlist,
@@ -49,7 +53,7 @@ pub enum Row {
 
 use Row::*;
 
-pub const ROWS: [(Row, &str); 24] = [
+pub const ROWS: [(Row, &str); 28] = [
     (Lost, "one message lost"),
     (LostSynced, "the same, and synced"),
     (Truncated, "message truncated to half"),
@@ -61,6 +65,10 @@ pub const ROWS: [(Row, &str); 24] = [
     (MessageHeaderBit, "one bit in the message's frame"),
     (SizeDigit, "one digit of the size in it"),
     (TrailerBit, "one bit in the trailer"),
+    (FromLineBit, "one bit in the \"From \" line"),
+    (BaseDigit, "one digit of X-IMAPbase"),
+    (UidDigit, "one digit of X-UID"),
+    (StatusBit, "one bit in Status"),
     (LostAndFound, "message found as #12345"),
     (NoUidlist, "dovecot-uidlist deleted"),
     (HalfUidlist, "dovecot-uidlist cut to half"),
@@ -86,6 +94,11 @@ impl Row {
     }
 
     pub fn phases(self, make: Make) -> &'static [Phase] {
+        let of_files = matches!(self, FromLineBit | BaseDigit | UidDigit | StatusBit);
+        let shared = matches!(self, Truncated | Zeroed | BodyBit | HeaderBit | MessagesDeleted | FolderDeleted);
+        if of_files || make == Make::Mbox {
+            return if make == Make::Mbox && (of_files || shared) { &PHASES } else { &[] };
+        }
         let framed = matches!(self, FileHeaderBit | MessageHeaderBit | SizeDigit | TrailerBit);
         let maildirs = matches!(
             self,
@@ -117,6 +130,9 @@ impl Row {
     /// Does it.
     pub fn inflict(self, account: &Account, make: Make) {
         let each_file = |damage: &dyn Fn(&mut Vec<u8>)| {
+            if make == Make::Mbox {
+                return VICTIMS.iter().for_each(|(m, uid)| change_within(&account.folder(m), *uid, damage));
+            }
             VICTIMS.iter().for_each(|(mailbox, uid)| change(&account.file(mailbox, *uid), damage));
         };
         let each_folder = |damage: &dyn Fn(&Path)| VICTIMS.iter().for_each(|(m, _)| damage(&account.folder(m)));
@@ -146,6 +162,21 @@ impl Row {
                 let at = bytes.windows(4).rposition(|part| part == b"\n\x01\x03\n").expect("a trailer");
                 bytes[at + 2] ^= 4;
             }),
+            FromLineBit => each_file(&|bytes| bytes[2] ^= 4),
+            BaseDigit => VICTIMS.iter().for_each(|(mailbox, _)| {
+                change(&account.folder(mailbox), &|bytes| {
+                    let at = bytes.windows(12).position(|part| part == b"X-IMAPbase: ").expect("a field");
+                    bytes[at + 20] ^= 1;
+                });
+            }),
+            UidDigit => each_file(&|bytes| {
+                let at = bytes.windows(7).position(|part| part == b"X-UID: ").expect("a field");
+                bytes[at + 8] ^= 1;
+            }),
+            StatusBit => each_file(&|bytes| {
+                let at = bytes.windows(9).position(|part| part == b"\nStatus: ").expect("a field");
+                bytes[at + 9] ^= 4;
+            }),
             LostAndFound => VICTIMS.iter().for_each(|(mailbox, uid)| {
                 let file = account.file(mailbox, *uid);
                 fs::rename(&file, file.with_file_name("#12345")).expect("another name");
@@ -174,7 +205,9 @@ impl Row {
                 imap.must("SELECT INBOX");
                 imap.must("UID STORE 80:91 +FLAGS (\\Deleted)");
                 imap.must("UID EXPUNGE 80:91");
-                imap.must("UID MOVE 100:104 Archive");
+                if make != Make::Mbox {
+                    imap.must("UID MOVE 100:104 Archive");
+                }
                 imap.must("LOGOUT");
             }
             FolderDeleted => {
@@ -218,6 +251,24 @@ fn change(path: &PathBuf, damage: &dyn Fn(&mut Vec<u8>)) {
     fs::write(path, bytes).expect("damage");
     let file = fs::File::options().write(true).open(path).expect("a file");
     file.set_modified(date).expect("its date");
+}
+
+/// Changes a message of an mbox, its first line included. One that becomes shorter ends the file there.
+fn change_within(path: &PathBuf, uid: u32, damage: &dyn Fn(&mut Vec<u8>)) {
+    change(path, &|bytes| {
+        let field = format!("\nX-UID: {uid}\n");
+        let field = memchr::memmem::find(bytes, field.as_bytes()).expect("the message");
+        let start = memchr::memmem::rfind(&bytes[..field + 1], b"\nFrom ").map_or(0, |at| at + 1);
+        let end = memchr::memmem::find(&bytes[field..], b"\nFrom ").map_or(bytes.len(), |at| field + at + 1);
+        let mut message = bytes[start..end].to_vec();
+        damage(&mut message);
+        let cut = message.len() < end - start;
+        bytes.splice(start..end, message);
+        if cut {
+            let length = bytes.len().min(start + (end - start) / 2);
+            bytes.truncate(length);
+        }
+    });
 }
 
 /// Where the header of an sdbox message begins.

@@ -18,19 +18,24 @@ use std::path::PathBuf;
 /// One damage, one way of storing mail, one state of the server.
 type Cell = (Row, usize, Phase);
 
-const MAKES: [(Make, &str); 3] = [(Make::Plain, "Maildir"), (Make::Zstd, "zstd"), (Make::Sdbox, "sdbox")];
+const MAKES: [(Make, &str); 4] =
+    [(Make::Plain, "Maildir"), (Make::Zstd, "zstd"), (Make::Sdbox, "sdbox"), (Make::Mbox, "mbox")];
 
 /// Phases in which something is not as it was, by column: what the page says. Whoever heals one takes it out here.
-const NOT_YET: &[(Row, [&str; 3])] = &[
+const NOT_YET: &[(Row, [&str; 4])] = &[
     // sdbox: the server begins its index anew where it meets these, without a history.
-    (Row::Lost, ["", "", "bc"]),
-    (Row::LostSynced, ["", "", "bc"]),
-    (Row::Truncated, ["", "", "bc"]),
-    (Row::MessageHeaderBit, ["", "", "bc"]),
-    (Row::SizeDigit, ["", "", "bc"]),
+    (Row::Lost, ["", "", "bc", ""]),
+    (Row::LostSynced, ["", "", "bc", ""]),
+    (Row::Truncated, ["", "", "bc", "abc"]),
+    (Row::MessageHeaderBit, ["", "", "bc", ""]),
+    (Row::SizeDigit, ["", "", "bc", ""]),
+    // mbox: what came since the copy was cut off with the rest, and what noticed losses leave in the indexes is held against
+    // what comes back.
+    (Row::FromLineBit, ["", "", "", "bc"]),
+    (Row::BaseDigit, ["", "", "", "bc"]),
     // The index alone knows flags and UIDs: reported, and left to its administrator.
-    (Row::NoIndexes, ["", "", "abc"]),
-    (Row::FolderLost, ["", "", "abc"]),
+    (Row::NoIndexes, ["", "", "abc", ""]),
+    (Row::FolderLost, ["", "", "abc", ""]),
 ];
 
 /// Whether a cell is one of those.
@@ -53,7 +58,7 @@ impl Place {
         let mut seen = |time| {
             account.restore(time, Replica::Backup);
             let view = View::of(&account, ANN);
-            assert!(view.faults.is_empty() && (view.has_uidls() || make == Make::Sdbox), "{:?}", view.faults);
+            assert!(view.faults.is_empty() && (view.has_uidls() || !make.has_uidls()), "{:?}", view.faults);
             view
         };
         let [evening, day] = [Time::Evening, Time::NextDay].map(&mut seen);
@@ -177,7 +182,9 @@ impl Place {
         }
         let now = View::of(&self.account, ANN);
         judge::unchanged(Mark::Sync, "after two syncs", before, &now, verdict);
-        judge::same_at_partner(&now, &View::of(&self.account, PARTNER), verdict);
+        if self.account.partner_is_seen() {
+            judge::same_at_partner(&now, &View::of(&self.account, PARTNER), verdict);
+        }
     }
 
     fn resync(&self, before: &View, seen: usize, verdict: &mut Verdict) {
@@ -236,7 +243,7 @@ fn wanted((row, column, phase): Cell) -> bool {
 
 fn all_cells() -> BTreeMap<Cell, Verdict> {
     std::thread::scope(|scope| {
-        let columns = [0, 1, 2].map(|column| {
+        let columns = [0, 1, 2, 3].map(|column| {
             scope.spawn(move || {
                 let make = MAKES[column].0;
                 let place = Place::build(make);
@@ -252,8 +259,9 @@ fn all_cells() -> BTreeMap<Cell, Verdict> {
 
 /// What the page says.
 fn table() -> String {
-    let mut text = format!(".nf\n{:<34}{:<15}{:<15}{}\n{:<34}", "", MAKES[0].1, MAKES[1].1, MAKES[2].1, "");
-    text.push_str("a    b    c    a    b    c    a    b    c\n");
+    let names: String = MAKES.iter().map(|(_, name)| format!("{name:<12}")).collect();
+    let letters = "a   b   c   ".repeat(MAKES.len());
+    let mut text = format!(".nf\n{:<34}{}\n{:<34}{}\n", "", names.trim_end(), "", letters.trim_end());
     for (row, name) in ROWS {
         let mut line = format!("{name:<34}");
         for (column, (make, _)) in MAKES.into_iter().enumerate() {
@@ -263,7 +271,7 @@ fn table() -> String {
                     (true, true) => "no",
                     (true, false) => "yes",
                 };
-                let _ = write!(line, "{said:<5}");
+                let _ = write!(line, "{said:<4}");
             }
         }
         let _ = writeln!(text, "{}", line.trim_end().replace('-', "\\-"));

@@ -173,19 +173,146 @@ fn one_file_is_a_store_and_others_beside_it_are_not_read() {
     house.on("audit", &house.file("notes.txt")).expect(16);
 }
 
-#[test]
-fn nothing_is_written_into_such_a_file_yet() {
+/// A house with a copy of its store as it was, and a record of that.
+fn kept() -> (House, PathBuf) {
     let house = house();
     let backup = house.dir.path().join("backup");
     let copied = std::process::Command::new("cp").arg("-a").arg(&house.store).arg(&backup).status();
     assert!(copied.expect("cp").success());
     house.run("verify");
+    (house, backup)
+}
+
+impl House {
+    fn repair(&self, backup: &Path, more: &[&str]) -> Answer {
+        let line = words(&["repair"]).chain([self.store.clone().into(), "--from".into(), backup.to_owned().into()]);
+        self.tool.run(line.chain(words(more)))
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.file(name)).expect("a mailbox")
+    }
+
+    fn zero(&self, name: &str, at: &str, length: usize) {
+        let bytes = self.bytes(name);
+        let at = memchr::memmem::find(&bytes, at.as_bytes()).expect("the place");
+        let file = fs::OpenOptions::new().write(true).open(self.file(name)).expect("a mailbox");
+        file.write_all_at(&vec![0; length], at as u64).expect("zeros");
+    }
+}
+
+const LINE: &str = "From ann@example.org  Mon Jan  1 00:00:07 2024";
+
+#[test]
+fn each_harm_is_healed_to_the_byte_and_the_repair_is_undone_to_the_byte() {
+    let harms: [(&str, &str, &str); 12] = [
+        ("inbox", "\nline 7\n", "\nline 8\n"),
+        ("inbox", "Subject: 7", "Rubject: 7"),
+        ("inbox", LINE, "Grom ann@example.org  Mon Jan  1 00:00:07 2024"),
+        ("inbox", LINE, "From ann@example.org  Mon Jan  1 00:00:07 20r4"),
+        ("inbox", LINE, "From ann@example.org  Mon Jan  1 00:00:07 2025"),
+        ("inbox", LINE, "From anm@example.org  Mon Jan  1 00:00:07 2024"),
+        ("inbox", "X-UID: 7", "X-UID: w"),
+        ("inbox", "X-UID: 7", "X-UID: 5"),
+        ("inbox", "X-IMAPbase: 17", "X-IMAPbase: q7"),
+        ("inbox", "X-IMAPbase: 17", "X-IMAPbase: 16"),
+        ("inbox", "Status: RO", "Status: SO"),
+        ("lists/2024.mbox", "line 7\n>From", "line 7\n>Fro\u{0}"),
+    ];
+    for (nth, (file, from, to)) in harms.into_iter().enumerate() {
+        let (house, backup) = kept();
+        let whole = house.bytes(file);
+        let before = fs::metadata(house.file(file)).expect("a file");
+        house.change(file, from, to);
+        fs::File::open(house.file(file)).and_then(|f| f.set_modified(before.modified()?)).expect("the date");
+        let harmed = house.bytes(file);
+        let answer = house.repair(&backup, &["--apply"]);
+        assert_eq!((answer.status, answer.count("repaired")), (1, 1), "harm {nth}: {answer}");
+        assert!(house.bytes(file) == whole, "harm {nth}: the file is not as it was");
+        let after = fs::metadata(house.file(file)).expect("a file");
+        assert_eq!((after.mode(), after.uid(), after.mtime()), (before.mode(), before.uid(), before.mtime()), "{nth}");
+        assert_eq!(house.run("verify").expect(0).count("intact.identical"), 36, "harm {nth}");
+        house.tool.undo(answer.lines[0]["run"].as_str().expect("a run")).expect(0);
+        assert!(house.bytes(file) == harmed, "harm {nth}: undone");
+    }
+}
+
+#[test]
+fn flags_that_came_since_the_copy_stay() {
+    let (house, backup) = kept();
+    house.change("inbox", "X-UID: 7\nStatus: RO\nX-Keywords:          ", "X-UID: 7\nStatus: O \nX-Keywords: important");
+    house.run("verify");
+    let whole = house.bytes("inbox");
     house.change("inbox", "\nline 7\n", "\nline 8\n");
-    let before = fs::read(house.file("inbox")).expect("a mailbox");
-    let line = words(&["repair"]).chain([house.store.clone().into(), "--from".into(), backup.into(), "--apply".into()]);
-    let answer = house.tool.run(line).expect(4);
-    assert_eq!((answer.count("damaged"), answer.count("held"), answer.count("repaired")), (1, 1, 0), "{answer}");
-    assert_eq!(fs::read(house.file("inbox")).expect("a mailbox"), before);
+    house.change("inbox", "Subject: 9", "\u{0}ubject: 9");
+    let answer = house.repair(&backup, &["--apply"]).expect(1);
+    assert_eq!(answer.count("repaired"), 2, "{answer}");
+    assert!(house.bytes("inbox") == whole);
+}
+
+#[test]
+fn zeroed_and_cut_files_and_lost_ones_come_back() {
+    // Over the beginning of a message, its line included.
+    let (house, backup) = kept();
+    let whole = ["inbox", "lists/2024.mbox"].map(|name| house.bytes(name));
+    house.zero("inbox", LINE, 900);
+    house.repair(&backup, &["--apply"]).expect(1);
+    assert!(house.bytes("inbox") == whole[0]);
+    // Two messages of an archive became one: neither is touched before both can come back.
+    house.zero("lists/2024.mbox", "From ann at example.org  Mon Jan  1 00:00:07", 60);
+    let merged = house.bytes("lists/2024.mbox");
+    let answer = house.repair(&backup, &["--apply"]).expect(4);
+    assert_eq!((answer.count("repaired"), answer.count("held")), (0, 1), "{answer}");
+    assert!(house.bytes("lists/2024.mbox") == merged);
+    house.repair(&backup, &["--apply", "--undecided", "restore"]).expect(1);
+    assert!(house.bytes("lists/2024.mbox") == whole[1]);
+    // Cut in the middle of a message, which is harm without any doubt; what lay behind is missing.
+    let half = whole[0].len() as u64 / 2;
+    fs::OpenOptions::new().write(true).open(house.file("inbox")).and_then(|f| f.set_len(half)).expect("a cut");
+    let answer = house.repair(&backup, &["--apply", "--undecided", "restore"]).expect(1);
+    assert!(house.bytes("inbox") == whole[0], "{answer}");
+    // Gone as a whole.
+    fs::remove_file(house.file("inbox")).expect("it was there");
+    let answer = house.repair(&backup, &["--apply", "--undecided", "restore"]).expect(1);
+    assert!(house.bytes("inbox") == whole[0], "{answer}");
+    house.run("verify").expect(0);
+}
+
+#[test]
+fn a_file_in_use_is_left_alone_and_a_plan_cannot_name_another() {
+    let (house, backup) = kept();
+    house.change("inbox", "\nline 7\n", "\nline 8\n");
+    let harmed = house.bytes("inbox");
+    let lock = house.file("inbox.lock");
+    fs::write(&lock, format!("{}\n", std::process::id())).expect("a lock");
+    let answer = house.repair(&backup, &["--apply"]).expect(4);
+    assert_eq!((answer.count("held"), answer.count("repaired")), (1, 0), "{answer}");
+    fs::remove_file(&lock).expect("the lock");
+    let session = fs::File::open(house.file("inbox")).expect("a session");
+    assert_eq!(house.repair(&backup, &["--apply"]).expect(4).count("held"), 1);
+    drop(session);
+    assert!(house.bytes("inbox") == harmed && !lock.exists());
+    // The plan as a file: edited, it puts nothing together that is no mbox.
+    let plan = house.dir.path().join("plan");
+    let line = words(&["audit", "--save-plan"]).chain([plan.clone().into(), house.store.clone().into()]);
+    house.tool.run(line.chain(["--from".into(), backup.clone().into()])).expect(4);
+    let text = fs::read_to_string(&plan).expect("a plan");
+    assert!(text.contains("\"ann/mail/inbox\""), "{text}");
+    for (name, content) in [("notes.txt", None), (".forward", Some("x"))] {
+        content.into_iter().for_each(|content| fs::write(house.file(name), content).expect("a file"));
+        let before = house.bytes(name);
+        let edited = house.dir.path().join(format!("plan{name}"));
+        let stat = fs::metadata(house.file("inbox")).expect("a file").ino().to_string();
+        let other = fs::metadata(house.file(name)).expect("a file").ino().to_string();
+        fs::write(&edited, text.replace("ann/mail/inbox\"", &format!("ann/mail/{name}\"")).replace(&stat, &other))
+            .expect("a plan");
+        let line = words(&["repair", "--apply", "--plan"]).chain([edited.into(), house.store.clone().into()]);
+        let answer = house.tool.run(line);
+        assert!(answer.status != 0 && (answer.lines.is_empty() || answer.count("repaired") == 0), "{name}: {answer}");
+        assert!(house.bytes(name) == before, "{name}");
+    }
+    let line = words(&["repair", "--apply", "--plan"]).chain([plan.into(), house.store.clone().into()]);
+    assert_eq!(house.tool.run(line).expect(1).count("repaired"), 1);
 }
 
 #[test]

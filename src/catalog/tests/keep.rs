@@ -159,6 +159,29 @@ fn a_content_that_came_and_went_twice_is_not_lost() {
     made(catalog.keep_generation(3, true, night(1)).unwrap());
 }
 
+/// Where names do not last, a digest goes into the history with its name, and no generation takes that for a loss.
+#[test]
+fn a_name_that_another_message_bears_keeps_the_digest_of_the_first() {
+    let (home, mut catalog, store, mailbox) = three();
+    made(catalog.keep_generation(3, true, night(0)).unwrap());
+    let row = message("b", "another", at(500));
+    catalog.look(store, &update(at(500)), vec![MessageChange::Renamed { row }]).unwrap();
+    let now = catalog.one(mailbox, "b");
+    assert_eq!((now.digest, now.accepted), (Some(Digest::of(b"another")), false));
+    made(catalog.keep_generation(3, true, night(1)).unwrap());
+    let kept: i64 = rusqlite::Connection::open(&home.path)
+        .and_then(|conn| {
+            let sql = "SELECT count(*) FROM history WHERE key = x'62' AND digest = ?1 AND replaced = 1";
+            conn.query_row(sql, [Digest::of(b"b").0], |row| row.get(0))
+        })
+        .unwrap();
+    assert_eq!(kept, 1);
+    // What is not on record yet is simply recorded.
+    let fresh = MessageChange::Renamed { row: message("z", "new", at(600)) };
+    catalog.look(store, &update(at(600)), vec![fresh]).unwrap();
+    assert_eq!(catalog.one(mailbox, "z").digest, Some(Digest::of(b"new")));
+}
+
 #[test]
 fn two_copies_of_one_second_have_two_names() {
     let (home, catalog, ..) = three();

@@ -51,6 +51,9 @@ pub struct Reading {
     #[arg(long, value_name = "LOCATION", env = "MAILMEND_LAYOUT", hide_env_values = true)]
     #[arg(value_parser = layout_parser)]
     pub layout: Option<Layout>,
+    /// Look for attachments that the server keeps apart in DIR, its mail_attachment_dir
+    #[arg(long, value_name = "DIR", env = "MAILMEND_ATTACHMENTS", hide_env_values = true)]
+    pub attachments: Option<PathBuf>,
 }
 
 fn layout_parser(text: &str) -> Result<Layout, String> {

@@ -3,11 +3,13 @@
 //! May not open anything: what a lane cannot answer comes back as a trouble.
 
 use super::{Found, HomeFiles, Lane, LaneError, Listing, serve};
+use crate::model::container::Own;
+use crate::model::form::Form;
 use crate::model::message::Encoding;
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::server::{Guids, Ledger, Witness};
 use crate::model::wire::{Answer, Fetched, Request, Stated, Trouble};
-use crate::model::{Format, RelPath};
+use crate::model::{Format, RelPath, Span, Stat};
 use std::io;
 
 /// What requests for a mail server's lists, indexes and logs do.
@@ -167,9 +169,14 @@ impl Lane {
     }
 
     /// Digests of each piece of a file's content.
-    pub fn pieces(&mut self, root: u32, path: &RelPath, cuts: &Cuts) -> Result<Result<Pieces, Trouble>, LaneError> {
+    pub fn pieces(
+        &mut self,
+        root: u32,
+        path: &RelPath,
+        (form, cuts): (&Form, &Cuts),
+    ) -> Result<Result<Pieces, Trouble>, LaneError> {
         let id = self.id();
-        let request = Request::Pieces { id, root, path: path.clone(), cuts: cuts.clone() };
+        let request = Request::Pieces { id, root, path: path.clone(), form: form.clone(), cuts: cuts.clone() };
         let pieces = self.ask(&request, (root, path, "compare"), |answer| match answer {
             Answer::Pieces { id: got, pieces } if got == id => Some(pieces),
             _ => None,
@@ -177,16 +184,49 @@ impl Lane {
         Ok(pieces.flatten())
     }
 
+    /// What a file says around one of its messages.
+    pub fn own(&mut self, root: u32, path: &RelPath) -> Result<Result<Own, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Own { id, root, path: path.clone() };
+        let own = self.ask(&request, (root, path, "read"), |answer| match answer {
+            Answer::Own { id: got, own } if got == id => Some(own),
+            _ => None,
+        })?;
+        Ok(own.flatten())
+    }
+
+    /// Brings bytes of a file as they are stored, which must still be the one that `file` tells of.
+    pub fn range(
+        &mut self,
+        (root, path): (u32, &RelPath),
+        span: Span,
+        file: Option<Stat>,
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Result<Fetched, Trouble>, LaneError> {
+        let id = self.id();
+        self.send(&Request::Range { id, root, path: path.clone(), span, file })?;
+        self.data(id, (root, path), sink)
+    }
+
     /// Brings a file's bytes, window by window.
     pub fn fetch(
         &mut self,
         root: u32,
         path: &RelPath,
-        encode: Option<Encoding>,
+        (form, encode): (&Form, Option<Encoding>),
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Result<Fetched, Trouble>, LaneError> {
         let id = self.id();
-        self.send(&Request::Fetch { id, root, path: path.clone(), encode })?;
+        self.send(&Request::Fetch { id, root, path: path.clone(), form: form.clone(), encode })?;
+        self.data(id, (root, path), sink)
+    }
+
+    fn data(
+        &mut self,
+        id: u64,
+        (root, path): (u32, &RelPath),
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Result<Fetched, Trouble>, LaneError> {
         let mut taken = Ok(());
         loop {
             match self.answer() {

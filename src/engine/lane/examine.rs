@@ -5,8 +5,9 @@
 use super::gentle::{Gentle, Paced};
 use super::past::{Past, Window};
 use super::serve::trouble;
-use super::{framed, packed, shared};
+use super::{converted, framed, packed, shared};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
+use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
@@ -19,6 +20,7 @@ use crate::sys::attr;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::{ALIGN, AlignedBuf};
 use crate::verify::checks::{Checks, Claims};
+use crate::verify::convert::Converting;
 use crate::verify::hashing::Hashing;
 use crate::verify::{BodyProof, Piecer};
 use std::cell::RefCell;
@@ -34,6 +36,8 @@ thread_local! {
 pub struct Reader<'a> {
     pub tick: &'a dyn Fn(u64),
     pub pace: &'a Gentle,
+    /// Where attachments lie that are no part of their messages' files.
+    pub attachments: Option<&'a Root>,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     pub zone: i64,
 }
@@ -107,10 +111,12 @@ impl Subject<'_> {
             }
             known => known.unwrap_or(0),
         };
-        let mut facts = if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
+        let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
+        let mut facts = if !self.item.form.keeps_content() {
+            self.turned(encoding, buffer)?
+        } else if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
             framed::copy(self, None, buffer)
         } else {
-            let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
             match encoding {
                 Encoding::Plain | Encoding::Crypted => self.plain(encoding, buffer),
                 _ => self.compressed(encoding, buffer),
@@ -118,6 +124,16 @@ impl Subject<'_> {
         };
         facts.cached = self.item.medium && self.past.is_none();
         Ok(facts)
+    }
+
+    /// What the message is in another form. What is not all there can be turned into nothing else.
+    fn turned(&self, encoding: Encoding, buffer: &mut [u8]) -> io::Result<CopyFacts> {
+        let frame =
+            (encoding == Encoding::Sdbox).then(|| framed::frame(&*self.medium(), self.stat.size, false, buffer));
+        match frame.flatten().is_some_and(|frame| frame.partial) {
+            true => Ok(framed::copy(self, None, buffer)),
+            false => converted::copy(self, encoding, buffer),
+        }
     }
 
     pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
@@ -473,9 +489,15 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<(File, Stat, Encodin
 }
 
 /// Short digests of each piece of the decoded content. A decoder ends at the first byte that the medium did not give.
-pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader<'_>) -> Result<Pieces, Trouble> {
+pub fn pieces(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    (form, cuts): (&Form, &Cuts),
+    by: &Reader<'_>,
+) -> Result<Pieces, Trouble> {
     if container::split(path).is_some() {
-        return packed::pieces(root, number, path, cuts, by);
+        return packed::pieces(root, number, path, (form, cuts), by);
     }
     if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
         return shared::pieces(root, number, path, cuts, by);
@@ -489,7 +511,15 @@ pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader
         (by.tick)(progress);
     };
     let framed = store::format_of(&path.parent().unwrap_or_default(), []) == Format::Sdbox;
-    if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, false, &mut buffer)).flatten() {
+    if !form.keeps_content() {
+        let mut raw = |_: &[u8]| count();
+        let decoder = codec::decoder(encoding, Box::new(Sequential::new(&medium, stat.size, &mut raw)));
+        let mut reader = Converting::new(form, decoder.map_err(|e| trouble(number, path.as_bytes(), "decode", &e))?);
+        // What came before a failure is still worth comparing.
+        while let Ok(got @ 1..) = reader.read(&mut buffer) {
+            piecer.feed(&buffer[..got]);
+        }
+    } else if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, false, &mut buffer)).flatten() {
         let behind = read::Behind(&medium, frame.message.offset);
         read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {
             Piece::Bytes(bytes) => piecer.feed(bytes),
@@ -519,10 +549,13 @@ pub fn fetch(
     root: &Root,
     number: u32,
     path: &RelPath,
-    encode: Option<Encoding>,
+    (form, encode): (&Form, Option<Encoding>),
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
+    if container::split(path).is_some() {
+        return packed::fetch(root, number, path, (form, encode), sink, by);
+    }
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;
     let medium = by.medium(&file);
@@ -535,7 +568,7 @@ pub fn fetch(
         (by.tick)(progress);
     };
     let mut sent = Ok(());
-    if wanted == stored_as {
+    if converted::is_stored_so(form, stored_as, wanted) {
         let mut pass_on = |bytes: &[u8]| {
             count();
             for part in bytes.chunks(WINDOW) {
@@ -548,42 +581,17 @@ pub fn fetch(
         decode(stored_as, reader, &mut vec![0; WINDOW], &mut |bytes| hashing.feed(bytes))
             .map_err(|e| fail("read", e))?;
     } else {
-        let mut raw = |_: &[u8]| count();
-        let reader = codec::decoder(stored_as, Box::new(Sequential::new(&medium, stat.size, &mut raw)));
-        let mut hashed = Hashed { inner: reader.map_err(|e| fail("decode", e))?, hashing: &mut hashing };
-        codec::encode(wanted, &mut hashed, &mut Sending(sink)).map_err(|e| fail("convert", e))?;
+        let make = || -> io::Result<Box<dyn Read + '_>> {
+            let stored = Box::new(read::Quiet::new(&medium, stat.size));
+            Ok(Box::new(Converting::new(form, codec::decoder(stored_as, stored)?)))
+        };
+        let mut counted = |bytes: &[u8]| {
+            count();
+            sink(bytes)
+        };
+        converted::deliver(&make, (form, wanted), &mut hashing, &mut counted).map_err(|e| fail("convert", e))?;
     }
     sent.map_err(|e| fail("send", e))?;
     let hashes = hashing.finish();
     Ok(Fetched { digest: hashes.digest, length: hashes.length, stored_as: wanted, mtime: stat.mtime, xattrs })
-}
-
-/// Hashes what passes.
-struct Hashed<'a> {
-    inner: Box<dyn Read + 'a>,
-    hashing: &'a mut Hashing,
-}
-
-impl Read for Hashed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.inner.read(buffer)?;
-        self.hashing.feed(&buffer[..got]);
-        Ok(got)
-    }
-}
-
-/// A writer whose bytes go to the parent.
-struct Sending<'a>(&'a mut dyn FnMut(&[u8]) -> io::Result<()>);
-
-impl io::Write for Sending<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for part in bytes.chunks(WINDOW) {
-            (self.0)(part)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,6 +3,7 @@
 //!
 //! Runs in the lane only, on files that are open already.
 
+use super::attached;
 use super::examine::{Pass, Subject};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::limits::WINDOW;
@@ -11,6 +12,8 @@ use crate::read::{self, Medium, Piece};
 use crate::store::codec;
 use crate::store::dovecot::{Guid, hex_guid};
 use crate::store::sdbox::frame::{self, Frame};
+use crate::store::sdbox::parts::Part;
+use crate::sys::dir::Root;
 use crate::sys::direct::ALIGN;
 use crate::verify::BodyProof;
 use crate::verify::checks::{Checks, Claims};
@@ -42,15 +45,50 @@ pub fn copy(subject: &Subject<'_>, guid: Option<Guid>, buffer: &mut [u8]) -> Cop
         frame.broken.push(Span::new(end, subject.stat.size.saturating_sub(end)));
     }
     let sound = frame.as_ref().is_some_and(|frame| frame.broken.is_empty() && frame.short_of.is_none());
-    if let (Some(frame), Some(expected), true) = (&frame, subject.item.expected, sound) {
+    let parts = frame.as_ref().and_then(|frame| Some((frame, frame.parts.as_deref()?)));
+    let plain = |frame: &Frame, buffer: &mut [u8]| !is_encoded(&*subject.medium(), frame.message, buffer);
+    if let (Some((frame, parts)), Some(root), true) = (parts, subject.reader.attachments, sound)
+        && plain(frame, buffer)
+    {
+        return with_parts(subject, (frame, parts), root, buffer);
+    }
+    let mut facts = alone(subject, frame.as_ref(), sound, buffer);
+    // Its own file is proven; what lies elsewhere was not looked at.
+    if parts.is_some() && facts.evidence.get(Check::Digest) == Outcome::Pass {
+        facts.evidence.set(Check::Digest, Outcome::Unknown);
+        facts.evidence.opaque = true;
+    }
+    facts
+}
+
+/// What stands in the file itself.
+fn alone(subject: &Subject<'_>, frame: Option<&Frame>, sound: bool, buffer: &mut [u8]) -> CopyFacts {
+    if let (Some(frame), Some(expected), true) = (frame, subject.item.expected, sound) {
         let pass = hashed(subject, frame.message, buffer);
         if pass.digest == Some(expected) {
-            return subject.known(pass, encoding(subject));
+            let marks = frame.marks();
+            return CopyFacts { marks, ..subject.known(pass, encoding(subject)) };
         }
     }
-    let facts = checked(subject, frame.as_ref(), buffer, subject.item.deep);
+    let facts = checked(subject, frame, buffer, subject.item.deep);
     let doubted = matches!(facts.evidence.verdict(), Verdict::Suspect | Verdict::Damaged);
-    if doubted && !subject.item.deep { checked(subject, frame.as_ref(), buffer, true) } else { facts }
+    if doubted && !subject.item.deep { checked(subject, frame, buffer, true) } else { facts }
+}
+
+/// A message whose attachments lie apart. Its digest is that of its own file.
+fn with_parts(subject: &Subject<'_>, whole: (&Frame, &[Part]), root: &Root, buffer: &mut [u8]) -> CopyFacts {
+    let pass = hashed(subject, whole.0.message, buffer);
+    let (mut evidence, mut envelope) = attached::evidence(subject, whole, root, subject.item.deep);
+    let doubted = matches!(evidence.verdict(), Verdict::Suspect | Verdict::Damaged);
+    if doubted && !subject.item.deep {
+        (evidence, envelope) = attached::evidence(subject, whole, root, true);
+    }
+    let marks = whole.0.marks();
+    let mut facts = subject.judged(Pass { evidence: Some(evidence), envelope, ..pass }, encoding(subject));
+    if facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::Attachment) {
+        facts.evidence.set(Check::Digest, Outcome::Unknown);
+    }
+    CopyFacts { marks, ..facts }
 }
 
 /// How the message is stored: what lies among others is no file that could be put anywhere else as it is.
@@ -133,6 +171,7 @@ fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep
         envelope,
     };
     let mut facts = subject.judged(pass, encoding(subject));
+    facts.marks = frame.and_then(Frame::marks);
     if facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::BrokenFrame) {
         facts.evidence.set(Check::Digest, Outcome::Unknown);
     }

@@ -109,6 +109,9 @@ fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
     let all: Vec<&log::Log> = logs.iter().collect();
     let given = fate::appended(&all);
     ledger.indexed = state.messages.keys().copied().filter(|uid| given.contains(uid)).collect();
+    if whole {
+        ledger.held = state.messages.keys().copied().collect();
+    }
     ledger.noticed = fate::noticed(&all, UIDS_MAX).into_iter().filter(|uid| given.contains(uid)).collect();
     ledger.marked = state.keywords.iter().take(KEYWORDS_MAX).map(|name| (name.clone(), Vec::new())).collect();
     for (uid, message) in &state.messages {

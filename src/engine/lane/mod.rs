@@ -5,6 +5,8 @@
 
 pub mod ahead;
 mod ask;
+mod attached;
+mod converted;
 pub mod examine;
 mod flight;
 pub mod frame;
@@ -57,6 +59,8 @@ pub struct Settings {
     /// Bytes a second that each lane may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// Where the server keeps attachments apart from their messages.
+    pub attachments: Option<std::path::PathBuf>,
     /// `--mbox-timezone`: seconds east of UTC of the clock that wrote dates without a zone.
     pub zone: i64,
 }
@@ -209,6 +213,7 @@ impl Lane {
             without_openat2: self.settings.without_openat2,
             bwlimit: self.settings.bwlimit,
             io_class: self.settings.io_class,
+            attachments: self.settings.attachments.as_ref().map(|path| path.as_os_str().as_encoded_bytes().to_vec()),
             zone: self.settings.zone,
         };
         let path = self.path_text();

@@ -2,13 +2,16 @@
 //!
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
+use super::converted;
 use super::examine::{Pass, Reader, Subject, modest};
 use super::serve::trouble;
+use crate::model::container::Own;
 use crate::model::evidence::{Check, Fault, FaultKind, Outcome, Verdict};
+use crate::model::form::Form;
 use crate::model::limits::{MESSAGE_MAX, WINDOW};
 use crate::model::pieces::{Cuts, Pieces};
-use crate::model::wire::{Entry, EntryKind, Place, ReadItem, Trouble};
-use crate::model::{CopyFacts, Encoding, RelPath, Span, Stamp, Stat, container};
+use crate::model::wire::{Entry, EntryKind, Fetched, Place, ReadItem, Trouble};
+use crate::model::{CopyFacts, Digest, Encoding, RelPath, Span, Stamp, Stat, container};
 use crate::read::{self, Medium, Piece};
 use crate::store::mbox::keys::Keys;
 use crate::store::mbox::scan::{Part, Scanner};
@@ -19,10 +22,11 @@ use crate::sys::attr;
 use crate::sys::dir::Root;
 use crate::sys::direct::ALIGN;
 use crate::verify::checks::{Checks, Claims};
+use crate::verify::convert::{Converter, Converting};
 use crate::verify::hashing::Hashing;
 use crate::verify::{BodyProof, Piecer};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 
 /// How often a file is listed that changes meanwhile.
 const ATTEMPTS: u32 = 2;
@@ -80,7 +84,7 @@ fn scan(contents: &mut Contents, file: &File, stat: &Stat, by: &Reader<'_>, fail
         let named = Named::of(&part, uid, validity, by.zone);
         let (name, stat) = (named.name(), Some(stat_of(stat, &named)));
         contents.entries.push(Entry {
-            place: Place::Cur,
+            place: if part.internal { Place::Top } else { Place::Cur },
             name,
             ino: stat.map_or(0, |s| s.ino),
             kind: EntryKind::File,
@@ -201,12 +205,15 @@ fn pass(
     mut proof: Option<BodyProof>,
 ) -> (Pass, Option<u64>) {
     let (mut content, mut length, mut holes) = (Hashing::new(), 0u64, false);
-    let harmed = stream(&*subject.medium(), named.message, subject.reader, &mut |piece| match piece {
+    let (mut converter, mut turned, mut unframe) = (Converter::new(&subject.item.form), Vec::new(), Unframe::new());
+    stream(&*subject.medium(), named.message, subject.reader, &mut unframe, &mut |piece| match piece {
         Piece::Bytes(bytes) => {
-            content.feed(bytes);
-            checks.iter_mut().for_each(|checks| checks.feed(bytes));
-            proof.iter_mut().for_each(|proof| proof.feed(bytes));
-            length += bytes.len() as u64;
+            turned.clear();
+            converter.feed(bytes, &mut turned);
+            content.feed(&turned);
+            checks.iter_mut().for_each(|checks| checks.feed(&turned));
+            proof.iter_mut().for_each(|proof| proof.feed(&turned));
+            length += turned.len() as u64;
         }
         Piece::Hole(span, errno) => {
             let span = Span::new(length, span.length);
@@ -216,6 +223,12 @@ fn pass(
             holes = true;
         }
     });
+    turned.clear();
+    converter.finish(&mut turned);
+    content.feed(&turned);
+    checks.iter_mut().for_each(|checks| checks.feed(&turned));
+    proof.iter_mut().for_each(|proof| proof.feed(&turned));
+    length += turned.len() as u64;
     let hashes = content.finish();
     let (evidence, envelope) = match checks.map(Checks::finish) {
         Some((mut evidence, envelope)) => {
@@ -233,13 +246,12 @@ fn pass(
         evidence,
         envelope,
     };
-    (pass, harmed)
+    (pass, unframe.harmed)
 }
 
-/// Passes on what belongs to the message at a place in a file, as clients see it. Returns where a field that does not
-/// belong to it is harmed.
-fn stream(file: &dyn Medium, message: Span, by: &Reader<'_>, each: &mut dyn FnMut(Piece<'_>)) -> Option<u64> {
-    let (mut unframe, mut progress) = (Unframe::new(), 0);
+/// Passes on what belongs to the message at a place in a file, as clients see it.
+fn stream(file: &dyn Medium, message: Span, by: &Reader<'_>, unframe: &mut Unframe, each: &mut dyn FnMut(Piece<'_>)) {
+    let mut progress = 0;
     let mut tick = || {
         progress += 1;
         (by.tick)(progress);
@@ -266,7 +278,6 @@ fn stream(file: &dyn Medium, message: Span, by: &Reader<'_>, each: &mut dyn FnMu
         }
     });
     unframe.finish(&mut |bytes| each(Piece::Bytes(bytes)));
-    unframe.harmed
 }
 
 /// Bytes to read at a time: a small message at once.
@@ -275,12 +286,158 @@ fn buffer(length: u64) -> usize {
 }
 
 /// Short digests of each piece of a message.
-pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader<'_>) -> Result<Pieces, Trouble> {
+pub fn pieces(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    (form, cuts): (&Form, &Cuts),
+    by: &Reader<'_>,
+) -> Result<Pieces, Trouble> {
     let Opened { file, named, .. } = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
-    stream(&by.medium(&file), named.message, by, &mut |piece| match piece {
-        Piece::Bytes(bytes) => piecer.feed(bytes),
+    let (mut converter, mut turned) = (Converter::new(form), Vec::new());
+    stream(&by.medium(&file), named.message, by, &mut Unframe::new(), &mut |piece| match piece {
+        Piece::Bytes(bytes) => {
+            turned.clear();
+            converter.feed(bytes, &mut turned);
+            piecer.feed(&turned);
+        }
         Piece::Hole(span, _) => piecer.hole(span.length),
     });
+    turned.clear();
+    converter.finish(&mut turned);
+    piecer.feed(&turned);
     Ok(piecer.finish())
+}
+
+/// What the file says around a message.
+pub fn own(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own, Trouble> {
+    let Opened { file, named, .. } = open(root, number, path)?;
+    let fail = |error: io::Error| trouble(number, path.as_bytes(), "read", &error);
+    let mut line = vec![0; named.line.length.min(from_line::LINE_MAX as u64 + 2) as usize];
+    let got = Medium::read_at(&file, &mut line, named.line.offset).map_err(fail)?;
+    line.truncate(got);
+    let (mut unframe, mut length, mut hole) = (Unframe::keeping(), 0u64, None);
+    stream(&by.medium(&file), named.message, by, &mut unframe, &mut |piece| match piece {
+        Piece::Bytes(bytes) => length += bytes.len() as u64,
+        Piece::Hole(span, errno) => {
+            length += span.length;
+            hole = hole.or(Some(errno));
+        }
+    });
+    // Of a message with a hole only what stands before that is known, and so is nothing.
+    if let Some(errno) = hole {
+        return Err(fail(errno.map_or_else(|| io::Error::other("not readable"), io::Error::from_raw_os_error)));
+    }
+    let begins = from_line::parse(&line).is_some();
+    let empty = if line.ends_with(b"\r\n") { 2 } else { 1 };
+    let (fields, head) = (std::mem::take(&mut unframe.fields), unframe.head);
+    Ok(Own { line, begins, fields, head, length, empty })
+}
+
+/// Sends a message in another form: as it lies in its file, no other format can use it.
+pub fn fetch(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    (form, encode): (&Form, Option<Encoding>),
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    by: &Reader<'_>,
+) -> Result<Fetched, Trouble> {
+    let Opened { file, stat, named } = open(root, number, path)?;
+    let (medium, wanted, mut hashing) = (by.medium(&file), encode.unwrap_or_default(), Hashing::new());
+    let make = || -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(Converting::new(form, Content::new(&medium, named.message))))
+    };
+    converted::deliver(&make, (form, wanted), &mut hashing, sink)
+        .map_err(|e| trouble(number, path.as_bytes(), "convert", &e))?;
+    let (hashes, mtime) = (hashing.finish(), stat_of(&stat, &named).mtime);
+    Ok(Fetched { digest: hashes.digest, length: hashes.length, stored_as: wanted, mtime, xattrs: Vec::new() })
+}
+
+/// The message at a place in a file, as clients see it.
+struct Content<'a> {
+    file: &'a dyn Medium,
+    left: Span,
+    unframe: Unframe,
+    ready: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl Content<'_> {
+    fn new(file: &dyn Medium, message: Span) -> Content<'_> {
+        Content { file, left: message, unframe: Unframe::new(), ready: Vec::new(), at: 0, ended: false }
+    }
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.ready.len() && !self.ended {
+            (self.at, self.ended) = (0, self.left.length == 0);
+            self.ready.clear();
+            let (unframe, ready) = (&mut self.unframe, &mut self.ready);
+            if self.ended {
+                unframe.finish(&mut |bytes| ready.extend_from_slice(bytes));
+                continue;
+            }
+            let mut window = vec![0; WINDOW.min(usize::try_from(self.left.length).unwrap_or(WINDOW))];
+            let got = self.file.read_at(&mut window, self.left.offset)?;
+            if got == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.left = Span::new(self.left.offset + got as u64, self.left.length - got as u64);
+            unframe.feed(&window[..got], &mut |bytes| ready.extend_from_slice(bytes));
+        }
+        let given = buffer.len().min(self.ready.len() - self.at);
+        buffer[..given].copy_from_slice(&self.ready[self.at..self.at + given]);
+        self.at += given;
+        Ok(given)
+    }
+}
+
+/// Bytes of a file.
+pub struct At<'a> {
+    pub number: u32,
+    pub path: &'a RelPath,
+    pub span: Span,
+    /// The file as it must still be.
+    pub file: Option<Stat>,
+}
+
+/// Sends bytes of a file as they are stored.
+pub fn range(
+    root: &Root,
+    at: &At<'_>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    by: &Reader<'_>,
+) -> Result<Fetched, Trouble> {
+    let fail = |operation: &str, error: io::Error| trouble(at.number, at.path.as_bytes(), operation, &error);
+    let file = root.open_file(at.path).map_err(|e| fail("open", e))?;
+    let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
+    if at.file.is_some_and(|then| !then.same_file(&stat)) || at.span.end() > stat.size {
+        return Err(fail("read", changed()));
+    }
+    let (mut hasher, mut progress, mut done) = (blake3::Hasher::new(), 0, Ok(()));
+    let mut tick = || {
+        progress += 1;
+        (by.tick)(progress);
+    };
+    let medium = by.medium(&file);
+    let behind = read::Behind(&medium, at.span.offset);
+    let mut window = vec![0; buffer(at.span.length)];
+    read::stream(&behind, at.span.length, &mut window, &mut tick, &mut |piece| match piece {
+        Piece::Bytes(bytes) if done.is_ok() => {
+            hasher.update(bytes);
+            done = sink(bytes).map_err(|e| fail("send", e));
+        }
+        Piece::Hole(_, errno) if done.is_ok() => {
+            let error = errno.map_or_else(|| io::Error::other("not readable"), io::Error::from_raw_os_error);
+            done = Err(fail("read", error));
+        }
+        _ => {}
+    });
+    done?;
+    let digest = Digest(*hasher.finalize().as_bytes());
+    Ok(Fetched { digest, length: at.span.length, stored_as: Encoding::Plain, mtime: stat.mtime, xattrs: Vec::new() })
 }

@@ -8,8 +8,9 @@ use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
 use super::{examine, frame, ledger, packed, roots, sample, shared, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
+use crate::model::path::escape;
 use crate::model::wire::{
-    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, Sandbox, Stated, Trouble,
+    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
 };
 use crate::model::{Format, RelPath, Stamp, Stat, container};
 use crate::store::{self, discover, maildir::companion};
@@ -22,6 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries after which a listing says that it moves on: the slowest disk looks at so many within a time-out.
@@ -30,6 +32,7 @@ const NAMED_EACH: u64 = 16;
 /// What every reader of the lane shares.
 struct Shop {
     roots: Vec<Root>,
+    attachments: Option<Root>,
     slots: Slots,
     pace: Gentle,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
@@ -57,14 +60,19 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     // Resolving patterns and entering the sandbox comes before the first thread; opening comes after it,
     // because a descriptor that was opened before still leads to the writable mount.
     let (paths, mut troubles) = roots::expand(&hello.roots);
+    let apart: Vec<RootSpec> =
+        hello.attachments.iter().map(|path| RootSpec { path: path.clone(), pattern: false }).collect();
+    let (apart, mut lacking) = roots::expand(&apart);
+    let seen: Vec<PathBuf> = [roots::only_paths(&paths), roots::only_paths(&apart)].concat();
     let mounts = crate::sys::mounts::Mounts::read().ok();
-    let (pace, notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
-    let sandbox = if hello.sandbox {
-        crate::sys::sandbox::enter(&roots::only_paths(&paths), sandbox::Options::default())
-    } else {
-        unconfined()
-    };
+    let (pace, mut notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
+    let sandbox =
+        if hello.sandbox { crate::sys::sandbox::enter(&seen, sandbox::Options::default()) } else { unconfined() };
     let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
+    let (attachments, _) = roots::open(&apart, mounts.as_ref(), hello.without_openat2, &mut lacking);
+    notes.extend(lacking.iter().map(|trouble| {
+        format!("attachments: cannot {} {}: {}", trouble.operation, escape(&trouble.path), trouble.detail)
+    }));
     frame::write(&mut stream, &Answer::Ready { roots: infos, troubles, sandbox, notes })?;
 
     let pool = rayon::ThreadPoolBuilder::new()
@@ -72,8 +80,8 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .thread_name(|n| format!("reader-{n}"))
         .build()
         .map_err(io::Error::other)?;
-    let (out, zone) = (Mutex::new(stream.try_clone()?), hello.zone);
-    let shop = Arc::new(Shop { roots: open, slots, pace, zone, out, todo: Mutex::default() });
+    let (out, zone, attachments) = (Mutex::new(stream.try_clone()?), hello.zone, attachments.into_iter().next());
+    let shop = Arc::new(Shop { roots: open, attachments, slots, pace, zone, out, todo: Mutex::default() });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
         shop.put(request);
         let shop = Arc::clone(&shop);
@@ -136,7 +144,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace, zone: self.zone }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
@@ -182,19 +190,35 @@ impl Shop {
                     .try_for_each(|part| self.send(&Answer::Lines { id: *id, lines: part.to_vec() }));
                 sent.and_then(|()| self.send(&Answer::Ledger { id: *id, ledger }))
             }
-            Request::Pieces { id, root, path, cuts } => {
+            Request::Pieces { id, root, path, form, cuts } => {
                 self.name(*id, 0);
                 let pieces = self
                     .root(*root, path.as_bytes())
-                    .and_then(|r| examine::pieces(r, *root, path, cuts, &self.reader(&|n| self.name(*id, n))));
+                    .and_then(|r| examine::pieces(r, *root, path, (form, cuts), &self.reader(&|n| self.name(*id, n))));
                 self.send(&Answer::Pieces { id: *id, pieces })
             }
-            Request::Fetch { id, root, path, encode } => {
+            Request::Fetch { id, root, path, form, encode } => {
                 self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
-                let result: Result<Fetched, Trouble> = self
-                    .root(*root, path.as_bytes())
-                    .and_then(|r| examine::fetch(r, *root, path, *encode, sink, &self.reader(&|n| self.name(*id, n))));
+                let result: Result<Fetched, Trouble> = self.root(*root, path.as_bytes()).and_then(|r| {
+                    examine::fetch(r, *root, path, (form, *encode), sink, &self.reader(&|n| self.name(*id, n)))
+                });
+                self.send(&Answer::DataEnd { id: *id, result })
+            }
+            Request::Own { id, root, path } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let own = self.root(*root, path.as_bytes()).and_then(|r| packed::own(r, *root, path, by));
+                self.send(&Answer::Own { id: *id, own })
+            }
+            Request::Range { id, root, path, span, file } => {
+                self.name(*id, 0);
+                let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
+                let at = packed::At { number: *root, path, span: *span, file: *file };
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let result = self.root(*root, path.as_bytes()).and_then(|r| packed::range(r, &at, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
             Request::Sample { id, order } => sample::sample(

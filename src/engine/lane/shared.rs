@@ -326,6 +326,11 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<Opened, Trouble> {
 /// # Errors
 /// A trouble where its file could not be opened.
 pub fn copy(root: &Root, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts, Trouble> {
+    if !item.form.keeps_content() {
+        let error =
+            io::Error::new(io::ErrorKind::Unsupported, "mail out of an mdbox cannot be turned into another form");
+        return Err(trouble(item.root, item.path.as_bytes(), "read", &error));
+    }
     let Opened { file, stat, named, offset } = open(root, item.root, &item.path)?;
     let subject = Subject { item, file, stat, reader, past: None, begins: Some(offset) };
     let facts = BUFFER.with_borrow_mut(|buffer| framed::copy(&subject, named.guid, buffer.bytes_mut()));

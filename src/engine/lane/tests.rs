@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::Format;
+use crate::model::form::Form;
 use crate::model::wire::ReadMode;
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +20,7 @@ fn lane_with(root: &Path, bwlimit: Option<u64>, seconds: u64) -> Lane {
         without_openat2: false,
         bwlimit,
         io_class: IoClass::Normal,
+        attachments: None,
         zone: 0,
     };
     let spec = RootSpec { path: root.as_os_str().as_encoded_bytes().to_vec(), pattern: false };
@@ -34,6 +36,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             root: 0,
             path: RelPath::new(name.into_bytes()).unwrap(),
             mode: ReadMode::Digest,
+            form: Form::default(),
             format: Format::default(),
             file: None,
             expected: None,

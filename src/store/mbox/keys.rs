@@ -49,6 +49,8 @@ mod tests {
             received: None,
             uid: Some(uid).filter(|&uid| uid > 0),
             validity: None,
+            check: None,
+            internal: false,
         };
         let mut all: Vec<_> = uids.iter().filter_map(|uid| keys.push(part(uid))).collect();
         all.extend(keys.finish());

@@ -74,6 +74,8 @@ pub struct Named {
     pub received: Option<i64>,
     /// UIDVALIDITY of the file.
     pub validity: Option<u32>,
+    /// The beginning of the digest of its line, where that is one.
+    pub check: Option<u32>,
     /// The line or the field with its UID is not as it was written.
     pub harmed: bool,
 }
@@ -87,6 +89,7 @@ impl Named {
             message: Span::new(part.start(), part.length),
             received: part.received.and_then(|received| received.at(zone)),
             validity,
+            check: part.check,
             harmed: part.received.is_none() || (uid.is_some() && uid != part.uid),
         }
     }
@@ -103,6 +106,9 @@ impl Named {
         }
         if let Some(validity) = self.validity {
             name += &format!(",v={validity}");
+        }
+        if let Some(check) = self.check {
+            name += &format!(",h={check:08x}");
         }
         if self.harmed {
             name += ",x";
@@ -124,17 +130,25 @@ impl Named {
         let start = from.checked_add(head)?;
         let (line, message) = (Span::new(from, head), Span::new(start, length));
         start.checked_add(length)?;
-        let mut named = Named { uid, line, message, received: None, validity: None, harmed: false };
+        let mut named = Named { uid, line, message, received: None, validity: None, check: None, harmed: false };
         for field in fields {
             match field.split_once('=') {
                 Some(("d", received)) => named.received = Some(received.parse().ok()?),
                 Some(("v", validity)) => named.validity = Some(validity.parse().ok()?),
+                Some(("h", check)) => named.check = Some(u32::from_str_radix(check, 16).ok()?),
                 None if field == "x" => named.harmed = true,
                 _ => return None,
             }
         }
         (named.name() == name).then_some(named)
     }
+}
+
+/// Whether what the file says of a message besides its place is no longer what it said: its line, or the UIDVALIDITY that
+/// the first message carries for all.
+pub fn is_altered(then: &Named, now: &Named) -> bool {
+    let known = then.check.is_some() && !then.harmed;
+    known && (then.check != now.check || (now.line.offset == 0 && then.validity != now.validity))
 }
 
 /// Whether a file that begins with these bytes is an mbox.
@@ -159,7 +173,7 @@ mod tests {
 
     #[test]
     fn names_say_where_messages_stand() {
-        for name in ["u.7,f=1200+40,m=3000,d=1700000000,v=5", "o.0,f=0+0,m=12,x", "u.1,f=0+9,m=0,d=-5"] {
+        for name in ["u.7,f=1200+40,m=3000,d=1700000000,v=5,h=0012ab00", "o.0,f=0+0,m=12,x", "u.1,f=0+9,m=0,d=-5"] {
             let named = Named::parse(name.as_bytes()).expect(name);
             assert_eq!(named.name(), name.as_bytes());
         }

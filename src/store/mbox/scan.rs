@@ -34,6 +34,10 @@ pub struct Part {
     pub uid: Option<u32>,
     /// UIDVALIDITY, as its X-IMAPbase says.
     pub validity: Option<u32>,
+    /// The beginning of the digest of its line, where that is one.
+    pub check: Option<u32>,
+    /// No message, but what some servers put first to keep UIDVALIDITY and keywords in (`X-IMAP`).
+    pub internal: bool,
 }
 
 impl Part {
@@ -58,6 +62,8 @@ struct Fields {
     length: Option<u64>,
     uid: Option<u32>,
     validity: Option<u32>,
+    /// It has the field that is only in what is no message.
+    internal: bool,
     /// Where the body begins.
     body: u64,
 }
@@ -115,6 +121,7 @@ impl<'a> Scanner<'a> {
                 let value = |name: &str| value_of(line, name.as_bytes());
                 fields.length = fields.length.or_else(|| number(value("content-length")?));
                 fields.uid = fields.uid.or_else(|| small(value("x-uid")?));
+                fields.internal |= value("x-imap").is_some();
                 let base = value("x-imapbase").or_else(|| value("x-imap"));
                 fields.validity = fields.validity.or_else(|| small(base?.split(|&byte| byte == b' ').next()?));
             }
@@ -260,6 +267,7 @@ impl Iterator for Scanner<'_> {
         }
         let behind = self.read_line(from);
         let received = from_line::parse(&self.line);
+        let check = received.map(|_| digest_of(&self.line));
         let head = if received.is_some() || from_line::resembles(&self.line) { behind - from } else { 0 };
         let fields = self.fields(from + head);
         let end = match self.claimed(&fields) {
@@ -270,7 +278,16 @@ impl Iterator for Scanner<'_> {
         let end = End { end: end.end.max(from + head), next: end.next.max(from + 1) };
         self.at = end.next;
         let (uid, validity) = (fields.uid, fields.validity);
-        Some(Part { from, head, length: end.end - from - head, received, uid, validity })
+        Some(Part {
+            from,
+            head,
+            length: end.end - from - head,
+            received,
+            uid,
+            validity,
+            check,
+            internal: fields.internal && from == 0,
+        })
     }
 }
 
@@ -279,6 +296,13 @@ pub fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (field, value) = line.split_at_checked(name.len())?;
     let value = value.strip_prefix(b":").filter(|_| field.eq_ignore_ascii_case(name))?;
     Some(value.trim_ascii())
+}
+
+/// The beginning of the digest of a line without its end.
+pub fn digest_of(line: &[u8]) -> u32 {
+    let digest = blake3::hash(line);
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 pub(super) fn number(digits: &[u8]) -> Option<u64> {

@@ -4,6 +4,7 @@
 //! Pure, fed by windows of any size; keeps no more than one such field.
 
 use super::scan::number;
+use crate::model::container::OwnField;
 use crate::verify::{Start, start_of_line};
 use memchr::memchr;
 
@@ -19,8 +20,15 @@ pub struct Unframe {
     field: Vec<u8>,
     /// Where that begins.
     field_at: u64,
-    /// Bytes taken so far.
+    /// Bytes taken so far, and passed on.
     taken: u64,
+    passed: u64,
+    /// Whether fields are kept, those that were, and the bytes of the message before them.
+    keeps: bool,
+    pub fields: Vec<OwnField>,
+    field_out: u64,
+    /// Bytes of the message before the empty line that ends its header.
+    pub head: Option<u64>,
     /// Where a field begins that no software wrote so.
     pub harmed: Option<u64>,
 }
@@ -49,10 +57,16 @@ impl Unframe {
         Unframe::default()
     }
 
+    /// One that also keeps what it leaves out.
+    pub fn keeping() -> Unframe {
+        Unframe { keeps: true, ..Unframe::default() }
+    }
+
     /// Takes the next bytes.
     pub fn feed(&mut self, bytes: &[u8], each: &mut dyn FnMut(&[u8])) {
         if self.state == State::Body {
             self.taken += bytes.len() as u64;
+            self.passed += bytes.len() as u64;
             return each(bytes);
         }
         if self.held.is_empty() {
@@ -88,6 +102,7 @@ impl Unframe {
                     Start::Undecided => break,
                     Start::End => {
                         self.judge();
+                        self.head = Some(self.passed + (at - kept) as u64);
                         self.state = State::Body;
                     }
                     Start::Field(drops) => {
@@ -103,9 +118,11 @@ impl Unframe {
                         self.state = State::Start { drops };
                     }
                     if drops {
+                        self.passed += (at - kept) as u64;
                         each(&data[kept..at]);
                         if self.field.is_empty() {
                             self.field_at = self.taken + at as u64;
+                            self.field_out = self.passed;
                         }
                         let room = FIELD_MAX.saturating_sub(self.field.len()).min(length);
                         self.field.extend_from_slice(&rest[..room]);
@@ -116,6 +133,7 @@ impl Unframe {
                 State::Body => at = data.len(),
             }
         }
+        self.passed += at.saturating_sub(kept) as u64;
         each(&data[kept.min(at)..at]);
         self.taken += at as u64;
         self.held.extend_from_slice(&data[at..]);
@@ -124,8 +142,16 @@ impl Unframe {
     /// Looks at the field that just ended.
     fn judge(&mut self) {
         let field = std::mem::take(&mut self.field);
-        if !field.is_empty() && field.len() < FIELD_MAX && !is_sound(&field) && self.harmed.is_none() {
+        if field.is_empty() {
+            return;
+        }
+        let sound = field.len() >= FIELD_MAX || is_sound(&field);
+        if !sound && self.harmed.is_none() {
             self.harmed = Some(self.field_at);
+        }
+        if self.keeps {
+            let sound = sound && field.len() < FIELD_MAX;
+            self.fields.push(OwnField { at: self.field_out, text: field, sound });
         }
     }
 }
@@ -136,7 +162,8 @@ fn is_sound(field: &[u8]) -> bool {
     let (name, value) = (field[..colon].to_ascii_lowercase(), field[colon + 1..].trim_ascii());
     match &name[..] {
         b"x-uid" | b"content-length" => value.is_empty() || number(value).is_some(),
-        b"status" | b"x-status" => value.iter().all(|byte| byte.is_ascii_alphabetic() || byte.is_ascii_whitespace()),
+        b"status" => value.iter().all(|byte| b"RONUD \t".contains(byte)),
+        b"x-status" => value.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_whitespace()),
         b"x-imapbase" => {
             let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
             [words.next(), words.next()].into_iter().all(|word| word.is_some_and(|word| number(word).is_some()))
@@ -168,6 +195,21 @@ mod tests {
     #[test]
     fn what_the_server_keeps_is_no_part_of_the_message() {
         assert_eq!(unframed(STORED, &[9]), (b"From: a\nSubject: b\n c\n\nStatus: RO\n\n".to_vec(), None));
+    }
+
+    #[test]
+    fn fields_that_are_kept_stand_where_they_stood() {
+        for size in [1, 7, 1000] {
+            let (mut out, mut unframe) = (Vec::new(), Unframe::keeping());
+            STORED.chunks(size).for_each(|bytes| unframe.feed(bytes, &mut |bytes| out.extend_from_slice(bytes)));
+            unframe.finish(&mut |bytes| out.extend_from_slice(bytes));
+            assert_eq!(unframe.head, Some(out.windows(2).position(|two| two == b"\n\n").unwrap() as u64 + 1));
+            let mut again = out.clone();
+            for field in unframe.fields.iter().rev() {
+                again.splice(field.at as usize..field.at as usize, field.text.iter().copied());
+            }
+            assert_eq!(again, STORED);
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //!
 //! Pure: from the ends of a file to the range of the message and what is wrong around it.
 
+use super::parts::Part;
 use crate::model::Span;
+use crate::model::form::Marks;
 use std::io::{self, BufRead, Read};
 
 /// Bytes at the start of a file that tell all of its head.
@@ -31,6 +33,8 @@ pub struct Frame {
     pub received: Option<i64>,
     /// `Z`: what lies there is compressed to `message.length` bytes; or `X`: parts of it lie elsewhere.
     pub partial: bool,
+    /// `X`: those parts.
+    pub parts: Option<Vec<Part>>,
     /// Ranges of the frame that are not as the server writes them.
     pub broken: Vec<Span>,
     /// The header says so many bytes, and the file ends before.
@@ -38,16 +42,31 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// What it says of the message, where its trailer is sound.
+    pub fn marks(&self) -> Option<Marks> {
+        let guid = String::from_utf8(self.guid.clone()?).ok()?;
+        Some(Marks { guid, received: self.received? })
+    }
+
     fn around(message: Span) -> Frame {
-        Frame { message, crlf: None, guid: None, received: None, partial: false, broken: Vec::new(), short_of: None }
+        Frame {
+            message,
+            crlf: None,
+            guid: None,
+            received: None,
+            partial: false,
+            parts: None,
+            broken: Vec::new(),
+            short_of: None,
+        }
     }
 }
 
 /// Takes a file of `size` bytes apart, given its first [`HEAD`] and last [`TAIL`] bytes (all of it if it has fewer).
 pub fn read(head: &[u8], tail: &[u8], size: u64) -> Frame {
     let mut frame = Frame::around(Span::new(0, 0));
-    let head = head_of(head, &mut frame.broken);
-    rest(frame, head, tail, size)
+    let (begins, claimed) = head_of(head, &mut frame.broken);
+    rest(frame, (begins, claimed), tail, size)
 }
 
 /// The same of one message among others, which begins with its own header.
@@ -59,6 +78,8 @@ pub fn read_one(head: &[u8], tail: &[u8], size: u64) -> Frame {
 
 /// What stands behind the header.
 fn rest(mut frame: Frame, (begins, claimed): (u64, Option<u64>), tail: &[u8], size: u64) -> Frame {
+    // A file may end inside its head.
+    let begins = begins.min(size);
     let from_tail = size - tail.len() as u64;
     let trailer = memchr::memmem::rfind(tail, MAGIC_POST).map(|at| from_tail + at as u64).filter(|&at| at >= begins);
     let end = match (claimed.map(|length| (length, begins.saturating_add(length))), trailer) {
@@ -78,7 +99,7 @@ fn rest(mut frame: Frame, (begins, claimed): (u64, Option<u64>), tail: &[u8], si
             at
         }
         (None, Some(at)) => at,
-        (None, None) => size.max(begins),
+        (None, None) => size,
     };
     frame.message = Span::new(begins.min(end), end.saturating_sub(begins));
     match trailer.filter(|&at| at == end) {
@@ -87,6 +108,21 @@ fn rest(mut frame: Frame, (begins, claimed): (u64, Option<u64>), tail: &[u8], si
         None => {}
     }
     frame
+}
+
+/// The bytes that stand before and behind a message of `length` bytes, `crlf` with every line end as CRLF.
+///
+/// # Errors
+/// Where these are no marks that the server makes.
+pub fn around(marks: &Marks, length: u64, crlf: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let digits = marks.guid.len() == 32 && marks.guid.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !digits || !(0..=i64::from(u32::MAX)).contains(&marks.received) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no marks of a message in dbox"));
+    }
+    let Marks { guid, received } = marks;
+    let head = format!("2 M{HEADER:x} C{received:x}\n\x01\x02N          {length:016X}\n");
+    let tail = format!("\n\x01\x03\nR{received:x}\nV{crlf:x}\nG{guid}\n\n");
+    Ok((head.into_bytes(), tail.into_bytes()))
 }
 
 /// The message of a sound file, streamed.
@@ -230,13 +266,15 @@ fn trailer_of(lines: &[u8], at: u64, size: u64, frame: &mut Frame) {
             b'R' => frame.received = number().and_then(|seconds| seconds.try_into().ok()),
             b'V' => frame.crlf = number(),
             b'G' => frame.guid = (value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit)).then(|| value.to_vec()),
-            b'Z' | b'X' => frame.partial = true,
+            b'Z' => frame.partial = true,
+            b'X' => (frame.partial, frame.parts) = (true, super::parts::read(value)),
             _ => sound &= key.is_ascii_uppercase() && !value.iter().any(u8::is_ascii_control),
         }
         sound &= match key {
             b'R' => frame.received.is_some(),
             b'V' => frame.crlf.is_some(),
             b'G' => frame.guid.is_some(),
+            b'X' => frame.parts.is_some(),
             _ => true,
         };
     }
@@ -290,6 +328,11 @@ mod tests {
         let frame = whole(&file[..60]);
         assert_eq!((frame.short_of, frame.message), (Some(MESSAGE.len() as u64), Span::new(46, 14)));
         assert_eq!((whole(b"").broken.is_empty(), whole(b"").message.length), (false, 0));
+        for end in 0..file.len() {
+            let frame = whole(&file[..end]);
+            assert!(frame.message.end() <= end as u64, "cut at {end}: {frame:?}");
+            assert!(!frame.broken.is_empty() || frame.short_of.is_some(), "cut at {end}: {frame:?}");
+        }
         let no_trailer = whole(&file[..46 + MESSAGE.len()]);
         assert_eq!((no_trailer.broken.len(), no_trailer.message.length), (1, MESSAGE.len() as u64), "{no_trailer:?}");
     }
@@ -297,10 +340,13 @@ mod tests {
     #[test]
     fn compressed_messages_and_those_with_parts_elsewhere_are_known() {
         let text = String::from_utf8(file(MESSAGE)).unwrap();
-        for key in ["Z20", "X0 20 base64 2a"] {
+        for key in ["Z20", "X0 20 B76 2a/3b/2a3b-7"] {
             let frame = whole(text.replace("\nR656", &format!("\n{key}\nR656")).as_bytes());
             assert!(frame.partial && frame.broken.is_empty(), "{frame:?}");
+            assert_eq!(frame.parts.is_some(), key.starts_with('X'));
         }
+        let nonsense = whole(text.replace("\nR656", "\nX0 20 base64 2a\nR656").as_bytes());
+        assert!(nonsense.partial && !nonsense.broken.is_empty(), "{nonsense:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Flags and keywords stand in the mailbox's indexes alone; nothing here writes those.
 
 pub mod frame;
+pub mod parts;
 
 use super::Store;
 use crate::model::wire::Place;

@@ -1,0 +1,588 @@
+//! Files that hold many messages, put together anew: what stays is kept to the byte, what is harmed or lost comes from
+//! copies, with the lines and fields around it that the server put there.
+//!
+//! Plans one step a file. Reads through lanes; writes nothing.
+
+use super::account::{Account, EngineError, Mailbox};
+use super::folders::Folders;
+use super::harm::Harm;
+use super::heal;
+use super::job::Job;
+use super::lanes::Lanes;
+use super::server;
+use crate::model::container::{self, Own, OwnField};
+use crate::model::event::{ActionSummary, Finding};
+use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
+use crate::model::wire::Place;
+use crate::model::{Assurance, Attrs, Digest, RelPath, Span, Stat, Verdict};
+use crate::plan::Undecided;
+use crate::store::mbox::Named;
+use crate::store::mbox::scan::digest_of;
+use crate::store::mbox::unframe::Unframe;
+use crate::verify::Hashing;
+use std::io;
+
+/// Bytes by which a message may be longer in its place than its copy with the fields around it: anything more there is
+/// something else.
+const SLACK: u64 = 1024;
+
+/// A message that a copy heals.
+pub struct Ward {
+    pub harm: Harm,
+    pub finding: Finding,
+    pub from: Location,
+    /// Of the message in the copy.
+    pub content: Digest,
+    pub length: u64,
+    pub assurance: Assurance,
+    pub why: String,
+    pub source: String,
+}
+
+/// Plans for the messages of one account that lie in files with others.
+pub fn rebuild(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    folders: &mut Folders,
+    wards: Vec<Ward>,
+) -> Result<(), EngineError> {
+    let mut wards = wards.into_iter().peekable();
+    while let Some(first) = wards.next() {
+        let m = first.harm.mailbox;
+        let mut same = vec![first];
+        while let Some(next) = wards.next_if(|next| next.harm.mailbox == m) {
+            same.push(next);
+        }
+        if job.stopped() {
+            same.into_iter().for_each(|ward| heal::count_and_report(job, ward.finding));
+            continue;
+        }
+        match one_file(job, account, mailboxes, folders, m, &same)? {
+            Ok(()) => {
+                for mut ward in same {
+                    ward.finding.action = Some(summary("rebuild", &ward, ward.why.clone()));
+                    job.tally.count(ward.harm.verdict);
+                    job.tally.repairable += 1;
+                    match job.options.hold_findings {
+                        true => job.remember(&ward.finding),
+                        false => job.finding(ward.finding),
+                    }
+                }
+            }
+            Err(why) => {
+                for mut ward in same {
+                    job.tally.held += 1;
+                    ward.finding.action = Some(summary("report", &ward, format!("held: {why}")));
+                    heal::count_and_report(job, ward.finding);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn summary(kind: &str, ward: &Ward, why: String) -> ActionSummary {
+    let (source, assurance) = (Some(ward.source.clone()), Some(ward.assurance));
+    ActionSummary { kind: kind.to_owned(), source, assurance, why }
+}
+
+/// Plans the step for one file; the reason where it cannot be done.
+fn one_file(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    folders: &mut Folders,
+    m: usize,
+    wards: &[Ward],
+) -> Result<Result<(), String>, EngineError> {
+    let mailbox = &mailboxes[m];
+    let target = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
+    if target.is_root() {
+        return Ok(Err("the store is this one file: name the folder that it lies in as STORE".to_owned()));
+    }
+    let standing = mailbox.folder;
+    let Some(attrs) = attrs(job, mailbox, standing.as_ref(), wards) else {
+        return Ok(Err("nothing tells whose file it was: name the owner with --owner".to_owned()));
+    };
+    if let Some(why) = noticed(job, mailbox, wards)? {
+        return Ok(Err(why));
+    }
+    let parts = match parts(job, mailbox, wards)? {
+        Ok(parts) => parts,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (mut content, mut length) = (Digest([0; 32]), 0);
+    if job.plan.is_some() {
+        let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
+        let store = (job.store.lane, job.store.root);
+        let mut places = Places { lanes: &mut *job.lanes, store, sources, target: target.clone() };
+        if standing.is_some_and(|stat| stat.size > 0)
+            && let Err(why) = places.is_mbox()
+        {
+            return Ok(Err(why));
+        }
+        let mut hashing = Hashing::new();
+        let composed = compose(&parts, &mut places, &mut |bytes| {
+            hashing.feed(bytes);
+            Ok(())
+        });
+        if let Err(why) = composed {
+            return Ok(Err(why));
+        }
+        let hashes = hashing.finish();
+        (content, length) = (hashes.digest, hashes.length);
+    }
+    if let (None, Some(above)) = (standing, target.parent()) {
+        folders.need_plain(job, account, mailboxes, &above)?;
+    }
+    let mut step = Step {
+        number: 0,
+        account: account.name.clone(),
+        mailbox: mailbox.name.clone(),
+        key: None,
+        verdict: Verdict::Damaged,
+        target,
+        before: standing.map_or(Fingerprint::Nothing, Fingerprint::Inode),
+        action: Action::Rebuild {
+            parts,
+            attrs,
+            content,
+            length,
+            heals: wards.iter().map(|w| heal_of(w, mailboxes)).collect(),
+        },
+        assurance: wards.iter().map(|ward| ward.assurance).min(),
+        why: "its messages are put right in one go".to_owned(),
+        needs: Vec::new(),
+        details: Details::default(),
+    };
+    job.push_step(&mut step)?;
+    Ok(Ok(()))
+}
+
+/// Whether the server already counts one of the messages as gone: it would take what comes back under its UID in the middle
+/// of the others for garbage, and give all that follow new UIDs.
+fn noticed(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Option<String>, EngineError> {
+    if job.options.undecided != Undecided::Report {
+        return Ok(None);
+    }
+    let names: Vec<Vec<u8>> = wards.iter().map(|ward| ward.harm.name.clone()).collect();
+    let asked = server::beside_a_file(job, mailbox, &names)?;
+    let gone = (0..wards.len()).any(|nth| asked.of(nth).expunged);
+    Ok(gone.then(|| {
+        "the server has noticed the loss, and would give what follows new UIDs: stop it, move the mailbox's dovecot.index* \
+         away, which the file makes up for, and repair again; or insist with --undecided restore"
+            .to_owned()
+    }))
+}
+
+fn heal_of(ward: &Ward, mailboxes: &[Mailbox]) -> Heal {
+    Heal {
+        key: ward.harm.key.clone(),
+        place: ward.harm.path(mailboxes),
+        verdict: ward.harm.verdict,
+        assurance: ward.assurance,
+        why: ward.why.clone(),
+        details: heal::details(&ward.finding, ward.harm.facts.as_ref(), ward.source.clone()),
+    }
+}
+
+/// Owner, mode and times of the file: as it stands, else as it was.
+fn attrs(job: &Job<'_>, mailbox: &Mailbox, standing: Option<&Stat>, wards: &[Ward]) -> Option<Attrs> {
+    if let Some(stat) = standing {
+        let (uid, gid, mode, mtime) = (stat.uid, stat.gid, stat.mode & 0o777, stat.mtime);
+        return Some(Attrs { uid, gid, mode, mtime, xattrs: Vec::new() });
+    }
+    let row = wards.iter().find_map(|ward| ward.harm.row.as_ref()).or(mailbox.rows.values().next());
+    let (uid, gid) = row.map(|row| (row.attrs.uid, row.attrs.gid)).or(job.options.owner)?;
+    let mode = row.map_or(0o600, |row| row.attrs.mode & 0o777);
+    Some(Attrs { uid, gid, mode, mtime: job.started, xattrs: Vec::new() })
+}
+
+/// A message as the file lists it now.
+struct Listed {
+    named: Named,
+    /// Where it was when it was recorded.
+    recorded: u64,
+    /// The ward that it is.
+    ward: Option<usize>,
+}
+
+/// The parts of the new file, in order.
+fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<Vec<Slice>, String>, EngineError> {
+    let size = mailbox.folder.map_or(0, |stat| stat.size);
+    let listed = match listed(mailbox, wards) {
+        Ok(listed) => listed,
+        Err(why) => return Ok(Err(why)),
+    };
+    if let Some(why) = swallowed(&listed, wards) {
+        return Ok(Err(why));
+    }
+    // Those that are missing, each before the first message that came after it.
+    let mut missing: Vec<(usize, usize)> = Vec::new();
+    for (w, ward) in wards.iter().enumerate().filter(|(_, ward)| !ward.harm.present) {
+        let Some(named) = Named::parse(&ward.harm.name) else { return Ok(Err("a name says of no place".to_owned())) };
+        let later = |other: &Listed| match (named.uid, other.named.uid) {
+            (Some(uid), Some(other)) => other > uid,
+            _ => other.recorded > named.line.offset,
+        };
+        missing.push((listed.iter().position(later).unwrap_or(listed.len()), w));
+    }
+    missing.sort_by_key(|&(before, w)| {
+        let named = Named::parse(&wards[w].harm.name);
+        (before, named.and_then(|n| n.uid), named.map(|n| n.line.offset))
+    });
+    let highest = listed.iter().filter_map(|l| l.named.uid).chain(wards.iter().filter_map(uid_of)).max().unwrap_or(0);
+    let mut out = Parts::default();
+    // What stands before the first message is none, and stays.
+    out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
+    for at in 0..=listed.len() {
+        for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
+            if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
+                return Ok(Err(why));
+            }
+            out.made(b"\n".to_vec());
+        }
+        let Some(one) = listed.get(at) else { break };
+        let next = listed.get(at + 1).map_or(size, |next| next.named.line.offset);
+        match one.ward {
+            None => out.keep(one.named.line.offset, next),
+            Some(w) => {
+                if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
+                    return Ok(Err(why));
+                }
+                match one.named.message.end() {
+                    end if end < next => out.keep(end, next),
+                    _ => out.made(b"\n".to_vec()),
+                }
+            }
+        }
+        // What follows needs an empty line before it, whatever the end of the file was like.
+        let appended = at + 1 == listed.len() && missing.iter().any(|(before, _)| *before == listed.len());
+        if appended && one.ward.is_none() && one.named.message.end() == size {
+            out.made(b"\n\n".to_vec());
+        }
+    }
+    Ok(Ok(out.0))
+}
+
+fn uid_of(ward: &Ward) -> Option<u32> {
+    Named::parse(&ward.harm.name)?.uid
+}
+
+fn listed(mailbox: &Mailbox, wards: &[Ward]) -> Result<Vec<Listed>, String> {
+    let mut listed: Vec<Listed> = Vec::new();
+    for (_, entry) in mailbox.messages() {
+        let Some(named) = Named::parse(&entry.name) else { continue };
+        if listed.last().is_some_and(|last| last.named.message.end() > named.line.offset) {
+            return Err("the file changed while it was read; run again".to_owned());
+        }
+        let key = mailbox.key(&entry.name);
+        let row = mailbox.rows.get(&key).and_then(|row| Named::parse(&row.name));
+        let ward = wards.iter().position(|ward| ward.harm.present && ward.harm.key == key);
+        listed.push(Listed { named, recorded: row.map_or(named.line.offset, |row| row.line.offset), ward });
+    }
+    Ok(listed)
+}
+
+/// Why a message is not replaced in whose place more stands than itself: the line that began the next one is lost, and
+/// only together with that one it may be.
+fn swallowed(listed: &[Listed], wards: &[Ward]) -> Option<String> {
+    let named = |ward: &Ward| Named::parse(&ward.harm.name);
+    for one in listed {
+        let Some(ward) = one.ward.map(|w| &wards[w]) else { continue };
+        let within = |other: &&Ward| {
+            let there = named(other).map(|other| other.line.offset);
+            !other.harm.present && there.is_some_and(|at| at > one.recorded && at < one.named.message.end() + SLACK)
+        };
+        let others: u64 = wards.iter().filter(within).map(|other| other.length).sum();
+        if one.named.message.length > ward.length + others + SLACK {
+            return Some(
+                "more than this message lies in its place, for the line that began the next one is lost; that one has to \
+                 come back with it (--undecided restore)"
+                    .to_owned(),
+            );
+        }
+    }
+    None
+}
+
+/// Parts under way.
+#[derive(Default)]
+struct Parts(Vec<Slice>);
+
+impl Parts {
+    fn keep(&mut self, from: u64, to: u64) {
+        if let Some(Slice::Keep { span }) = self.0.last_mut()
+            && span.end() == from
+        {
+            span.length = to - span.offset;
+        } else if from < to {
+            self.0.push(Slice::Keep { span: Span::new(from, to - from) });
+        }
+    }
+
+    fn made(&mut self, bytes: Vec<u8>) {
+        match self.0.last_mut() {
+            Some(Slice::Made { bytes: before }) => before.extend(bytes),
+            _ if bytes.is_empty() => {}
+            _ => self.0.push(Slice::Made { bytes }),
+        }
+    }
+
+    fn extend(&mut self, more: Parts) {
+        for part in more.0 {
+            match part {
+                Slice::Made { bytes } => self.made(bytes),
+                part => self.0.push(part),
+            }
+        }
+    }
+
+    fn copy(&mut self, from: &Location, start: u64, end: u64) {
+        if start < end {
+            self.0.push(Slice::Copy { from: from.clone(), span: Span::new(start, end - start) });
+        }
+    }
+}
+
+/// Adds a message from its copy.
+fn add(
+    job: &mut Job<'_>,
+    mailbox: &Mailbox,
+    out: &mut Parts,
+    ward: &Ward,
+    highest: u32,
+) -> Result<Result<(), String>, EngineError> {
+    let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
+    let (lane, root) = (generation.lane, generation.root);
+    let theirs = match job.lanes.lanes[lane].own(root, &ward.from.path)? {
+        Ok(own) if own.head.is_some() => own,
+        Ok(_) => return Ok(Err("the copy has no end of its header".to_owned())),
+        Err(trouble) => return Ok(Err(format!("the copy cannot be read: {}", trouble.detail))),
+    };
+    let mut ours = Own::default();
+    if ward.harm.present
+        && let Some(path) = mailbox.dir.join(&ward.harm.name).ok()
+    {
+        let root = job.store.root;
+        // What the medium does not give, the copy has.
+        ours = job.store_lane().own(root, &path)?.unwrap_or_default();
+    }
+    let recorded = ward.harm.row.as_ref().and_then(|row| Named::parse(&row.name));
+    let Some(line) = line(&ours, &theirs, recorded.as_ref()) else {
+        return Ok(Err("neither the file nor the copy has the line that begins the message".to_owned()));
+    };
+    let first = out.0.is_empty();
+    let mut whole = Parts::default();
+    let skipped = line.len() as u64;
+    let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest });
+    whole.made(line);
+    let mut at = 0;
+    for field in fields {
+        whole.copy(&ward.from, at, field.at);
+        at = at.max(field.at);
+        whole.made(field.text);
+    }
+    whole.copy(&ward.from, at, theirs.length);
+    if job.plan.is_some()
+        && let Err(why) = proven(job, &whole.0, skipped, ward)
+    {
+        return Ok(Err(why));
+    }
+    out.extend(whole);
+    Ok(Ok(()))
+}
+
+/// Whether what is put together holds the very message that was chosen, as whoever reads the file takes it apart.
+fn proven(job: &mut Job<'_>, parts: &[Slice], skipped: u64, ward: &Ward) -> Result<(), String> {
+    let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
+    let store = (job.store.lane, job.store.root);
+    let mut places = Places { lanes: &mut *job.lanes, store, sources, target: RelPath::root() };
+    let (mut unframe, mut hashing, mut skip) = (Unframe::new(), Hashing::new(), skipped);
+    compose(parts, &mut places, &mut |bytes| {
+        let line = skip.min(bytes.len() as u64);
+        skip -= line;
+        unframe.feed(&bytes[line as usize..], &mut |bytes| hashing.feed(bytes));
+        Ok(())
+    })?;
+    unframe.finish(&mut |bytes| hashing.feed(bytes));
+    let hashes = hashing.finish();
+    match (hashes.digest, hashes.length) == (ward.content, ward.length) && unframe.harmed.is_none() {
+        true => Ok(()),
+        false => Err("the message could not be put together as it was".to_owned()),
+    }
+}
+
+/// The line that begins a message: the one that is on record, else the file's own, else the copy's.
+fn line(ours: &Own, theirs: &Own, recorded: Option<&Named>) -> Option<Vec<u8>> {
+    let check = |own: &Own| {
+        let text = own.line.strip_suffix(b"\n").unwrap_or(&own.line);
+        Some(digest_of(text.strip_suffix(b"\r").unwrap_or(text)))
+    };
+    let known = recorded.and_then(|named| named.check);
+    let mut both = [ours, theirs].into_iter().filter(|own| own.begins);
+    let of_record = both.clone().find(|own| known.is_none() || check(own) == known);
+    // The copy's, where none is the one on record: what was harmed here may still look like a line.
+    of_record.or_else(|| both.next_back()).map(|own| own.line.clone())
+}
+
+/// What is known of a message and its file.
+struct Facts {
+    uid: Option<u32>,
+    recorded: Option<Named>,
+    /// It is the first in the file.
+    first: bool,
+    /// The highest UID in the file.
+    highest: u32,
+}
+
+/// The server's own fields of a message, each at its place in it: as they stand in the file where they are sound, else as in
+/// the copy.
+fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
+    let head = theirs.head.unwrap_or(theirs.length);
+    let sound = |name: &[u8]| ours.fields.iter().find(|field| field.sound && field.name() == name);
+    let mut out: Vec<OwnField> = Vec::new();
+    for field in &theirs.fields {
+        let name = field.name();
+        let own = sound(&name).filter(|own| fits(&name, own, facts));
+        let text = own.map_or(&field.text, |own| &own.text).clone();
+        out.push(OwnField { at: field.at, text, sound: true });
+    }
+    for own in ours.fields.iter().filter(|own| own.sound && fits(&own.name(), own, facts)) {
+        if !out.iter().any(|field| field.name() == own.name()) {
+            out.push(OwnField { at: head, ..own.clone() });
+        }
+    }
+    let end = if theirs.line.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+    let has_base = out.iter().any(|field| field.name() == b"x-imapbase");
+    if let (true, false, Some(validity)) = (facts.first, has_base, facts.recorded.and_then(|named| named.validity)) {
+        let ours = ours.fields.iter().find(|field| field.name() == b"x-imapbase");
+        out.insert(0, OwnField { at: head, text: based(ours, validity, facts.highest, end), sound: true });
+    }
+    for field in &mut out {
+        let text = match &field.name()[..] {
+            b"content-length" => {
+                let body = theirs.length.saturating_sub(head + theirs.empty);
+                Some(format!("Content-Length: {body}{end}"))
+            }
+            b"x-uid" => facts.uid.map(|uid| format!("X-UID: {uid}{end}")),
+            b"x-imapbase" => Some(base(&field.text, facts)),
+            _ => None,
+        };
+        field.text = text.map_or(std::mem::take(&mut field.text), String::into_bytes);
+    }
+    out.retain(|field| facts.first || field.name() != b"x-imapbase");
+    out.sort_by_key(|field| field.at);
+    out
+}
+
+/// An X-IMAPbase with the UIDVALIDITY that is on record, and the rest as it stands in the file.
+fn based(ours: Option<&OwnField>, validity: u32, highest: u32, end: &str) -> Vec<u8> {
+    let text = ours.map(|field| String::from_utf8_lossy(&field.text).into_owned()).unwrap_or_default();
+    let mut words: Vec<&str> = text.split(' ').collect();
+    let number = validity.to_string();
+    match words.get_mut(1) {
+        Some(word) if ours.is_some_and(|field| field.sound) => *word = &number,
+        _ => return format!("X-IMAPbase: {validity} {highest:010}{end}").into_bytes(),
+    }
+    words.join(" ").into_bytes()
+}
+
+/// Whether a field of the file may be believed: what counts for all messages only as it is on record.
+fn fits(name: &[u8], field: &OwnField, facts: &Facts) -> bool {
+    let text = String::from_utf8_lossy(&field.text).into_owned();
+    let first = text.split_once(':').and_then(|(_, value)| value.split_whitespace().next()).map(str::to_owned);
+    let number = first.and_then(|word| word.parse::<u32>().ok());
+    match name {
+        b"x-imapbase" => match facts.recorded.and_then(|named| named.validity) {
+            Some(validity) => number == Some(validity),
+            None => true,
+        },
+        _ => true,
+    }
+}
+
+/// An X-IMAPbase whose last UID is none that a message has already passed: no UID is ever given twice.
+fn base(text: &[u8], facts: &Facts) -> String {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    if let Some(last) = words.get_mut(2) {
+        let digits = last.trim_end().len();
+        if last.trim_end().parse::<u32>().is_ok_and(|last| last < facts.highest) {
+            *last = format!("{:0digits$}{}", facts.highest, &last[digits..]);
+        }
+    }
+    words.join(" ")
+}
+
+/// Where parts come from.
+pub struct Places<'a> {
+    pub lanes: &'a mut Lanes,
+    /// Lane and root.
+    pub store: (usize, u32),
+    pub sources: Vec<(usize, u32)>,
+    pub target: RelPath,
+}
+
+impl Places<'_> {
+    /// Makes sure that the target is an mbox: at least one message in it begins as one does.
+    ///
+    /// # Errors
+    /// Words for people.
+    pub fn is_mbox(&mut self) -> Result<(), String> {
+        let (lane, root) = self.store;
+        let dir = container::mailbox_in(&self.target);
+        let listing = self.lanes.lanes[lane].list(root, &dir, crate::model::Format::Mbox, false);
+        let listing = listing.map_err(|error| error.to_string())?;
+        let begins = |name: &[u8]| Named::parse(name).is_some_and(|named| named.check.is_some());
+        let size = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map_or(0, |(_, stat)| stat.size);
+        match size == 0 || listing.entries.iter().any(|entry| begins(&entry.name)) {
+            true => Ok(()),
+            false => Err("nothing in the file shows that it is an mbox".to_owned()),
+        }
+    }
+}
+
+/// Hands the bytes of the parts to `sink`, in order.
+///
+/// # Errors
+/// Words for people.
+pub fn compose(
+    parts: &[Slice],
+    places: &mut Places<'_>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), String> {
+    for part in parts {
+        match part {
+            Slice::Made { bytes } => sink(bytes).map_err(|error| error.to_string())?,
+            Slice::Keep { span } => {
+                let (lane, root) = places.store;
+                let kept = places.lanes.lanes[lane].range((root, &places.target), *span, None, sink);
+                kept.map_err(|error| error.to_string())?
+                    .map_err(|t| format!("what is to stay cannot be read: {}", t.detail))?;
+            }
+            Slice::Copy { from, span } => {
+                let known = from.source.and_then(|number| places.sources.get(number as usize).copied());
+                let (lane, root) = known.ok_or_else(|| "the plan names a source that it does not list".to_owned())?;
+                let mut at = 0u64;
+                let fetched = places.lanes.lanes[lane].fetch(root, &from.path, (&from.form, None), &mut |bytes| {
+                    let hit = span.clipped(Span::new(at, bytes.len() as u64));
+                    let start = usize::try_from(hit.offset.saturating_sub(at)).unwrap_or(usize::MAX);
+                    at += bytes.len() as u64;
+                    if hit.length == 0 {
+                        return Ok(());
+                    }
+                    sink(bytes.get(start..start + hit.length as usize).unwrap_or_default())
+                });
+                fetched
+                    .map_err(|error| error.to_string())?
+                    .map_err(|t| format!("the copy cannot be read: {}", t.detail))?;
+                if at < span.end() {
+                    return Err("the copy is shorter than it was".to_owned());
+                }
+            }
+        }
+    }
+    Ok(())
+}
