@@ -29,6 +29,8 @@ mod locks;
 mod nights;
 #[path = "dovecot/returning.rs"]
 mod returning;
+#[path = "dovecot/shared.rs"]
+mod shared;
 #[path = "dovecot/table.rs"]
 mod table;
 #[path = "dovecot/witness.rs"]

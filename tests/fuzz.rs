@@ -50,6 +50,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "checks" | "hashing" | "signatures" => files("mail"),
         "codec" => files("mail").iter().flat_map(|mail| packed(mail)).collect(),
+        "mdbox" => named("mdbox/m.1"),
+        "map" => ["map.log", "inbox.log", "copied.index", "copied.log"].map(|n| named(&format!("mdbox/{n}"))).concat(),
         "mbox" => vec![joined(&files("mail"), true), joined(&files("mail"), false)],
         "frame" => files("mail").iter().map(|mail| framed(mail)).collect(),
         "config" => named("records/mailmend.toml"),

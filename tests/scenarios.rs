@@ -20,6 +20,8 @@ mod listed;
 mod live;
 #[path = "scenarios/mbox.rs"]
 mod mbox;
+#[path = "scenarios/mdbox.rs"]
+mod mdbox;
 #[path = "scenarios/nights.rs"]
 mod nights;
 #[path = "scenarios/people.rs"]

@@ -10,12 +10,13 @@ mod server;
 /// One target: its name, which is that of a file in `fuzz_targets`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     ("checks", mail::checks),
     ("codec", mail::codec),
     ("frame", mail::frame),
     ("hashing", mail::hashing),
     ("mbox", mail::mbox),
+    ("mdbox", mail::mdbox),
     ("signatures", mail::signatures),
     ("config", records::config),
     ("journal", records::journal),
@@ -25,6 +26,7 @@ pub const TARGETS: [Target; 18] = [
     ("keywords", server::keywords),
     ("log", server::log),
     ("mailbox_log", server::mailbox_log),
+    ("map", server::map),
     ("mutf7", server::mutf7),
     ("names", server::names),
     ("subscriptions", server::subscriptions),

@@ -9,6 +9,7 @@ use mailmend::store::mbox::keys::Keys;
 use mailmend::store::mbox::scan::Scanner;
 use mailmend::store::mbox::unframe::Unframe;
 use mailmend::store::mbox::window::Window;
+use mailmend::store::mdbox::storage;
 use mailmend::store::sdbox::frame::{self, Content};
 use mailmend::verify::{BodyProof, Checks, Claims, Hashing};
 use std::io::Read;
@@ -66,6 +67,23 @@ impl Medium for Bytes<'_> {
         buffer[..got].copy_from_slice(&rest[..got]);
         Ok(got)
     }
+}
+
+/// The messages of a storage file do not depend on the window, follow each other, and lie within it.
+pub fn mdbox(data: &[u8]) {
+    let file = Bytes(data);
+    let parts = |width: usize| -> Vec<_> {
+        let window = |width| Window::new(&file, data.len() as u64, width, &|| ());
+        storage::Scanner::new(window(width), window(4096)).collect()
+    };
+    let whole = parts(1 << 20);
+    assert_eq!(whole, parts(window(data) * 16));
+    let mut at = 0;
+    for part in whole {
+        assert!(part.offset >= at && part.frame.message.end() <= part.size.max(30));
+        at = part.offset + part.size;
+    }
+    assert!(at <= data.len() as u64);
 }
 
 /// The messages do not depend on the window, follow each other without a gap, and have names that say where they stand.

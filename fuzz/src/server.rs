@@ -2,11 +2,13 @@
 
 use mailmend::model::Stamp;
 use mailmend::model::limits::FAULTS_KEPT;
+use mailmend::store::dovecot::extras::Files;
 use mailmend::store::dovecot::{Faults, index as dindex, keywords as dkeywords, log as dlog};
 use mailmend::store::dovecot::{
     mailbox_log as dmailbox_log, state, subscriptions as dsubscriptions, uidlist as duidlist,
 };
 use mailmend::store::maildir::{companion, mutf7 as names_of_folders, name};
+use mailmend::store::mdbox::map::{Index, Map};
 
 fn bounded(faults: &Faults, data: &[u8]) {
     assert!(faults.first.len() <= FAULTS_KEPT && faults.count <= data.len() as u64 + 2);
@@ -52,6 +54,16 @@ pub fn index(data: &[u8]) {
     assert!(parsed.messages.len() <= data.len() / 5 && parsed.extensions.len() <= data.len() / 16);
     assert!(parsed.messages.is_sorted_by(|a, b| a.uid < b.uid));
     state::replay(Some(&parsed), &[]);
+}
+
+/// The bytes as the index and as the log of a map and of a mailbox of mdbox.
+pub fn map(data: &[u8]) {
+    let log = Files { index: None, logs: vec![data.to_vec()] };
+    let index = Files { index: Some(data.to_vec()), logs: vec![data.to_vec()] };
+    for files in [log, index] {
+        assert!(Map::read(&files).places.len() <= data.len());
+        assert!(Index::read(&files).shown.len() <= data.len());
+    }
 }
 
 /// The bytes as one log, and as an index with the log behind it.

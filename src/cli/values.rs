@@ -44,7 +44,7 @@ pub enum BadValue {
 }
 
 /// Formats that are recognised by name, to be refused by name.
-const UNSUPPORTED: [&str; 3] = ["mdbox", "dbox", "cyrus"];
+const UNSUPPORTED: [&str; 2] = ["dbox", "cyrus"];
 
 /// A length of time, in seconds; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -471,10 +471,10 @@ mod tests {
         let forced = store("maildir:/var/vmail").unwrap();
         assert_eq!((forced.format, forced.path), (Some(Format::Maildir), PathBuf::from("/var/vmail")));
         assert_eq!(store("/var/a:b").unwrap().path, PathBuf::from("/var/a:b"));
-        assert_eq!(store("mdbox:/m"), Err(BadValue::UnsupportedFormat("mdbox".into())));
+        assert_eq!(store("dbox:/m"), Err(BadValue::UnsupportedFormat("dbox".into())));
         assert_eq!(
-            store("MDBOX:/m").unwrap_err().to_string(),
-            "format 'mdbox' is known, not supported yet",
+            store("CYRUS:/m").unwrap_err().to_string(),
+            "format 'cyrus' is known, not supported yet",
             "refused by name, whatever its case"
         );
         assert_eq!(store("maildir:"), Err(BadValue::EmptyPath));

@@ -5,8 +5,8 @@ use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::{Job, Mode};
 use super::listed;
-use super::sdbox;
 use super::server::{self, Deeds};
+use super::{mdbox, sdbox};
 use crate::catalog::{MailboxRow, MessageChange, MessageRow, State};
 use crate::model::server::{Says, Witnessed};
 use crate::model::wire::Place;
@@ -57,6 +57,7 @@ pub fn absent(
             let gone = by_catalog(job, mailboxes, sources, m, &shape, (&witnesses, &deeds, restarted), haul)?;
             restarted |= gone.iter().any(|one| one.witnessed.says == Says::Restarted);
             absent.extend(gone);
+            mdbox::lost(mailboxes, m, haul);
         }
     }
     let (rate, account_gone) = (usual(job, mailboxes), absent.iter().map(|one| u64::from(one.unexplained())).sum());
@@ -379,7 +380,9 @@ fn one_shelf(
         shelf.messages().map(|(key, e)| (key.clone(), e.place, shelf.name_of(e))).collect();
     held.sort();
     let total = held.len() as u64;
-    held.retain(|(key, _, _)| !mailbox.files.contains_key(key) && !mailbox.rows.contains_key(key));
+    let lost: HashSet<Key> = mailbox.lost.iter().map(|entry| mailbox.key(&entry.name)).collect();
+    let is_known = |key: &Key| mailbox.files.contains_key(key) || mailbox.rows.contains_key(key) || lost.contains(key);
+    held.retain(|(key, _, _)| !is_known(key));
     forget_renamed(job, mailbox, &mut held)?;
     if !mailbox.complete() {
         return Ok(total);

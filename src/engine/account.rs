@@ -4,6 +4,7 @@ use super::budget::{Due, Night};
 use super::job::Job;
 use super::lane::{LaneError, Listing};
 use super::mbox::Numbers;
+use super::mdbox;
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::form::Form;
 use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
@@ -59,6 +60,8 @@ pub struct Mailbox {
     pub files: HashMap<Key, usize>,
     /// Listed, and gone or renamed before they were read: somebody is at work here right now.
     pub vanished: HashSet<Key>,
+    /// What it shows and its storage has not.
+    pub lost: Vec<Entry>,
     pub selected: bool,
     /// By the catalog or the newest usable generation it should be there: it comes back even if it held nothing.
     pub expected: bool,
@@ -171,7 +174,7 @@ pub fn one(
     };
     let format = format.unwrap_or_else(|| store::format_of(&dir, rows.values().map(|row| &row.name[..])));
     let root = job.store.root;
-    let listing = match selected {
+    let mut listing = match selected {
         true => {
             // What is not read must at least look as it did when it was.
             let stat = job.night.is_some();
@@ -179,6 +182,7 @@ pub fn one(
         }
         false => Listing::default(),
     };
+    let lost = mdbox::take_lost(format, &mut listing.entries);
     if format == Format::Mbox {
         let recorded = Numbers::of(rows.values().map(|row| &row.name[..]));
         let numbers = match listing.entries.is_empty() {
@@ -204,6 +208,7 @@ pub fn one(
         rows,
         files,
         vanished: HashSet::new(),
+        lost,
         selected,
         expected,
         listed: job.started,

@@ -7,7 +7,7 @@ use super::folders::{self, Folders};
 use super::job::{Job, Mode};
 use super::lane::HomeFiles;
 use super::mending::Menders;
-use super::sdbox;
+use super::{mdbox, sdbox};
 use crate::catalog::CompanionRow;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::form::Form;
@@ -79,6 +79,7 @@ pub fn companions(
         by_sources(job, account, mailboxes, sources, around.returning, &present, &mut lost)?;
     }
     sdbox::unlisted(job, account, mailboxes)?;
+    mdbox::without_map(job, account, mailboxes);
     for lost in lost.into_values().filter(|lost| !around.menders.writes(&lost.path)) {
         let verdict = around.verdict(job, &lost.path);
         one(job, account, mailboxes, sources, folders, (lost, verdict))?;

@@ -216,7 +216,7 @@ impl Sources {
                 let ours = job.numbers.get(&self.account.join_path(rel));
                 return Ok(ours.is_none_or(|ours| ours.agree(&Numbers::listed(&listing.entries))));
             }
-            Format::Sdbox => {}
+            Format::Sdbox | Format::Mdbox => {}
             Format::Maildir | Format::Mh | Format::Eml => return Ok(true),
         }
         if !listing.exists() {

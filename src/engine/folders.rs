@@ -55,7 +55,7 @@ impl Folders {
         mailboxes: &[Mailbox],
         (format, mailbox): (Format, &RelPath),
     ) -> Result<(), EngineError> {
-        if self.settled.contains(mailbox) || format == Format::Mbox {
+        if self.settled.contains(mailbox) || format.is_packed() {
             return Ok(());
         }
         self.settled.insert(mailbox.clone());

@@ -7,10 +7,10 @@ use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
-use super::mbox;
 use super::mending::{Returning, Scene};
 use super::rebuild::{Ward, rebuild};
 use super::sdbox;
+use super::{mbox, mdbox};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::form::Form;
 use crate::model::message::CopyFacts;
@@ -341,6 +341,9 @@ fn treat(
 /// Why a missing message cannot simply come back to a mailbox of its format.
 fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
     let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
+    if let Some(why) = mdbox::holds_back(mailbox) {
+        return Some(why.to_owned());
+    }
     if !matches!(harm.verdict, Verdict::Missing(_)) {
         return taken(mailbox, harm).map(str::to_owned);
     }

@@ -69,7 +69,8 @@ fn unknown(job: &Job<'_>, mailbox: &Mailbox, ledger: &Ledger, m: usize, haul: &H
     let names: Vec<Vec<u8>> = match mailbox.format {
         Format::Maildir => ledger.lines.iter().map(|line| line.file.clone()).collect(),
         Format::Sdbox => ledger.held.iter().map(|uid| format!("u.{uid}").into_bytes()).collect(),
-        Format::Mh | Format::Eml | Format::Mbox => Vec::new(),
+        // Of mdbox the listing itself tells what its index shows and the storage has not.
+        Format::Mh | Format::Eml | Format::Mbox | Format::Mdbox => Vec::new(),
     };
     // A list that was cut goes on in the middle of a line: what stands there names no file.
     let is_name = |name: &Vec<u8>| !name.contains(&b':') && !mailbox.store().is_odd(name);

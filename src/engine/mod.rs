@@ -22,6 +22,7 @@ pub mod lane;
 pub mod lanes;
 mod listed;
 mod mbox;
+mod mdbox;
 mod mending;
 pub mod planfile;
 mod quiet;

@@ -221,6 +221,7 @@ fn again(job: &Job<'_>, account: &Account, row: MailboxRow, listing: Listing) ->
         row: Some(row),
         rows: BTreeMap::new(),
         files: HashMap::new(),
+        lost: Vec::new(),
         vanished: HashSet::new(),
         selected: true,
         expected: true,

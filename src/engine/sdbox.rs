@@ -36,7 +36,7 @@ pub fn holds_back(mailbox: &Mailbox, harm: &Harm, undecided: Undecided) -> Optio
 pub fn forgotten(mailbox: &Mailbox, witnessed: Witnessed) -> bool {
     let listed = mailbox.row.as_ref().and_then(|row| row.listed).map_or(0, |listed| listed.sec);
     let knows = witnessed.since.is_some_and(|since| i64::from(since) <= listed);
-    mailbox.format == Format::Sdbox && witnessed.says == Says::Nothing && !knows
+    mailbox.format.is_dbox() && witnessed.says == Says::Nothing && !knows
 }
 
 fn has_index(mailbox: &Mailbox) -> bool {

@@ -14,7 +14,7 @@ use crate::store::maildir::companion;
 use crate::store::maildir::name::key;
 use crate::store::mbox::Named;
 use crate::store::sdbox;
-use crate::store::{format_of, mailbox_name};
+use crate::store::{self, format_of, mailbox_name};
 use std::collections::HashMap;
 
 /// What an account's server noted of deleted mailboxes.
@@ -32,7 +32,7 @@ impl Deeds {
     /// Asks for it, where a mailbox is gone and the account's own folder is not.
     pub fn of(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) -> Result<Deeds, EngineError> {
         // In Maildir the account's own folder is its inbox; in sdbox it lies above all of them.
-        let dbox = mailboxes.iter().any(|mailbox| mailbox.format == Format::Sdbox && mailbox.folder.is_some());
+        let dbox = mailboxes.iter().any(|mailbox| mailbox.format.is_dbox() && mailbox.folder.is_some());
         let inbox = mailboxes.iter().find(|mailbox| mailbox.rel.is_root() && mailbox.folder.is_some());
         let files = mailboxes.iter().any(|mailbox| mailbox.format == Format::Mbox && mailbox.folder.is_some());
         if !dbox && !files && !inbox.is_some_and(Mailbox::complete) {
@@ -84,8 +84,8 @@ fn names_of(rel: &RelPath) -> Vec<Vec<u8>> {
         let file = container::file_of_mailbox(rel).unwrap_or_default();
         return vec![file.as_bytes().to_vec(), mailbox_name(rel).into_bytes()];
     }
-    if format_of(rel, []) == Format::Sdbox {
-        let raw = sdbox::raw_name(rel);
+    if format_of(rel, []).is_dbox() {
+        let raw = sdbox::raw_name(&container::folder(rel));
         return vec![raw.clone(), mailbox_name(rel).into_bytes()];
     }
     let raw = rel.as_bytes().strip_prefix(b".").unwrap_or(rel.as_bytes()).to_vec();
@@ -123,7 +123,7 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     if mailbox.folder.is_none() || !kept {
         return Ok(Asked::default());
     }
-    let mut asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), sdbox::uid(name))).collect();
+    let mut asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), store::uid(name))).collect();
     let at = (job.store.lane, job.store.root);
     let Some(mut own) = put(job, at, &mailbox.dir, &asked)? else { return Ok(Asked::default()) };
     let forgotten = |own: &Witness| own.messages.iter().any(|message| message.uid.is_none());

@@ -1,7 +1,9 @@
 //! Files that hold many messages: how the places of these are written as paths.
 //!
 //! A mailbox in one file has the path of that file and one more component, [`MBOX`], which stands for no file; its
-//! messages lie below that. So the path alone says what it is, everywhere that paths are kept. May not open anything.
+//! messages lie below that. A mailbox whose messages lie in files that all mailboxes of its account share has the path of
+//! its own folder and one more component, which says how far above that the account begins. So the path alone says what it
+//! is, everywhere that paths are kept. May not open anything.
 
 use super::path::{RelPath, bytes_text};
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,70 @@ impl OwnField {
 /// Stands behind the path of an mbox file. No server gives a folder such a name.
 pub const MBOX: &[u8] = b":mbox";
 
+/// Stands, with a number behind it, behind the path of a mailbox of mdbox.
+const MDBOX: &[u8] = b":mdbox";
+/// The folder of an account in which such mailboxes share files.
+pub const STORAGE: &[u8] = b"storage";
+
+/// A mailbox that shares files with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The folder of its own, with its indexes.
+    pub folder: RelPath,
+    /// The folder of the files.
+    pub storage: RelPath,
+}
+
+/// The mailbox with the folder `folder`, which lies so many folders below its account's.
+pub fn mailbox_beside(folder: &RelPath, below: usize) -> RelPath {
+    folder.join(&[MDBOX, below.to_string().as_bytes()].concat()).unwrap_or_default()
+}
+
+/// Whether a mailbox shares files with others, by the last component of its path.
+pub fn is_shared(name: &[u8]) -> bool {
+    below(name).is_some()
+}
+
+fn below(name: &[u8]) -> Option<usize> {
+    let digits = name.strip_prefix(MDBOX)?;
+    let plain = digits.first().is_some_and(|&digit| digit != b'0') && digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+/// The mailbox in `dir`, where it shares files with others.
+pub fn shared(dir: &RelPath) -> Option<Shared> {
+    let below = below(dir.name())?;
+    let folder = dir.parent()?;
+    let mut home = folder.clone();
+    for _ in 0..below {
+        home = home.parent()?;
+    }
+    Some(Shared { folder, storage: home.join(STORAGE).ok()? })
+}
+
+/// The folder that really stands for a mailbox in its own folder; any other path as it is.
+pub fn folder(dir: &RelPath) -> RelPath {
+    shared(dir).map_or_else(|| dir.clone(), |shared| shared.folder)
+}
+
+/// The file that holds a message, by the field `m=` of its name.
+pub fn storage_file(name: &[u8]) -> Option<Vec<u8>> {
+    let number = name.split(|&byte| byte == b',').skip(1).find_map(|field| field.strip_prefix(b"m="))?;
+    let plain = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+    plain.then(|| [b"m.", number].concat())
+}
+
+fn shown_shared(path: &RelPath) -> Option<RelPath> {
+    if let Some(mailbox) = shared(path) {
+        return Some(mailbox.folder);
+    }
+    let mailbox = shared(&path.parent()?)?;
+    match storage_file(path.name()) {
+        Some(file) => mailbox.storage.join(&file).ok(),
+        None => Some(mailbox.folder),
+    }
+}
+
 /// The file that holds the mailbox in `dir`, if one does; the root where the store itself is that file.
 pub fn file_of_mailbox(dir: &RelPath) -> Option<RelPath> {
     if dir.name() == MBOX { dir.parent() } else { None }
@@ -65,7 +131,8 @@ pub fn mailbox_in(file: &RelPath) -> RelPath {
 /// What is really there: the path of the file for a message or mailbox in one, else the path itself.
 pub fn shown(path: &RelPath) -> RelPath {
     let whole = || file_of_mailbox(path);
-    split(path).map(|(file, _)| file).or_else(whole).unwrap_or_else(|| path.clone())
+    let file = split(path).map(|(file, _)| file).or_else(whole);
+    file.or_else(|| shown_shared(path)).unwrap_or_else(|| path.clone())
 }
 
 #[cfg(test)]
@@ -89,5 +156,20 @@ mod tests {
         assert_eq!(shown(&path("ann/cur/1")), path("ann/cur/1"));
         assert_eq!(file_of_mailbox(&mailbox_in(&RelPath::root())), Some(RelPath::root()));
         assert_eq!(split(&path("ann/cur/1")), None);
+    }
+
+    #[test]
+    fn paths_say_where_mailboxes_share_files() {
+        let own = path("ann/mdbox/mailboxes/mailboxes/2024/dbox-Mails");
+        let mailbox = mailbox_beside(&own, 4);
+        let expected = Shared { folder: own.clone(), storage: path("ann/mdbox/storage") };
+        assert_eq!((shared(&mailbox), folder(&mailbox), shown(&mailbox)), (Some(expected), own.clone(), own.clone()));
+        let message = |name: &str| shown(&mailbox.join(name.as_bytes()).unwrap());
+        assert_eq!(message("u.7,m=12,o=16,s=70"), path("ann/mdbox/storage/m.12"));
+        assert_eq!(message("u.7,m=.."), own);
+        assert_eq!(shared(&mailbox_beside(&path("dbox-Mails"), 3)), None, "more folders than there are");
+        for odd in [&b":mdbox"[..], b":mdbox03", b":mdboxx", b"mdbox3", b":mdbox99999999999999999999"] {
+            assert!(!is_shared(odd));
+        }
     }
 }

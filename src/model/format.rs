@@ -17,10 +17,22 @@ pub enum Format {
     Eml,
     /// One file, each message behind a line that begins with "From ".
     Mbox,
+    /// Dovecot's multi-dbox: the messages of all mailboxes of an account in `storage/m.N`, each in a frame.
+    Mdbox,
 }
 
 impl Format {
-    pub const ALL: [Format; 4] = [Format::Maildir, Format::Sdbox, Format::Mh, Format::Eml];
+    pub const ALL: [Format; 6] = [Format::Maildir, Format::Sdbox, Format::Mh, Format::Eml, Format::Mbox, Format::Mdbox];
+
+    /// Whether messages lie in files with others.
+    pub fn is_packed(self) -> bool {
+        matches!(self, Format::Mbox | Format::Mdbox)
+    }
+
+    /// Whether the indexes of Dovecot alone know what is in a mailbox.
+    pub fn is_dbox(self) -> bool {
+        matches!(self, Format::Sdbox | Format::Mdbox)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -29,6 +41,7 @@ impl Format {
             Format::Mh => "mh",
             Format::Eml => "eml",
             Format::Mbox => "mbox",
+            Format::Mdbox => "mdbox",
         }
     }
 }

@@ -34,8 +34,8 @@ struct Visit {
     /// The folder where the account of the mbox files begins that lie here.
     files: Option<RelPath>,
     depth: usize,
-    /// Below an account's `mailboxes`.
-    in_sdbox: bool,
+    /// The format of an account that has all its mailboxes in one folder, where this lies below it.
+    dbox: Option<Format>,
     /// Below a folder of MH: files named by numbers are messages, whatever is left of them.
     in_mh: bool,
 }
@@ -65,6 +65,13 @@ struct Folder {
     eml: bool,
 }
 
+impl Folder {
+    /// The format of the account that begins here, where it is one of dbox.
+    fn dbox(&self) -> Option<Format> {
+        self.dbox_home.then_some(if self.storage { Format::Mdbox } else { Format::Sdbox })
+    }
+}
+
 /// Walks `start` below `root`, depth first. `found` is called for each mailbox; `tick` before each folder.
 pub fn discover(
     root: &Root,
@@ -79,9 +86,9 @@ pub fn discover(
         single_file(root, found);
         return walked;
     }
-    let first = Visit { path: start.clone(), account: None, files: None, depth: 0, in_sdbox: false, in_mh: false };
+    let first = Visit { path: start.clone(), account: None, files: None, depth: 0, dbox: None, in_mh: false };
     let mut stack = vec![first];
-    while let Some(Visit { path, account, files, depth, in_sdbox, in_mh }) = stack.pop() {
+    while let Some(Visit { path, account, files, depth, dbox, in_mh }) = stack.pop() {
         tick();
         walked.directories += 1;
         let mut fail = |operation: &str, error: &io::Error, detail: &str| {
@@ -110,17 +117,17 @@ pub fn discover(
             fail("list folder", &error, "");
         }
         let is_mailbox = is_mailbox(&folder);
-        let in_sdbox = in_sdbox || (folder.dbox_home && !folder.storage);
-        if in_sdbox && folder.foreign == Some(DBOX) {
+        let dbox = dbox.or(folder.dbox());
+        if let (Some(format), Some(DBOX)) = (dbox, folder.foreign) {
             folder.foreign = None;
             folder.children.retain(|child| child != sdbox::MAILS);
-            if let Err(error) = sdbox_mails(root, &path, account.as_ref(), found) {
+            if let Err(error) = dbox_mails(root, &path, account.as_ref(), format, found) {
                 fail("open folder", &error, "");
             }
         }
-        if folder.dbox_home && folder.storage {
-            folder.foreign = Some("mdbox");
-            folder.children.retain(|child| child != sdbox::MAILBOXES && child != STORAGE);
+        if folder.dbox() == Some(Format::Mdbox) {
+            folder.foreign = None;
+            folder.children.retain(|child| child != container::STORAGE);
         }
         if !is_mailbox && depth > 0 && RESERVED.contains(&path.name()) {
             continue;
@@ -159,7 +166,7 @@ pub fn discover(
             }
             if let Ok(child) = path.join(child) {
                 let (account, files) = (account.clone(), files.clone());
-                stack.push(Visit { path: child, account, files, depth: depth + 1, in_sdbox, in_mh });
+                stack.push(Visit { path: child, account, files, depth: depth + 1, dbox, in_mh });
             }
         }
     }
@@ -167,17 +174,21 @@ pub fn discover(
     walked
 }
 
-/// The messages of the sdbox mailbox `path`, if it is an account's.
-fn sdbox_mails(
+/// The messages of the mailbox `path` of a dbox format, if it is an account's.
+fn dbox_mails(
     root: &Root,
     path: &RelPath,
     account: Option<&RelPath>,
+    format: Format,
     found: &mut dyn FnMut(FoundMailbox),
 ) -> io::Result<()> {
-    let dir = path.join(sdbox::MAILS).unwrap_or_default();
-    let stat = root.open_dir(&dir)?.stat_self()?;
+    let folder = path.join(sdbox::MAILS).unwrap_or_default();
+    let stat = root.open_dir(&folder)?.stat_self()?;
     if let Some(account) = account {
-        found(FoundMailbox { dir, account: account.clone(), stat, format: Format::Sdbox });
+        let below = folder.strip_prefix(account).map_or(0, |rel| rel.components().count());
+        let shared = format == Format::Mdbox && below > 0;
+        let dir = if shared { container::mailbox_beside(&folder, below) } else { folder };
+        found(FoundMailbox { dir, account: account.clone(), stat, format });
     }
     Ok(())
 }
@@ -257,7 +268,6 @@ fn holds_mail(dir: &Dir, names: &[Vec<u8>]) -> bool {
 
 /// What marks a mailbox of either dbox format.
 const DBOX: &str = "dbox";
-const STORAGE: &[u8] = b"storage";
 
 /// The format whose mailboxes or storage a name marks (FORMATS.md): known, and never taken for a Maildir.
 fn foreign(name: &[u8], kind: Kind) -> Option<&'static str> {
@@ -282,7 +292,7 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
                 b"new" => folder.new = true,
                 b"tmp" => folder.tmp = true,
                 sdbox::MAILBOXES => mailboxes = true,
-                STORAGE => folder.storage = true,
+                container::STORAGE => folder.storage = true,
                 // Only a server's has one spelling.
                 _ if name.eq_ignore_ascii_case(b"INBOX") && inbox.as_deref() != Some(&b"INBOX"[..]) => {
                     inbox = Some(name.to_vec());
@@ -499,16 +509,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path();
         mailbox(base, "ann");
-        for path in ["bob/mailboxes/INBOX/dbox-Mails", "bob/storage", "eve/INBOX/dbox-Mails", "spool/c"] {
+        for path in ["bob/storage", "eve/INBOX/dbox-Mails", "spool/c"] {
             fs::create_dir_all(base.join(path)).unwrap();
         }
         fs::write(base.join("spool/c/cyrus.header"), "").unwrap();
+        fs::write(base.join("bob/storage/dovecot.map.index"), "").unwrap();
         fs::write(base.join("ann/cyrus.header"), "planted").unwrap();
         let (seen, walked) = walk(base);
         assert_eq!(seen, pairs(&[("ann", "ann")]));
         let told: Vec<_> = walked.troubles.iter().map(|t| (String::from_utf8_lossy(&t.path), &t.detail)).collect();
         assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told.iter().any(|(path, detail)| path == "bob" && detail.contains("mdbox")), "{told:?}");
+        assert!(told.iter().any(|(path, detail)| path == "bob/storage" && detail.contains("mdbox")), "{told:?}");
         assert!(told.iter().any(|(path, detail)| path == "eve/INBOX" && detail.contains("dbox")), "{told:?}");
         assert!(told.iter().any(|(path, detail)| path == "spool/c" && detail.contains("Cyrus")), "{told:?}");
     }
@@ -530,6 +541,27 @@ mod tests {
         let (alone, _) = walk(&base.join(bob));
         assert_eq!(alone.len(), 2);
         assert!(alone.iter().all(|(account, _)| account.is_empty()), "{alone:?}");
+    }
+
+    #[test]
+    fn accounts_in_mdbox_are_found_with_how_far_below_them_mailboxes_lie() {
+        let folder = tempfile::tempdir().unwrap();
+        let bob = folder.path().join("bob/mdbox");
+        for path in ["mailboxes/INBOX/dbox-Mails", "mailboxes/mailboxes/2024/dbox-Mails", "storage"] {
+            fs::create_dir_all(bob.join(path)).unwrap();
+        }
+        fs::write(bob.join("storage/dovecot.map.index"), "").unwrap();
+        let expected = [
+            ("mailboxes/INBOX/dbox-Mails/:mdbox3", Format::Mdbox),
+            ("mailboxes/mailboxes/2024/dbox-Mails/:mdbox4", Format::Mdbox),
+        ];
+        let rows = |account: &str, below: &str| {
+            let row = |(dir, format): (&str, Format)| (account.to_owned(), format!("{below}{dir}"), format);
+            expected.map(row).to_vec()
+        };
+        assert_eq!(kinds(folder.path()), rows("bob/mdbox", "bob/mdbox/"));
+        assert_eq!(kinds(&bob), rows("", ""));
+        assert!(walk(folder.path()).1.troubles.is_empty());
     }
 
     #[test]

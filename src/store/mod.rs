@@ -10,6 +10,7 @@ pub mod eml;
 mod lz4;
 pub mod maildir;
 pub mod mbox;
+pub mod mdbox;
 pub mod mh;
 pub mod sdbox;
 pub mod target;
@@ -51,6 +52,7 @@ pub fn of(format: Format) -> &'static dyn Store {
         Format::Mh => &mh::Mh,
         Format::Eml => &eml::Eml,
         Format::Mbox => &mbox::Mbox,
+        Format::Mdbox => &mdbox::Mdbox,
     }
 }
 
@@ -59,6 +61,7 @@ pub fn format_of<'a>(dir: &RelPath, names: impl IntoIterator<Item = &'a [u8]>) -
     match dir.name() {
         sdbox::MAILS => return Format::Sdbox,
         container::MBOX => return Format::Mbox,
+        name if container::is_shared(name) => return Format::Mdbox,
         _ => {}
     }
     let plain = |name: &[u8]| [Format::Mh, Format::Eml].into_iter().find(|&f| of(f).place(name) == Some(Place::Cur));
@@ -87,10 +90,18 @@ pub fn is_message(entry: &Entry) -> bool {
     matches!(entry.place, Place::New | Place::Cur) && entry.kind == EntryKind::File
 }
 
+/// The UID of a message, where its name tells.
+pub fn uid(name: &[u8]) -> Option<u32> {
+    sdbox::uid(name).or_else(|| mdbox::Named::parse(name)?.uid)
+}
+
 /// Format, mailbox folder and file name of a message's path, if it is one.
 pub fn split_message_path(path: &RelPath) -> Option<(Format, RelPath, &[u8])> {
     if let Some((_, name)) = container::split(path) {
         return Some((Format::Mbox, path.parent()?, name));
+    }
+    if let Some(mailbox) = path.parent().filter(|mailbox| container::is_shared(mailbox.name())) {
+        return Some((Format::Mdbox, mailbox, path.name()));
     }
     if let Some((mailbox, name)) = maildir::split_message_path(path) {
         return Some((Format::Maildir, mailbox, name));

@@ -3,7 +3,7 @@
 use super::maildir::{companion, name};
 use crate::model::journal::{Change, Intent};
 use crate::model::plan::{Action, Slice, Step};
-use crate::model::{Attrs, Format, RelPath};
+use crate::model::{Attrs, RelPath};
 use std::io;
 
 /// Whether the step's target is a message, a companion file or a folder of a Maildir tree, as its action wants.
@@ -125,7 +125,7 @@ pub fn lawful(intent: &Intent) -> bool {
 
 /// Whether a path is a file that is one message. What lies among others in a file is written by no step.
 pub fn is_message(path: &RelPath) -> bool {
-    super::split_message_path(path).is_some_and(|(format, _, name)| format != Format::Mbox && !name.starts_with(b"."))
+    super::split_message_path(path).is_some_and(|(format, _, name)| !format.is_packed() && !name.starts_with(b"."))
 }
 
 fn is_companion(path: &RelPath) -> bool {

@@ -49,7 +49,7 @@ fn a_plan_excludes_what_made_it() {
 
 #[test]
 fn known_formats_are_refused_by_name() {
-    assert!(refused(&["audit", "mdbox:/var/mail"]).contains("format 'mdbox' is known, not supported yet"));
+    assert!(refused(&["audit", "cyrus:/var/mail"]).contains("format 'cyrus' is known, not supported yet"));
     assert!(parsed(&["audit", "maildir:/var/vmail"]).is_ok());
 }
 

@@ -5,7 +5,7 @@
 use super::gentle::{Gentle, Paced};
 use super::past::{Past, Window};
 use super::serve::trouble;
-use super::{converted, framed, packed};
+use super::{converted, framed, packed, shared};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
@@ -29,7 +29,7 @@ use std::io::{self, Read};
 
 thread_local! {
     /// Each reader's buffer: small messages lie in it whole, larger ones pass through it.
-    static BUFFER: RefCell<AlignedBuf> = RefCell::new(AlignedBuf::new(WHOLE_MESSAGE as usize + ALIGN));
+    pub(super) static BUFFER: RefCell<AlignedBuf> = RefCell::new(AlignedBuf::new(WHOLE_MESSAGE as usize + ALIGN));
 }
 
 /// Who reads: how that is told, and at which pace it is done.
@@ -56,6 +56,8 @@ pub(super) struct Subject<'a> {
     pub reader: &'a Reader<'a>,
     /// Where it was opened past the cache.
     pub past: Option<Window>,
+    /// Where it begins, among others in its file.
+    pub begins: Option<u64>,
 }
 
 /// Reads one file and says what it is worth.
@@ -74,7 +76,7 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, reader, past };
+    let subject = Subject { item, file, stat, reader, past, begins: None };
     let facts =
         BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
@@ -82,6 +84,21 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
         return Err(fail("read", io::Error::new(io::ErrorKind::ResourceBusy, "changed while it was read")));
     }
     Ok(facts)
+}
+
+/// What lies among others in a file, as if it were a file.
+struct Among<'a> {
+    medium: Paced<'a>,
+    begins: u64,
+    size: u64,
+}
+
+impl Medium for Among<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        self.medium.read_at(&mut buffer[..most], self.begins + offset)
+    }
 }
 
 impl Subject<'_> {
@@ -98,7 +115,7 @@ impl Subject<'_> {
         let mut facts = if !self.item.form.keeps_content() {
             self.turned(encoding, buffer)?
         } else if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
-            framed::copy(self, buffer)
+            framed::copy(self, None, buffer)
         } else {
             match encoding {
                 Encoding::Plain | Encoding::Crypted => self.plain(encoding, buffer),
@@ -111,15 +128,19 @@ impl Subject<'_> {
 
     /// What the message is in another form. What is not all there can be turned into nothing else.
     fn turned(&self, encoding: Encoding, buffer: &mut [u8]) -> io::Result<CopyFacts> {
-        let frame = (encoding == Encoding::Sdbox).then(|| framed::frame(&*self.medium(), self.stat.size, buffer));
+        let frame =
+            (encoding == Encoding::Sdbox).then(|| framed::frame(&*self.medium(), self.stat.size, false, buffer));
         match frame.flatten().is_some_and(|frame| frame.partial) {
-            true => Ok(framed::copy(self, buffer)),
+            true => Ok(framed::copy(self, None, buffer)),
             false => converted::copy(self, encoding, buffer),
         }
     }
 
     pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
         let medium = self.reader.medium(&self.file);
+        if let Some(begins) = self.begins {
+            return Box::new(Among { medium, begins, size: self.stat.size });
+        }
         match &self.past {
             Some(window) => Box::new(Past { medium, size: self.stat.size, window }),
             None => Box::new(medium),
@@ -478,6 +499,9 @@ pub fn pieces(
     if container::split(path).is_some() {
         return packed::pieces(root, number, path, (form, cuts), by);
     }
+    if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
+        return shared::pieces(root, number, path, cuts, by);
+    }
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
     let medium = by.medium(&file);
@@ -495,7 +519,7 @@ pub fn pieces(
         while let Ok(got @ 1..) = reader.read(&mut buffer) {
             piecer.feed(&buffer[..got]);
         }
-    } else if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, &mut buffer)).flatten() {
+    } else if let Some(frame) = framed.then(|| framed::frame(&medium, stat.size, false, &mut buffer)).flatten() {
         let behind = read::Behind(&medium, frame.message.offset);
         read::stream(&behind, frame.message.length, &mut buffer, &mut count, &mut |piece| match piece {
             Piece::Bytes(bytes) => piecer.feed(bytes),

@@ -1,4 +1,4 @@
-//! Messages that a server wrote into a frame (sdbox): digest and checks are of what is in it, and the frame is judged by
+//! Messages that a server wrote into a frame (sdbox, mdbox): digest and checks are of what is in it, and the frame is judged by
 //! itself.
 //!
 //! Runs in the lane only, on files that are open already.
@@ -10,6 +10,7 @@ use crate::model::limits::WINDOW;
 use crate::model::{CopyFacts, Digest, Encoding, Span};
 use crate::read::{self, Medium, Piece};
 use crate::store::codec;
+use crate::store::dovecot::{Guid, hex_guid};
 use crate::store::sdbox::frame::{self, Frame};
 use crate::store::sdbox::parts::Part;
 use crate::sys::dir::Root;
@@ -18,8 +19,8 @@ use crate::verify::BodyProof;
 use crate::verify::checks::{Checks, Claims};
 use crate::verify::hashing::Hashing;
 
-/// What stands around the message; `None` where the medium does not give both ends of the file.
-pub fn frame(file: &dyn Medium, size: u64, buffer: &mut [u8]) -> Option<Frame> {
+/// What stands around the message, in a file of its own or `among` others; `None` where the medium does not give both ends of the file.
+pub fn frame(file: &dyn Medium, size: u64, among: bool, buffer: &mut [u8]) -> Option<Frame> {
     let mut ends = [Vec::new(), Vec::new()];
     let places = [(0, frame::HEAD), (size.saturating_sub(frame::TAIL as u64), frame::TAIL)];
     for ((from, most), end) in places.into_iter().zip(&mut ends) {
@@ -30,13 +31,19 @@ pub fn frame(file: &dyn Medium, size: u64, buffer: &mut [u8]) -> Option<Frame> {
         let got = file.read_at(room, page).ok()?;
         end.extend_from_slice(room.get(skipped..got.min(skipped + most)).unwrap_or_default());
     }
-    Some(frame::read(&ends[0], &ends[1], size))
+    Some(if among { frame::read_one(&ends[0], &ends[1], size) } else { frame::read(&ends[0], &ends[1], size) })
 }
 
 /// Reads a framed message once; once more where the checks doubt it, for what its signatures say. A digest vouches for
-/// the message, never for the frame around it.
-pub fn copy(subject: &Subject<'_>, buffer: &mut [u8]) -> CopyFacts {
-    let frame = frame(&*subject.medium(), subject.stat.size, buffer);
+/// the message, never for the frame around it. `guid` is what the server's index says that it has.
+pub fn copy(subject: &Subject<'_>, guid: Option<Guid>, buffer: &mut [u8]) -> CopyFacts {
+    let mut frame = frame(&*subject.medium(), subject.stat.size, subject.begins.is_some(), buffer);
+    if let (Some(frame), Some(guid)) = (&mut frame, guid)
+        && frame.guid.as_deref().and_then(hex_guid).is_some_and(|own| own != guid)
+    {
+        let end = frame.message.end();
+        frame.broken.push(Span::new(end, subject.stat.size.saturating_sub(end)));
+    }
     let sound = frame.as_ref().is_some_and(|frame| frame.broken.is_empty() && frame.short_of.is_none());
     let parts = frame.as_ref().and_then(|frame| Some((frame, frame.parts.as_deref()?)));
     let plain = |frame: &Frame, buffer: &mut [u8]| !is_encoded(&*subject.medium(), frame.message, buffer);
@@ -60,7 +67,7 @@ fn alone(subject: &Subject<'_>, frame: Option<&Frame>, sound: bool, buffer: &mut
         let pass = hashed(subject, frame.message, buffer);
         if pass.digest == Some(expected) {
             let marks = frame.marks();
-            return CopyFacts { marks, ..subject.known(pass, Encoding::Sdbox) };
+            return CopyFacts { marks, ..subject.known(pass, encoding(subject)) };
         }
     }
     let facts = checked(subject, frame, buffer, subject.item.deep);
@@ -77,11 +84,16 @@ fn with_parts(subject: &Subject<'_>, whole: (&Frame, &[Part]), root: &Root, buff
         (evidence, envelope) = attached::evidence(subject, whole, root, true);
     }
     let marks = whole.0.marks();
-    let mut facts = subject.judged(Pass { evidence: Some(evidence), envelope, ..pass }, Encoding::Sdbox);
+    let mut facts = subject.judged(Pass { evidence: Some(evidence), envelope, ..pass }, encoding(subject));
     if facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::Attachment) {
         facts.evidence.set(Check::Digest, Outcome::Unknown);
     }
     CopyFacts { marks, ..facts }
+}
+
+/// How the message is stored: what lies among others is no file that could be put anywhere else as it is.
+fn encoding(subject: &Subject<'_>) -> Encoding {
+    if subject.begins.is_some() { Encoding::Plain } else { Encoding::Sdbox }
 }
 
 /// Digests only, of a message that should be one that is known.
@@ -154,11 +166,11 @@ fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep
         holes: !whole,
         digest: whole.then_some(inner.digest),
         canonical: inner.canonical.filter(|_| whole),
-        stored: whole.then(|| Digest(*file.finalize().as_bytes())),
+        stored: (whole && subject.begins.is_none()).then(|| Digest(*file.finalize().as_bytes())),
         evidence: Some(evidence),
         envelope,
     };
-    let mut facts = subject.judged(pass, Encoding::Sdbox);
+    let mut facts = subject.judged(pass, encoding(subject));
     facts.marks = frame.and_then(Frame::marks);
     if facts.evidence.faults().iter().any(|fault| fault.kind == FaultKind::BrokenFrame) {
         facts.evidence.set(Check::Digest, Outcome::Unknown);

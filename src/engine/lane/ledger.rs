@@ -6,7 +6,7 @@ use super::serve::trouble;
 use super::witness::{Files, LIST, NAME_MAX};
 use crate::model::server::{Ledger, Line, Whole};
 use crate::model::wire::Trouble;
-use crate::model::{RelPath, Stat};
+use crate::model::{RelPath, Stat, container};
 use crate::store::dovecot::mailbox_log::{self, Deed};
 use crate::store::dovecot::{fate, index, keywords, log, state, uidlist};
 use crate::store::maildir::{companion, name};
@@ -29,6 +29,7 @@ const BETWEEN: Duration = Duration::from_millis(60);
 
 /// What the server's files in the mailbox `dir` say. One look may fall between two writes of a server.
 pub fn ledger(root: &Root, number: u32, dir: &RelPath) -> Result<Ledger, Trouble> {
+    let dir = &container::folder(dir);
     let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
     let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
     for look in 1.. {

@@ -21,6 +21,7 @@ mod sample;
 pub mod sampling;
 mod sealing;
 pub mod serve;
+mod shared;
 mod witness;
 
 pub use process::lane_main;

@@ -6,7 +6,7 @@
 use super::examine::Reader;
 use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
-use super::{examine, frame, ledger, packed, roots, sample, witness};
+use super::{examine, frame, ledger, packed, roots, sample, shared, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
@@ -247,6 +247,9 @@ impl Shop {
                     if container::split(&item.path).is_some() {
                         return packed::copy(root, item, &self.reader(&tick));
                     }
+                    if item.format == Format::Mdbox {
+                        return shared::copy(root, item, &self.reader(&tick));
+                    }
                     examine::copy(&*folders.of(root, item)?, item, &self.reader(&tick))
                 }));
                 self.name(0, 0);
@@ -321,10 +324,15 @@ impl Shop {
         self.name(id, 0);
         match self.root(number, dir.as_bytes()) {
             Ok(root) if again.is_some_and(|times| moved(root, dir, times)) => listing.seal = None,
-            Ok(root) if format == Format::Mbox => {
-                let contents = packed::list(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
-                let places = [Place::Top, Place::New, Place::Cur];
-                listing.dirs.extend(contents.stat.into_iter().flat_map(|stat| places.map(|place| (place, stat))));
+            Ok(root) if format.is_packed() => {
+                let contents = shared::list_any(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
+                // The folder of mdbox has times of its own, which tell nothing of the messages.
+                let places: &[Place] = match format {
+                    Format::Mdbox => &[Place::Top, Place::Cur],
+                    _ => &[Place::Top, Place::New, Place::Cur],
+                };
+                let dirs = contents.stat.into_iter().flat_map(|stat| places.iter().map(move |&place| (place, stat)));
+                listing.dirs.extend(dirs);
                 listing.troubles = contents.troubles;
                 for part in contents.entries.chunks(LIST_BATCH) {
                     self.send(&Answer::Entries { id, entries: part.to_vec() })?;

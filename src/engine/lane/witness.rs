@@ -6,11 +6,11 @@ use super::serve::trouble;
 use crate::model::limits::SERVER_FILE_MAX;
 use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
-use crate::model::{RelPath, Stat};
+use crate::model::{RelPath, Stat, container};
 use crate::store::dovecot::fate::{self, fate};
 use crate::store::dovecot::{Fate, Guid, index, log, message_guid, state, uidlist};
 use crate::store::maildir::{companion, name};
-use crate::store::sdbox;
+use crate::store::{self, sdbox};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::read_file;
 use crate::sys::fs::Kind;
@@ -19,6 +19,7 @@ use std::io;
 
 /// What the server's files of the mailbox `dir` say of the messages whose files had these names.
 pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Option<u32>)]) -> Result<Witness, Trouble> {
+    let dir = &container::folder(dir);
     let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
     let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
     let files = Files { root: number, path: dir, dir: &open };
@@ -57,7 +58,7 @@ struct Known {
 }
 
 impl Known {
-    /// By the list; in sdbox, which has none, by the index.
+    /// By the list; in the formats of dbox, which have none, by the index.
     fn uid_validity(&self, dir: &RelPath) -> Option<u32> {
         let listed = || self.list.as_ref().map(|list| list.uidvalidity);
         let number = if dir.name() == sdbox::MAILS { Some(self.state.uid_validity) } else { listed() };
@@ -74,7 +75,7 @@ impl Known {
     /// What is said of one message: by its UID, or, where no list has it, by its GUID, which a client's request names.
     fn say(&self, record: Option<&uidlist::Record>, file: &[u8], given: Option<u32>) -> Witnessed {
         let logs: Vec<&log::Log> = self.logs.iter().collect();
-        if let Some(uid) = sdbox::uid(file) {
+        if let Some(uid) = store::uid(file) {
             return self.say_of(&logs, uid, None, true);
         }
         let guid = message_guid(record.map_or(name::base(file), uidlist::Record::guid));

@@ -16,6 +16,8 @@ const NAME_MAX: usize = 64;
 /// Where the header has what logs change too.
 pub(super) const UID_VALIDITY_AT: usize = 24;
 pub(super) const NEXT_UID_AT: usize = 28;
+/// Where a record has its UID.
+pub(super) const UIDS_AT: usize = 0;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {

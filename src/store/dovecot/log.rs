@@ -14,7 +14,7 @@ const HEADER_MIN: usize = 24;
 const RECORD_HEADER: usize = 8;
 
 /// Types of records that are read here.
-mod kind {
+pub(super) mod kind {
     pub const EXPUNGE: u32 = 0x0000_cd91;
     pub const APPEND: u32 = 0x0000_0002;
     pub const FLAGS: u32 = 0x0000_0004;
@@ -28,8 +28,11 @@ mod kind {
     pub const UNDELETED: u32 = 0x0004_0000;
     pub const BOUNDARY: u32 = 0x0008_0000;
     pub const ATTRIBUTE: u32 = 0x0010_0000;
-    /// Extensions' resets, headers, records and counters: of no use here.
-    pub const OTHERS: [u32; 5] = [0x80, 0x100, 0x200, 0x1000, 0x1_0000];
+    pub const EXT_RESET: u32 = 0x0000_0080;
+    pub const EXT_RECORDS: u32 = 0x0000_0200;
+    pub const EXT_INCREASE: u32 = 0x0000_1000;
+    /// Extensions' resets, headers, records and counters: [`super::super::extras`] reads them.
+    pub const OTHERS: [u32; 5] = [EXT_RESET, 0x100, EXT_RECORDS, EXT_INCREASE, 0x1_0000];
     pub const MASK: u32 = 0x0fff_ffff;
     pub const EXTERNAL: u32 = 0x1000_0000;
     pub const SYNC: u32 = 0x2000_0000;
@@ -220,6 +223,18 @@ pub fn parse(data: &[u8]) -> Log {
         log.committed = log.end;
     }
     log
+}
+
+/// Type and content of the records that transactions which are whole have from an offset on, as Dovecot wrote them.
+pub(super) fn records<'d>(data: &'d [u8], log: &Log, from: u64) -> impl Iterator<Item = (u32, &'d [u8])> {
+    let (mut at, end) = (u16_at(data, 2).map_or(usize::MAX, usize::from), log.committed);
+    let all = std::iter::from_fn(move || {
+        let (number, payload, next) = record(data, at).filter(|_| (at as u64) < end)?;
+        let found = (at as u64, number & kind::MASK, payload);
+        at = next;
+        Some(found)
+    });
+    all.filter(move |(at, _, _)| *at >= from).map(|(_, number, payload)| (number, payload))
 }
 
 fn header(data: &[u8]) -> Result<(Header, usize), &'static str> {

@@ -4,6 +4,7 @@
 //! Opens nothing. Every file may be damaged or written by an enemy: nothing here panics, and no answer is larger
 //! than a fixed multiple of its input. What could be read is kept, what could not is named.
 
+pub mod extras;
 pub mod fate;
 pub mod fresh;
 mod hash;

@@ -56,34 +56,41 @@ pub fn replay(index: Option<&Index>, logs: &[&Log]) -> State {
     let index = index.filter(|index| index.header.indexid != 0);
     let mut replay =
         Replay { state: State { next_uid: 1, complete: true, ..State::default() }, enabled: false, work: 0 };
-    let mut from = None;
     if let Some(index) = index {
         replay.start(index);
-        from = Some((index.header.log_file_seq, index.header.log_head_offset));
     }
-    let known: Vec<&Log> = logs.iter().copied().filter(|log| belongs(log, index)).collect();
-    replay.state.complete &= known.len() == logs.len() && !(known.is_empty() && index.is_none());
+    let (line, complete) = line_up(index, logs);
+    replay.state.complete &= complete;
+    line.into_iter().for_each(|(log, start)| replay.apply(logs[log], start));
+    replay.state
+}
+
+/// Which of the logs (oldest first) tell what an index does not, each with the offset from which on; and whether nothing
+/// is missing between them.
+pub(super) fn line_up(index: Option<&Index>, logs: &[&Log]) -> (Vec<(usize, u32)>, bool) {
+    let mut from = index.map(|index| (index.header.log_file_seq, index.header.log_head_offset));
+    let known: Vec<usize> = (0..logs.len()).filter(|&log| belongs(logs[log], index)).collect();
+    let mut complete = known.len() == logs.len() && !(known.is_empty() && index.is_none());
+    let mut line = Vec::new();
     for log in known {
-        let Some(header) = &log.header else { continue };
+        let Some(header) = &logs[log].header else { continue };
         let start = match from {
             Some((seq, _)) if header.file_seq < seq => continue,
             Some((seq, offset)) if header.file_seq == seq => offset,
             Some((seq, offset)) => {
-                let follows = header.prev_file_seq == seq && header.prev_file_offset <= offset;
-                replay.state.complete &= follows;
+                complete &= header.prev_file_seq == seq && header.prev_file_offset <= offset;
                 0
             }
             // What was before the first log that there is, nobody knows.
             None => {
-                replay.state.complete &= header.prev_file_seq == 0;
+                complete &= header.prev_file_seq == 0;
                 0
             }
         };
-        replay.apply(log, start);
-        let end = u32::try_from(log.committed).unwrap_or(u32::MAX);
-        from = Some((header.file_seq, end));
+        line.push((log, start));
+        from = Some((header.file_seq, u32::try_from(logs[log].committed).unwrap_or(u32::MAX)));
     }
-    replay.state
+    (line, complete)
 }
 
 fn belongs(log: &Log, index: Option<&Index>) -> bool {

@@ -14,9 +14,11 @@ pub const HEAD: usize = 512;
 pub const TAIL: usize = 4096;
 
 const MAGIC_PRE: &[u8] = b"\x01\x02";
-const MAGIC_POST: &[u8] = b"\n\x01\x03\n";
+/// What every header begins with.
+pub const MAGIC: &[u8] = b"\x01\x02N          ";
+pub const MAGIC_POST: &[u8] = b"\n\x01\x03\n";
 /// `01 02`, the type, a space, eight spaces, a space, sixteen digits, a line feed.
-const HEADER: usize = 30;
+pub const HEADER: usize = 30;
 
 /// What stands around the message of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,18 @@ impl Frame {
 pub fn read(head: &[u8], tail: &[u8], size: u64) -> Frame {
     let mut frame = Frame::around(Span::new(0, 0));
     let (begins, claimed) = head_of(head, &mut frame.broken);
+    rest(frame, (begins, claimed), tail, size)
+}
+
+/// The same of one message among others, which begins with its own header.
+pub fn read_one(head: &[u8], tail: &[u8], size: u64) -> Frame {
+    let mut frame = Frame::around(Span::new(0, 0));
+    let claimed = header_of(head, 0, &mut frame.broken);
+    rest(frame, (HEADER as u64, claimed), tail, size)
+}
+
+/// What stands behind the header.
+fn rest(mut frame: Frame, (begins, claimed): (u64, Option<u64>), tail: &[u8], size: u64) -> Frame {
     // A file may end inside its head.
     let begins = begins.min(size);
     let from_tail = size - tail.len() as u64;
@@ -196,12 +210,18 @@ fn head_of(head: &[u8], broken: &mut Vec<Span>) -> (u64, Option<u64>) {
 }
 
 /// `2 M1e C65a1b2c3`: the version, the size of message headers, the time of creation.
-fn is_file_header(line: &[u8]) -> bool {
+pub fn is_file_header(line: &[u8]) -> bool {
     let Some(line) = line.strip_suffix(b"\n") else { return false };
     let mut words = line.split(|&byte| byte == b' ');
     let hex = |digits: &[u8]| !digits.is_empty() && digits.len() <= 16 && digits.iter().all(u8::is_ascii_hexdigit);
     let key = |word: Option<&[u8]>, key: u8| word.is_some_and(|w| w.first() == Some(&key) && hex(&w[1..]));
     words.next() == Some(b"2") && words.next() == Some(b"M1e") && key(words.next(), b'C') && words.next().is_none()
+}
+
+/// The message's size, by a header that is as the server writes it.
+pub fn size_in(header: &[u8]) -> Option<u64> {
+    let mut broken = Vec::new();
+    header_of(header, 0, &mut broken).filter(|_| broken.is_empty())
 }
 
 /// The message's size, by its header.

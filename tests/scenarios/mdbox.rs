@@ -1,0 +1,348 @@
+//! mdbox without a server: a storage that a real one wrote the like of, with its map and indexes made by hand.
+
+use crate::common::{Answer, Mailmend, words};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+struct House {
+    dir: tempfile::TempDir,
+    store: PathBuf,
+    tool: Mailmend,
+}
+
+/// A message in the storage.
+struct Laid {
+    uid: u32,
+    file: u32,
+    offset: usize,
+    size: usize,
+    guid: [u8; 16],
+    refs: u16,
+}
+
+const FILES: u32 = 3;
+const EACH: u32 = 6;
+
+fn letter(uid: u32) -> String {
+    let head = format!("From: ann@example.org\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nSubject: {uid}\n\n");
+    head + &format!("line {uid}\n").repeat(300)
+}
+
+fn framed(uid: u32, guid: &[u8; 16]) -> Vec<u8> {
+    let text = letter(uid);
+    let crlf = text.len() + text.matches('\n').count();
+    let guid: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
+    let head = format!("\x01\x02N          {:016X}\n", text.len());
+    format!("{head}{text}\n\x01\x03\nR6560a1b1\nV{crlf:x}\nG{guid}\nBINBOX\n\n").into_bytes()
+}
+
+/// One record of a log.
+fn record(kind: u32, payload: &[u8]) -> Vec<u8> {
+    let size = (8 + payload.len()) as u32 >> 2;
+    let packed = [21, 14, 7, 0].map(|shift| 0x80 | (size >> shift) as u8 & 0x7f);
+    [&packed[..], &kind.to_le_bytes(), payload].concat()
+}
+
+fn number(value: u32) -> [u8; 4] {
+    value.to_le_bytes()
+}
+
+/// Introduces an extension with records of so many bytes; those of each message follow.
+fn extension(name: &str, values: &[(u32, Vec<u8>)]) -> Vec<u8> {
+    let length = values[0].1.len() as u16;
+    let mut intro = [number(u32::MAX), number(0), number(0)].concat();
+    intro.extend([length, 1, 1, name.len() as u16].map(u16::to_le_bytes).concat());
+    intro.extend(name.as_bytes());
+    intro.resize(intro.len().next_multiple_of(4), 0);
+    let mut rows = Vec::new();
+    for (uid, value) in values {
+        rows.extend([&number(*uid)[..], value].concat());
+        rows.resize(rows.len().next_multiple_of(4), 0);
+    }
+    [record(0x40, &intro), record(0x200, &rows)].concat()
+}
+
+/// What an extension has for each UID.
+type Values = Vec<(u32, Vec<u8>)>;
+
+/// A log that gives away UIDs, with what extensions have for each.
+fn log(uids: &[u32], extensions: &[(&str, Values)], more: &[u8]) -> Vec<u8> {
+    let mut log = vec![1, 3, 40, 0];
+    for word in [77, 2, 0, 0, 1_700_000_000, 1, 0] {
+        log.extend(number(word));
+    }
+    log.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    let validity = [&[24, 0, 4, 0][..], &number(1_700_000_000)].concat();
+    log.extend(record(0x1000_0020, &validity));
+    let appended: Vec<u8> = uids.iter().flat_map(|uid| [number(*uid), number(0)].concat()).collect();
+    log.extend(record(0x1000_0002, &appended));
+    extensions.iter().for_each(|(name, values)| log.extend(extension(name, values)));
+    log.extend(more);
+    log
+}
+
+/// A client's request to expunge a message, and that it was met.
+fn expunged(uid: u32, guid: &[u8; 16]) -> Vec<u8> {
+    let entry = [&number(uid)[..], guid].concat();
+    [record(0xed90, &entry), record(0x1000_ed90, &entry)].concat()
+}
+
+impl House {
+    /// Eighteen messages in three files; UID 4 was expunged by its owner and still lies there.
+    fn build() -> House {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let house =
+            House { store: dir.path().join("store"), tool: Mailmend::with_state(dir.path().join("state")), dir };
+        fs::create_dir_all(house.folder()).expect("a mailbox");
+        fs::create_dir_all(house.storage("")).expect("a storage");
+        let laid = house.lay();
+        house.write_indexes(&laid, &[]);
+        house
+    }
+
+    fn lay(&self) -> Vec<Laid> {
+        let mut laid = Vec::new();
+        for file in 1..=FILES {
+            let mut bytes = b"2 M1e C6560a1b2\n".to_vec();
+            for nth in 0..EACH {
+                let uid = (file - 1) * EACH + nth + 1;
+                let guid = [uid as u8; 16];
+                let message = framed(uid, &guid);
+                let (offset, size, refs) = (bytes.len(), message.len(), u16::from(uid != 4));
+                laid.push(Laid { uid, file, offset, size, guid, refs });
+                bytes.extend(message);
+            }
+            fs::write(self.storage(&format!("m.{file}")), bytes).expect("a storage file");
+        }
+        laid
+    }
+
+    /// The map and INBOX's index; `gone` are expunged beside UID 4.
+    fn write_indexes(&self, laid: &[Laid], gone: &[u32]) {
+        let uids: Vec<u32> = laid.iter().map(|one| one.uid).collect();
+        let of = |value: &dyn Fn(&Laid) -> Vec<u8>| laid.iter().map(|one| (one.uid, value(one))).collect();
+        let place = |one: &Laid| [number(one.file), number(one.offset as u32), number(one.size as u32)].concat();
+        let map = [("map", of(&place)), ("ref", of(&|one| one.refs.to_le_bytes().to_vec()))];
+        fs::write(self.storage("dovecot.map.index.log"), log(&uids, &map, &[])).expect("a map");
+        let own = [
+            ("mdbox", of(&|one| [number(one.uid), number(1_700_000_000)].concat())),
+            ("guid", of(&|one| one.guid.to_vec())),
+        ];
+        let all = [&[4], gone].concat();
+        let more: Vec<u8> = all.iter().flat_map(|uid| expunged(*uid, &[*uid as u8; 16])).collect();
+        fs::write(self.folder().join("dovecot.index.log"), log(&uids, &own, &more)).expect("an index");
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.store.join("ann/mdbox/mailboxes/INBOX/dbox-Mails")
+    }
+
+    fn storage(&self, name: &str) -> PathBuf {
+        self.store.join("ann/mdbox/storage").join(name)
+    }
+
+    fn run(&self, verb: &str) -> Answer {
+        self.on(verb, &self.store)
+    }
+
+    fn on(&self, verb: &str, store: &Path) -> Answer {
+        self.tool.run(words(&[verb]).chain([store.to_owned().into()]))
+    }
+
+    /// Changes a storage file.
+    fn harm(&self, file: u32, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = self.storage(&format!("m.{file}"));
+        let mut bytes = fs::read(&path).expect("a storage file");
+        change(&mut bytes);
+        fs::write(path, bytes).expect("damage");
+    }
+}
+
+/// Where the second message of a file begins.
+fn second(bytes: &[u8]) -> usize {
+    let mut headers = memchr::memmem::find_iter(bytes, b"\x01\x02N ");
+    headers.nth(1).expect("a second message")
+}
+
+#[test]
+fn a_whole_storage_is_whole_and_a_second_night_knows_it() {
+    let house = House::build();
+    let answer = house.run("audit").expect(0);
+    assert_eq!((answer.count("accounts"), answer.count("mailboxes"), answer.count("messages")), (1, 1, 17), "{answer}");
+    assert!(!answer.mentions("none of the server's lists"), "mdbox has none: {answer}");
+    house.run("verify").expect(0);
+    let answer = house.run("verify").expect(0);
+    assert_eq!(answer.count("intact.identical"), 17, "{answer}");
+    house.run("status").expect(0);
+    let answer = house.tool.run(words(&["verify", "--budget", "1%"]).chain([house.store.clone().into()])).expect(0);
+    assert!(answer.count("deferred") > 0, "{answer}");
+    // The account itself is a store too.
+    let answer = house.on("audit", &house.store.join("ann/mdbox")).expect(0);
+    assert_eq!(answer.count("messages"), 17, "{answer}");
+}
+
+#[test]
+fn each_harm_is_found_where_it_is_and_nowhere_else() {
+    type Change = fn(&mut Vec<u8>);
+
+    let harms: [(&str, Change); 9] = [
+        ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
+        ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
+        ("a bit in the frame's header", |bytes| {
+            let at = second(bytes);
+            bytes[at] ^= 1;
+        }),
+        ("a digit of the size", |bytes| {
+            let at = second(bytes) + 28;
+            bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+        }),
+        ("the magic of the trailer", |bytes| {
+            let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
+            bytes[at + 1] ^= 4;
+        }),
+        ("a digit of the GUID", |bytes| *byte(bytes, b"G0808", 3) = b'9'),
+        ("a letter of the trailer", |bytes| *byte(bytes, b"G0808", 0) = b'\x07'),
+        ("zeros in the body", |bytes| {
+            let at = second(bytes) + 600;
+            bytes[at..at + 512].fill(0);
+        }),
+        ("the line of the file alone", |bytes| bytes[0] ^= 1),
+    ];
+    for (what, change) in harms {
+        for known in [false, true] {
+            let house = House::build();
+            if known {
+                house.run("verify").expect(0);
+            }
+            house.harm(2, change);
+            let answer = house.run("audit");
+            let [damaged, suspect, lost, unchecked] =
+                ["damaged", "suspect", "missing.lost", "not_checked"].map(|name| answer.count(name));
+            let harmless = what.starts_with("the line");
+            // A letter that became another is nothing that bytes alone have to show.
+            let blind = ["a bit in the body", "a bit in the message's header"].contains(&what) && !known;
+            let least = u64::from(!harmless && !blind);
+            let most = u64::from(!harmless);
+            assert!((least..=most).contains(&(damaged + suspect)), "{what}, known {known}: {answer}");
+            assert_eq!((lost, unchecked), (0, 0), "{what}, known {known}: {answer}");
+            if known {
+                assert_eq!((damaged, answer.status), (most, 4 * most as i32), "{what}: {answer}");
+            }
+        }
+    }
+}
+
+/// A byte so far behind the first place of a text.
+fn byte<'b>(bytes: &'b mut [u8], text: &[u8], behind: usize) -> &'b mut u8 {
+    let at = memchr::memmem::find(bytes, text).expect("what is to be harmed");
+    &mut bytes[at + behind]
+}
+
+#[test]
+fn what_a_lost_or_cut_file_held_is_lost_and_nothing_that_was_deleted() {
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    for known in [false, true] {
+        let house = House::build();
+        if known {
+            house.run("verify").expect(0);
+        }
+        // In the first file lies the message that its owner expunged.
+        fs::remove_file(house.storage("m.1")).expect("a loss");
+        let answer = house.run("audit").expect(4);
+        assert_eq!((answer.count("missing.lost"), answer.count("messages")), (5, 12), "known {known}: {answer}");
+        house.harm(2, cut);
+        let answer = house.run("audit").expect(4);
+        let [lost, damaged] = ["missing.lost", "damaged"].map(|name| answer.count(name));
+        assert!(lost == 7 && damaged == 1 || lost == 8 && damaged == 0, "known {known}: {answer}");
+        house.harm(3, Vec::clear);
+        let answer = house.run("verify").expect(4);
+        assert_eq!(answer.count("missing.lost"), lost + 6, "known {known}: {answer}");
+        let answer = house.run("verify").expect(4);
+        assert_eq!(answer.count("missing.lost"), lost + 6, "a second night, known {known}: {answer}");
+        assert!(!answer.mentions("u.4\""), "{answer}");
+    }
+}
+
+#[test]
+fn a_zeroed_file_is_damage_of_all_its_messages() {
+    let house = House::build();
+    house.harm(3, |bytes| bytes.fill(0));
+    let answer = house.run("audit").expect(4);
+    assert_eq!((answer.count("damaged"), answer.count("missing.lost")), (6, 0), "{answer}");
+}
+
+#[test]
+fn what_users_expunge_is_no_loss() {
+    let house = House::build();
+    house.run("verify").expect(0);
+    let laid = house.lay();
+    house.write_indexes(&laid, &[7, 8]);
+    let answer = house.run("verify").expect(0);
+    assert_eq!((answer.count("deleted"), answer.count("messages")), (2, 15), "{answer}");
+    // And a server that purges takes the file with it.
+    fs::remove_file(house.storage("m.1")).expect("a loss");
+    assert_eq!(house.run("verify").expect(4).count("missing.lost"), 5);
+}
+
+#[test]
+fn without_its_map_the_storage_is_searched_and_the_loss_told() {
+    let house = House::build();
+    house.run("verify").expect(0);
+    fs::remove_file(house.storage("dovecot.map.index.log")).expect("a loss");
+    let answer = house.run("audit").expect(4);
+    assert_eq!((answer.count("messages"), answer.count("intact.identical")), (17, 17), "{answer}");
+    assert_eq!((answer.count("companions_lost"), answer.count("missing.lost")), (1, 0), "{answer}");
+    assert!(answer.mentions("the map of the storage is gone"), "{answer}");
+    house.harm(2, |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 512].fill(0);
+    });
+    let answer = house.run("audit").expect(4);
+    assert_eq!((answer.count("damaged"), answer.count("intact.identical")), (1, 16), "{answer}");
+}
+
+#[test]
+fn what_the_indexes_do_not_tell_is_not_checked_and_never_called_lost() {
+    for harm in [true, false] {
+        let house = House::build();
+        house.run("verify").expect(0);
+        let index = house.folder().join("dovecot.index.log");
+        if harm {
+            let mut bytes = fs::read(&index).expect("an index");
+            let middle = bytes.len() / 2;
+            bytes[middle..].fill(0);
+            fs::write(&index, bytes).expect("damage");
+        } else {
+            fs::remove_file(&index).expect("a loss");
+        }
+        let answer = house.run("verify");
+        assert_eq!(answer.status & 8, 8, "{answer}");
+        assert_eq!((answer.count("missing.lost"), answer.count("deleted")), (0, 0), "{answer}");
+    }
+    let house = House::build();
+    std::os::unix::fs::symlink("/nowhere", house.store.join("ann/mdbox/dbox-alt-root")).expect("a link");
+    fs::remove_file(house.storage("m.1")).expect("a file that was moved");
+    let answer = house.run("audit");
+    assert_eq!((answer.status & 8, answer.count("missing.lost")), (8, 0), "{answer}");
+    assert!(answer.mentions("alternative storage (ALT=) is not looked for"), "{answer}");
+}
+
+#[test]
+fn nothing_is_written_into_a_storage() {
+    let house = House::build();
+    let backup = house.dir.path().join("backup");
+    let copied = std::process::Command::new("cp").arg("-a").args([&house.store, &backup]).status();
+    assert!(copied.expect("cp").success());
+    house.run("verify").expect(0);
+    house.harm(2, |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 512].fill(0);
+    });
+    fs::remove_file(house.storage("m.1")).expect("a loss");
+    let before = fs::read(house.storage("m.2")).expect("a storage file");
+    let line = words(&["repair"]).chain([house.store.clone().into(), "--from".into(), backup.into(), "--apply".into()]);
+    let answer = house.tool.run(line).expect(4);
+    assert_eq!((answer.count("repaired"), answer.count("held")), (0, 6), "{answer}");
+    assert_eq!(fs::read(house.storage("m.2")).expect("a storage file"), before);
+    assert!(!house.storage("m.1").exists());
+}
