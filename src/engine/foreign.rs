@@ -35,7 +35,8 @@ impl Library {
         let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
         let mut entries: HashMap<RelPath, Entry> = HashMap::new();
         let mut items = Vec::new();
-        for (dir, format) in mailboxes {
+        // Out of an mdbox nothing can be fetched: what cannot be put back must not be promised.
+        for (dir, format) in mailboxes.iter().filter(|(_, format)| *format != Format::Mdbox) {
             let listing = job.lanes.lanes[lane].list(root, dir, *format, false)?;
             listing.troubles.iter().for_each(|trouble| job.not_checked(trouble));
             for entry in listing.entries.into_iter().filter(is_message) {

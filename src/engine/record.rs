@@ -6,7 +6,7 @@ use super::harm::Haul;
 use super::job::{Job, Mode};
 use super::quiet;
 use crate::catalog::{Catalog, Folder, MailboxUpdate, MessageChange, StoreId};
-use crate::model::{Key, Missing, Verdict};
+use crate::model::{Key, Missing, Stamp, Verdict, limits};
 use std::collections::BTreeMap;
 
 /// Records everything that was read and listed of an account.
@@ -114,4 +114,17 @@ fn settled(mailbox: &Mailbox, changes: &BTreeMap<Key, MessageChange>) -> bool {
         }
         _ => false,
     })
+}
+
+/// Drops from the records what nobody will ask for any more: else they grow with all that ever was.
+pub fn forget(job: &mut Job<'_>) {
+    let whole = job.options.mode == Mode::Verify && job.run_id.is_some() && job.tally.own_errors == 0;
+    let (Some(catalog), Some(store), true) = (&mut job.catalog, job.store.id, whole && !job.tally.interrupted) else {
+        return;
+    };
+    let before = Stamp { sec: job.started.sec.saturating_sub(limits::DELETED_KEPT), nsec: 0 };
+    let forgotten = catalog.forget_deleted(store, before);
+    if let Err(error) = forgotten.and_then(|_| catalog.prune_findings(store, limits::RUNS_KEPT)) {
+        job.own_error("forget old records", &error.to_string());
+    }
 }

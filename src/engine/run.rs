@@ -15,7 +15,7 @@ use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::{Format, RelPath, Stamp, limits, path};
+use crate::model::{Format, RelPath, Stamp, path};
 use crate::plan::{guards, rate};
 use crate::source::layout::{Apart, Layout};
 use crate::source::time::{self, Origin};
@@ -151,7 +151,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     about_lanes(&mut job);
     // A run that could not go on is no clean one in the records either.
     job.tally.own_errors += u64::from(ended.is_err());
-    forget(&mut job);
+    record::forget(&mut job);
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
         let exit = job.tally.exit();
         let ended = catalog.end_run(run, &job.tally, exit, clock::now()).and_then(|()| catalog.sync());
@@ -168,19 +168,6 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     }
     scanned.tally.add(&job.tally);
     ended.map(|()| scanned)
-}
-
-/// Drops from the records what nobody will ask for any more: else they grow with all that ever was.
-fn forget(job: &mut Job<'_>) {
-    let whole = job.options.mode == Mode::Verify && job.run_id.is_some() && job.tally.own_errors == 0;
-    let (Some(catalog), Some(store), true) = (&mut job.catalog, job.store.id, whole && !job.tally.interrupted) else {
-        return;
-    };
-    let before = Stamp { sec: job.started.sec.saturating_sub(limits::DELETED_KEPT), nsec: 0 };
-    let forgotten = catalog.forget_deleted(store, before);
-    if let Err(error) = forgotten.and_then(|_| catalog.prune_findings(store, limits::RUNS_KEPT)) {
-        job.own_error("forget old records", &error.to_string());
-    }
 }
 
 /// What readers met that is no matter of any one file.
@@ -579,6 +566,9 @@ fn from_sources(
         }
         if found.mailboxes.is_empty() {
             job.note(format!("source {} holds no mailbox: nothing can be restored from it", generation.label));
+        }
+        if found.mailboxes.iter().any(|mailbox| mailbox.format == Format::Mdbox) {
+            job.note(format!("source {} holds mdbox, from which nothing can be put back yet", generation.label));
         }
         if found.obstacles().next().is_none() && !found.mailboxes.is_empty() {
             job.holds_mail.insert(n);

@@ -346,3 +346,24 @@ fn nothing_is_written_into_a_storage() {
     assert_eq!(fs::read(house.storage("m.2")).expect("a storage file"), before);
     assert!(!house.storage("m.1").exists());
 }
+
+/// Nothing can be fetched out of an mdbox, so nothing of it is promised.
+#[test]
+fn an_mdbox_gives_nothing_to_another_format_and_says_so() {
+    let house = House::build();
+    let store = house.dir.path().join("maildir");
+    let inbox = store.join("ann/mdbox");
+    ["cur", "new", "tmp"].iter().for_each(|sub| fs::create_dir_all(inbox.join(sub)).expect("a mailbox"));
+    let damaged = &letter(7)[..900];
+    let name = format!("cur/1700000007.M1P1.mx,S={}:2,S", letter(7).len());
+    fs::write(inbox.join(&name), letter(7)).expect("a message");
+    // Its digest is on record, so that a copy would be known by it.
+    house.tool.run(words(&["verify"]).chain([store.clone().into()])).expect(0);
+    fs::write(inbox.join(&name), damaged).expect("damage");
+    let line = words(&["repair"]).chain([store.into(), "--from".into(), house.store.clone().into(), "--apply".into()]);
+    let answer = house.tool.run(line);
+    assert_eq!((answer.count("repairable"), answer.count("repaired"), answer.count("failed")), (0, 0, 0), "{answer}");
+    assert_eq!(answer.status & 4, 4, "{answer}");
+    assert!(answer.mentions("mdbox, from which nothing can be put back yet"), "{answer}");
+    assert_eq!(fs::read(inbox.join(name)).expect("the message"), damaged.as_bytes());
+}
