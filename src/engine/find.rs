@@ -2,7 +2,7 @@
 //! size. Only what may be a copy is read.
 
 use super::account::{Account, EngineError, Mailbox, is_message};
-use super::foreign::Library;
+use super::foreign::Holdings;
 use super::harm::Harm;
 use super::job::Job;
 use super::lane::Listing;
@@ -70,7 +70,7 @@ struct View {
     everywhere: Option<HashMap<Key, Vec<RelPath>>>,
     /// Mailboxes of other formats than the store's, below the generation's root, and what they hold once it was read.
     foreign: Vec<(RelPath, Format)>,
-    library: Option<Library>,
+    holdings: Option<Holdings>,
     /// The same by size, as far as names tell it: mailbox and entry, by mailbox and name.
     sized: Option<BySize>,
 }
@@ -106,7 +106,7 @@ impl Sources {
             shelves: BTreeMap::new(),
             everywhere: None,
             foreign: Vec::new(),
-            library: None,
+            holdings: None,
             sized: None,
         };
         let there = |m: &&Mailbox| m.folder.is_some() || !m.rows.is_empty();
@@ -321,10 +321,10 @@ impl Sources {
         if format == Format::Sdbox && marks.is_none() {
             return Ok(Vec::new());
         }
-        if view.library.is_none() {
-            view.library = Some(Library::read(job, generation, &view.foreign)?);
+        if view.holdings.is_none() {
+            view.holdings = Some(Holdings::read(job, generation, &view.foreign)?);
         }
-        Ok(view.library.as_ref().map(|library| library.find(generation, harm, format)).unwrap_or_default())
+        Ok(view.holdings.as_ref().map(|holdings| holdings.find(generation, harm, format)).unwrap_or_default())
     }
 
     /// The first files of each size in one generation.

@@ -17,21 +17,25 @@ const COPIES: usize = 8;
 
 /// All messages that one generation holds of an account in other formats.
 #[derive(Default)]
-pub struct Library {
-    books: Vec<Book>,
+pub struct Holdings {
+    all: Vec<Holding>,
     by_content: HashMap<Digest, Vec<usize>>,
     by_id: HashMap<String, Vec<usize>>,
 }
 
-struct Book {
+struct Holding {
     path: RelPath,
     entry: Entry,
     digest: Digest,
 }
 
-impl Library {
+impl Holdings {
     /// Reads every message of these mailboxes, which lie below the generation's root.
-    pub fn read(job: &mut Job<'_>, generation: usize, mailboxes: &[(RelPath, Format)]) -> Result<Library, EngineError> {
+    pub fn read(
+        job: &mut Job<'_>,
+        generation: usize,
+        mailboxes: &[(RelPath, Format)],
+    ) -> Result<Holdings, EngineError> {
         let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
         let mut entries: HashMap<RelPath, Entry> = HashMap::new();
         let mut items = Vec::new();
@@ -45,25 +49,25 @@ impl Library {
                 entries.insert(path, entry);
             }
         }
-        let mut library = Library::default();
+        let mut holdings = Holdings::default();
         let mut troubles = Vec::new();
         job.read_lane(lane, &mut items.into_iter(), &mut |_, item, reading| match reading {
             Ok(facts) => {
                 let (Some(entry), Some(digest)) = (entries.remove(&item.path), facts.digest) else { return };
-                let number = library.books.len();
+                let number = holdings.all.len();
                 let content = facts.canonical_digest().unwrap_or(digest);
-                library.by_content.entry(content).or_default().push(number);
+                holdings.by_content.entry(content).or_default().push(number);
                 if let Some(id) = facts.envelope.and_then(|envelope| envelope.message_id) {
-                    library.by_id.entry(id).or_default().push(number);
+                    holdings.by_id.entry(id).or_default().push(number);
                 }
-                library.books.push(Book { path: item.path, entry, digest });
+                holdings.all.push(Holding { path: item.path, entry, digest });
             }
             // A copy that vanished while a source rotates is no copy.
             Err(trouble) if trouble.errno == Some(2) => {}
             Err(trouble) => troubles.push(trouble),
         });
         troubles.iter().for_each(|trouble| job.not_checked(trouble));
-        Ok(library)
+        Ok(holdings)
     }
 
     /// Copies that may be the message, in every form that a server keeping `format` may have given it.
@@ -77,25 +81,25 @@ impl Library {
             (None, _, Some(id)) if harm.present => self.by_id.get(id),
             _ => None,
         };
-        let books = numbers.into_iter().flatten().take(COPIES).map(|&number| &self.books[number]);
-        let found = |book: &Book, form: Form| Found {
+        let all = numbers.into_iter().flatten().take(COPIES).map(|&number| &self.all[number]);
+        let found = |one: &Holding, form: Form| Found {
             generation,
-            path: book.path.clone(),
-            place: book.entry.place,
-            name: book.entry.name.clone(),
+            path: one.path.clone(),
+            place: one.entry.place,
+            name: one.entry.name.clone(),
             identity: Identity::Size,
             form,
         };
-        let of_book = |book| match expected {
-            Some(expected) if book_holds(book, expected) => vec![found(book, Form::default())],
-            expected => forms(format, expected.is_some()).map(|form| found(book, form)).collect(),
+        let in_forms = |one| match expected {
+            Some(expected) if is_exactly(one, expected) => vec![found(one, Form::default())],
+            expected => forms(format, expected.is_some()).map(|form| found(one, form)).collect(),
         };
-        books.flat_map(of_book).collect()
+        all.flat_map(in_forms).collect()
     }
 }
 
-fn book_holds(book: &Book, expected: Digest) -> bool {
-    book.digest == expected
+fn is_exactly(one: &Holding, expected: Digest) -> bool {
+    one.digest == expected
 }
 
 /// The forms in which a message may have stood: a digest tells which it was; else as Dovecot writes it, or, where nobody's

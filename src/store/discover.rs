@@ -597,7 +597,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path();
         let mail = "From: a@example.org\nDate: x\n\nhello\n";
-        for path in ["ann/inbox/1", "ann/inbox/22", "ann/work/7", "bob/1", "export/INBOX/a.eml", "export/Sent/b.EML"] {
+        for path in ["ann/inbox/1", "ann/inbox/22", "ann/work/7", "bob/1", "saved/INBOX/a.eml", "saved/Sent/b.EML"] {
             file(base, path, mail);
         }
         file(base, "ann/zeroed/3", "\0\0\0\0");
@@ -613,8 +613,8 @@ mod tests {
             ("ann", "ann/zeroed", Format::Mh),
             ("bob", "bob", Format::Mh),
             ("emptied", "emptied", Format::Mh),
-            ("export", "export/INBOX", Format::Eml),
-            ("export", "export/Sent", Format::Eml),
+            ("saved", "saved/INBOX", Format::Eml),
+            ("saved", "saved/Sent", Format::Eml),
         ];
         assert_eq!(seen, expected);
     }

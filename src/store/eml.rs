@@ -4,8 +4,8 @@
 //! May look at names alone.
 
 use super::{Store, maildir};
+use crate::model::RelPath;
 use crate::model::wire::Place;
-use crate::model::{Key, RelPath, Stamp};
 
 /// The format.
 pub struct Eml;
@@ -15,37 +15,9 @@ impl Store for Eml {
         Some(if is_message(name) { Place::Cur } else { Place::Top })
     }
 
-    fn folder(&self, _: Place) -> &'static [u8] {
-        b""
-    }
-
-    fn subfolders(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn key(&self, name: &[u8]) -> Key {
-        Key(name.to_vec())
-    }
-
-    fn keys_travel(&self) -> bool {
-        false
-    }
-
     /// Exports name files as they like: by numbers, by subjects, anew each time.
     fn keys_last(&self) -> bool {
         false
-    }
-
-    fn is_odd(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn claims(&self, _: &[u8]) -> (Option<u64>, Option<u64>) {
-        (None, None)
-    }
-
-    fn delivered(&self, _: &[u8]) -> Option<Stamp> {
-        None
     }
 
     fn mailbox_name(&self, dir: &RelPath) -> String {

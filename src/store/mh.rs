@@ -3,8 +3,8 @@
 //! May look at names and first bytes alone.
 
 use super::{Store, maildir};
+use crate::model::RelPath;
 use crate::model::wire::Place;
-use crate::model::{Key, RelPath, Stamp};
 
 /// The format.
 pub struct Mh;
@@ -15,37 +15,9 @@ impl Store for Mh {
         Some(if number(name).is_some() { Place::Cur } else { Place::Top })
     }
 
-    fn folder(&self, _: Place) -> &'static [u8] {
-        b""
-    }
-
-    fn subfolders(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn key(&self, name: &[u8]) -> Key {
-        Key(name.to_vec())
-    }
-
-    fn keys_travel(&self) -> bool {
-        false
-    }
-
     /// Sorting and packing a folder give its messages other numbers, and the number of a deleted one is given again.
     fn keys_last(&self) -> bool {
         false
-    }
-
-    fn is_odd(&self, _: &[u8]) -> bool {
-        false
-    }
-
-    fn claims(&self, _: &[u8]) -> (Option<u64>, Option<u64>) {
-        (None, None)
-    }
-
-    fn delivered(&self, _: &[u8]) -> Option<Stamp> {
-        None
     }
 
     fn mailbox_name(&self, dir: &RelPath) -> String {

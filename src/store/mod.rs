@@ -18,28 +18,43 @@ pub mod target;
 use crate::model::wire::{Entry, EntryKind, Place};
 use crate::model::{Format, Key, RelPath, Stamp, container};
 
-/// What the rest of the program asks about a format. Names are those of files, as bytes.
+/// What the rest of the program asks about a format. Names are those of files, as bytes. Unless a format says otherwise,
+/// its messages lie in the mailbox's own folder, under names that say no more than which message it is.
 pub trait Store: Sync {
     /// Where in its mailbox a file of the mailbox's own folder belongs; `None` where messages lie in subfolders.
     fn place(&self, name: &[u8]) -> Option<Place>;
     /// The folder, below that of the mailbox, that holds what belongs to `place`; empty for the mailbox's own.
-    fn folder(&self, place: Place) -> &'static [u8];
+    fn folder(&self, _: Place) -> &'static [u8] {
+        b""
+    }
     /// Subfolders that every mailbox has.
-    fn subfolders(&self) -> &'static [&'static [u8]];
+    fn subfolders(&self) -> &'static [&'static [u8]] {
+        &[]
+    }
     /// What stays when a server renames the file.
-    fn key(&self, name: &[u8]) -> Key;
-    /// Whether a key is the same message's in every mailbox of an account.
-    fn keys_travel(&self) -> bool;
+    fn key(&self, name: &[u8]) -> Key {
+        Key(name.to_vec())
+    }
+    /// Whether a key is the same message's in every mailbox of an account; numbers count anew in each.
+    fn keys_travel(&self) -> bool {
+        false
+    }
     /// Whether a name stands for the same message for good: else another may come to bear it, here and in copies.
     fn keys_last(&self) -> bool {
         true
     }
     /// Whether no server gives a message such a name.
-    fn is_odd(&self, name: &[u8]) -> bool;
+    fn is_odd(&self, _: &[u8]) -> bool {
+        false
+    }
     /// Bytes before compression, and with every line end as CRLF, as far as the name claims them.
-    fn claims(&self, name: &[u8]) -> (Option<u64>, Option<u64>);
+    fn claims(&self, _: &[u8]) -> (Option<u64>, Option<u64>) {
+        (None, None)
+    }
     /// When the message was delivered, where the name tells.
-    fn delivered(&self, name: &[u8]) -> Option<Stamp>;
+    fn delivered(&self, _: &[u8]) -> Option<Stamp> {
+        None
+    }
     /// What people call the mailbox whose folder is `dir` below its account's.
     fn mailbox_name(&self, dir: &RelPath) -> String;
 }

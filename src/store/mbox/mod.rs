@@ -27,29 +27,12 @@ impl Store for Mbox {
         Some(Place::Cur)
     }
 
-    fn folder(&self, _: Place) -> &'static [u8] {
-        b""
-    }
-
-    fn subfolders(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
     fn key(&self, name: &[u8]) -> Key {
         Key(name.split(|&byte| byte == b',').next().unwrap_or(name).to_vec())
     }
 
-    /// UIDs count anew in each file, and so do places.
-    fn keys_travel(&self) -> bool {
-        false
-    }
-
     fn is_odd(&self, name: &[u8]) -> bool {
         Named::parse(name).is_none()
-    }
-
-    fn claims(&self, _: &[u8]) -> (Option<u64>, Option<u64>) {
-        (None, None)
     }
 
     fn delivered(&self, name: &[u8]) -> Option<Stamp> {

@@ -6,8 +6,8 @@ pub mod frame;
 pub mod parts;
 
 use super::Store;
+use crate::model::RelPath;
 use crate::model::wire::Place;
-use crate::model::{Key, RelPath, Stamp};
 
 /// The format.
 pub struct Sdbox;
@@ -17,33 +17,8 @@ impl Store for Sdbox {
         Some(if uid(name).is_some() { Place::Cur } else { Place::Top })
     }
 
-    fn folder(&self, _: Place) -> &'static [u8] {
-        b""
-    }
-
-    fn subfolders(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn key(&self, name: &[u8]) -> Key {
-        Key(name.to_vec())
-    }
-
-    /// UIDs count anew in each mailbox.
-    fn keys_travel(&self) -> bool {
-        false
-    }
-
     fn is_odd(&self, name: &[u8]) -> bool {
         uid(name).is_none()
-    }
-
-    fn claims(&self, _: &[u8]) -> (Option<u64>, Option<u64>) {
-        (None, None)
-    }
-
-    fn delivered(&self, _: &[u8]) -> Option<Stamp> {
-        None
     }
 
     fn mailbox_name(&self, dir: &RelPath) -> String {
