@@ -7,7 +7,7 @@ use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
-use super::mending::{Returning, Scene};
+use super::mending::{Menders, Returning, Scene};
 use super::rebuild::{Ward, rebuild};
 use super::sdbox;
 use super::splice::{self, Spliced};
@@ -292,7 +292,7 @@ fn treat(
         .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
         .flatten()
         .filter(|_| job.options.undecided == Undecided::Report);
-    let unfit = unfit(job, mailboxes, &patient.harm);
+    let unfit = unfit(job, mailboxes, &haul.menders, &patient.harm);
     let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
@@ -360,7 +360,7 @@ fn together(
 }
 
 /// Why a missing message cannot simply come back to a mailbox of its format.
-fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
+fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], menders: &Menders, harm: &Harm) -> Option<String> {
     let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
     if let Some(why) = mdbox::holds_back(mailbox) {
         return Some(why.to_owned());
@@ -368,7 +368,8 @@ fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
     if !matches!(harm.verdict, Verdict::Missing(_)) {
         return taken(mailbox, harm).map(str::to_owned);
     }
-    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided));
+    let remade = menders.remakes(harm.mailbox);
+    let held = sdbox::holds_back(mailbox, harm, undecided, remade).or(mbox::holds_back(mailbox, harm, undecided));
     held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
 }
 

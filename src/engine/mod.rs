@@ -28,6 +28,7 @@ pub mod planfile;
 mod quiet;
 pub mod rebuild;
 pub mod record;
+mod reindex;
 mod renumbered;
 mod replica;
 mod risk;

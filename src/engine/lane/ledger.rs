@@ -8,10 +8,12 @@ use crate::model::server::{Ledger, Line, Whole};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat, container};
 use crate::store::dovecot::mailbox_log::{self, Deed};
-use crate::store::dovecot::{fate, index, keywords, log, state, uidlist};
+use crate::store::dovecot::{extras, fate, index, keywords, log, state, uidlist};
 use crate::store::maildir::{companion, name};
+use crate::store::sdbox;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -104,11 +106,12 @@ fn line(record: uidlist::Record) -> Option<Line> {
 
 /// What indexes and logs say, and whether they are whole.
 fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
-    let index = files.read(b"dovecot.index")?.map(|data| index::parse(&data));
-    let mut logs = Vec::new();
+    let mut raw = extras::Files { index: files.read(b"dovecot.index")?, logs: Vec::new() };
     for file in LOGS {
-        logs.extend(files.read(file)?.map(|data| log::parse(&data)));
+        raw.logs.extend(files.read(file)?);
     }
+    let index = raw.index.as_ref().map(|data| index::parse(data));
+    let logs: Vec<log::Log> = raw.logs.iter().map(|data| log::parse(data)).collect();
     if index.is_none() && logs.is_empty() {
         return Ok(());
     }
@@ -141,7 +144,35 @@ fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
     let newest = logs.last().and_then(|log| log.header.as_ref());
     ledger.log_seq = newest.map_or(0, |header| header.file_seq);
     ledger.begun = newest.map_or(0, |header| header.indexid);
+    if files.path.name() == sdbox::MAILS {
+        register(ledger, &raw, &state, logs.last());
+    }
     Ok(())
+}
+
+/// What the index of an sdbox mailbox alone knows.
+fn register(ledger: &mut Ledger, raw: &extras::Files, state: &state::State, newest: Option<&log::Log>) {
+    let head = extras::read(raw, &[extras::DBOX]).heads.pop().unwrap_or_default();
+    let guid = head.get(extras::GUID_AT..extras::GUID_AT + 16).and_then(|guid| guid.try_into().ok());
+    ledger.mailbox_guid = guid.filter(|guid| *guid != [0; 16]);
+    ledger.flags = state.messages.iter().map(|(uid, message)| (*uid, message.flags)).collect();
+    let Some(log) = newest else { return };
+    let Some(header) = log.header.as_ref().filter(|header| header.prev_file_seq == 0) else { return };
+    let mut taken_over: BTreeSet<u32> = BTreeSet::new();
+    for event in log.committed_events() {
+        match &event.change {
+            log::Change::Append(entries) if taken_over.is_empty() => {
+                taken_over = entries.iter().map(|(uid, _)| *uid).filter(|u| state.messages.contains_key(u)).collect();
+            }
+            log::Change::Flags(changes) => {
+                for change in changes.iter().filter(|change| !change.is_internal()) {
+                    taken_over.extract_if(change.uids.clone(), |_| true).for_each(drop);
+                }
+            }
+            _ => {}
+        }
+    }
+    (ledger.reset, ledger.unsaid) = (header.created, taken_over.into_iter().collect());
 }
 
 /// Messages of the index for which a list that is whole has no line: the server writes the list first.
