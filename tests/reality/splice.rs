@@ -125,3 +125,19 @@ fn an_edited_plan_puts_nobody_elses_mail_together() {
     let answer = house.bench.tool.run(["repair", &spec(&house.bench.store), "--plan", &spec(&plan), "--apply"]);
     assert!(answer.status & !1 != 0 && house.now() == before, "{answer}");
 }
+
+#[test]
+fn the_report_of_losses_names_what_became_of_which_message() {
+    let house = House::new();
+    house.all().into_iter().for_each(|tree| house.rot(tree, &[30_000]));
+    let (other, names) = (kit::name(2, kit::letter(2, SIZE).len()), house.bench.dir.path().join("losses.txt"));
+    fs::write(house.bench.store.join("ann/Maildir/cur").join(other), "damage").expect("damage");
+    let report = spec(&names);
+    let answer = house.repair(&["--apply", "--loss-report", &report]).expect_bits(4);
+    let text = fs::read_to_string(&names).expect("a report");
+    assert!(text.contains("1 healed, 1 partly there"), "{text}\n{answer}");
+    assert!(text.contains("partly there    2023-11-14 22:13  INBOX: letter 1\n"), "{text}");
+    assert!(text.contains("healed          2023-11-14 22:13  INBOX: letter 2\n"), "{text}");
+    let refused = house.repair(&["--loss-report", &report]);
+    assert!(refused.status == 16 && refused.mentions("losses.txt"), "{refused}");
+}
