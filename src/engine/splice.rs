@@ -6,7 +6,7 @@
 use super::account::{EngineError, Mailbox};
 use super::folders;
 use super::heal::Patient;
-use super::job::Job;
+use super::job::{Job, Mode};
 use super::lanes::Lanes;
 use crate::model::container;
 use crate::model::groups::Value;
@@ -104,7 +104,8 @@ fn recorded(job: &Job<'_>, mailboxes: &[Mailbox], patient: &Patient) -> Option<(
         Verdict::Missing(Missing::Undecided) => job.options.undecided == Undecided::Restore,
         _ => false,
     };
-    let digest = harm.expected().filter(|_| plain && comes_back && row.encoding == Encoding::Plain)?;
+    let asked = job.options.mode != Mode::Verify && plain && comes_back && row.encoding == Encoding::Plain;
+    let digest = harm.expected().filter(|_| asked)?;
     Some((digest, row.length))
 }
 

@@ -7,8 +7,8 @@ use crate::model::{Digest, Span};
 
 /// The smallest unit that a medium fails to give: one logical sector. Bytes.
 pub const BLOCK: u64 = 512;
-/// Ways to put one group together that are tried.
-const TRIES: usize = 4096;
+/// Bytes that are hashed while ways to put one group together are tried: 4096 of a group of 16 KiB.
+const TRIED: u64 = 64 << 20;
 /// Ways that are kept of a group whose value is not on record.
 const KEPT: usize = 16;
 /// Chaining values that are merged while ways to put the groups together are tried.
@@ -162,10 +162,11 @@ pub fn closer(known: &Known, group: usize, fragments: &[Fragment]) -> Vec<Way> {
     if blocks.iter().any(|run| run.versions.is_empty()) {
         return Vec::new();
     }
+    let tries = usize::try_from(TRIED / known.cut.size()).unwrap_or(1);
     let mut found: Vec<Way> = Vec::new();
     for runs in [merged(&blocks), blocks] {
         let counts: Vec<usize> = runs.iter().map(|run| run.versions.len()).collect();
-        for choice in choices(&counts, TRIES) {
+        for choice in choices(&counts, tries) {
             let parts: Vec<Part> = runs
                 .iter()
                 .zip(&choice)
