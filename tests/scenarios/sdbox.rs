@@ -223,3 +223,27 @@ fn new_mail_under_an_old_number_is_never_taken_for_the_old_one() {
         assert_eq!(house.state("INBOX").uid_validity, FIRST + 500, "known: {known}");
     }
 }
+
+#[test]
+fn lists_of_subscriptions_above_the_mailboxes_are_missed_and_come_back() {
+    let house = house();
+    let list = house.store.join("ann/sdbox/subscriptions");
+    for mailbox in ["INBOX", "Work"] {
+        fs::write(mails(&house.store, mailbox).join(LOG), index(FIRST, 1..11)).expect("an index");
+    }
+    fs::write(&list, "V\t2\n\nWork\n").expect("a list");
+    house.run("verify").expect(0);
+    let backup = house.dir.path().join("backup");
+    must("cp", &["-a", &spec(&house.store), &spec(&backup)]);
+    fs::remove_file(&list).expect("a loss");
+    for known in [true, false] {
+        let tool = if known { house.tool.state.clone() } else { house.dir.path().join("another") };
+        let tool = Mailmend::with_state(tool);
+        let line = words(&["audit"]).chain([house.store.clone().into(), "--from".into(), backup.clone().into()]);
+        let answer = tool.run(line).expect(4);
+        assert!(answer.mentions("list of subscriptions"), "known: {known}: {answer}");
+    }
+    house.repair(&backup, &[]).expect(1);
+    assert_eq!(fs::read_to_string(&list).expect("the list"), "V\t2\n\nWork\n");
+    house.run("audit").expect(0);
+}
