@@ -421,6 +421,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         crlf_claim: None,
         envelope: false,
         medium: false,
+        groups: false,
         deep: false,
     }
 }

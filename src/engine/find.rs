@@ -400,6 +400,7 @@ pub fn read(
             crlf_claim,
             envelope: true,
             medium: false,
+            groups: false,
             deep: true,
         });
         waiting.entry((found.path.clone(), expected, found.form.clone())).or_default().push((index, found));

@@ -38,5 +38,7 @@ pub mod scan;
 mod sdbox;
 pub mod selection;
 mod server;
+mod splice;
+mod strays;
 pub mod triage;
 pub mod unfinished;

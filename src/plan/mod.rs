@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod missing;
 pub mod rate;
 pub mod register;
+pub mod splice;
 pub mod trend;
 pub mod triage;
 

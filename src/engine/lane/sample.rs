@@ -460,6 +460,7 @@ fn decoded(
         crlf_claim: claims.crlf,
         envelope: false,
         medium: false,
+        groups: false,
         deep: false,
     };
     let folder = root.open_dir(&into.path.parent().unwrap_or_default()).map_err(|e| ("open folder", e))?;
