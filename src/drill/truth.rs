@@ -4,6 +4,7 @@ use super::companions::Uids;
 use super::disk::{self, DrillError, Result};
 use super::names;
 use crate::model::{Digest, RelPath, Stamp};
+use crate::store::dovecot::{log, state};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
@@ -27,6 +28,8 @@ pub struct Entry {
     pub nlink: u64,
     /// What it says, where it is a list of UIDs.
     pub uids: Option<Uids>,
+    /// What it says, where it is the index of an sdbox mailbox as a log: UIDVALIDITY, and UIDs with their flags.
+    pub register: Option<(u32, Vec<(u32, u8)>)>,
 }
 
 /// How a file's bytes are stored. A file whose compression is broken counts as plain.
@@ -174,6 +177,7 @@ impl Entry {
             ino: meta.ino(),
             nlink: meta.nlink(),
             uids: if path.ends_with("dovecot-uidlist") { Uids::read(&stored) } else { None },
+            register: if path.ends_with("dbox-Mails/dovecot.index.log") { register(&stored) } else { None },
         })
     }
 
@@ -181,6 +185,9 @@ impl Entry {
     pub fn difference(&self, is: &Entry, strictness: Strictness) -> Option<String> {
         let uids = self.uids.as_ref().zip(is.uids.as_ref()).filter(|_| strictness == Strictness::Served);
         if uids.is_some_and(|(was, is)| was.kept_by(is, &|_| false)) {
+            return None;
+        }
+        if strictness == Strictness::Served && self.register.is_some() && self.register == is.register {
             return None;
         }
         let mut words = Vec::new();
@@ -210,6 +217,13 @@ impl Entry {
         }
         (!words.is_empty()).then(|| words.join(", "))
     }
+}
+
+/// What a log alone says of the mailbox, if it says all.
+fn register(stored: &[u8]) -> Option<(u32, Vec<(u32, u8)>)> {
+    let state = state::replay(None, &[&log::parse(stored)]);
+    let messages = state.messages.iter().map(|(uid, message)| (*uid, message.flags)).collect();
+    (state.complete && state.uid_validity != 0).then_some((state.uid_validity, messages))
 }
 
 /// What a mail program would see of a file with these bytes.

@@ -62,6 +62,9 @@ pub fn absent(
     }
     let (rate, account_gone) = (usual(job, mailboxes), absent.iter().map(|one| u64::from(one.unexplained())).sum());
     for mut one in absent {
+        if sdbox::lies_apart(job, &mailboxes[one.mailbox], &one.row.name, one.witnessed.says) {
+            continue;
+        }
         (one.absence.rate, one.absence.account_gone) = (rate, account_gone);
         judge(job, one, haul);
     }
@@ -396,6 +399,9 @@ fn one_shelf(
     let home = if travels { usize::MAX } else { m };
     for (nth, (key, place, file)) in held.into_iter().enumerate() {
         let witnessed = asked.of(nth);
+        if sdbox::lies_apart(job, mailbox, &file, witnessed.says) {
+            continue;
+        }
         if name::is_orphan(&file)
             || !job.options.select.date(mailbox.store().delivered(&file))
             || !claimed.insert((home, key.clone()))

@@ -125,7 +125,23 @@ fn present(
         }
         present.extend(files.into_iter().map(|(path, _)| (path, ())));
     }
+    if is_dbox(mailboxes) {
+        let root = job.store.root;
+        let HomeFiles { files, troubles } = job.store_lane().home(root, &account.dir)?;
+        if !troubles.is_empty() {
+            for trouble in &troubles {
+                job.not_checked(trouble);
+            }
+            return Ok(None);
+        }
+        present.extend(files.into_iter().map(|(path, _)| (path, ())));
+    }
     Ok(Some(present))
+}
+
+/// Whether the account's own folder is no mailbox, but lies above all of them with what concerns them all.
+fn is_dbox(mailboxes: &[Mailbox]) -> bool {
+    mailboxes.iter().any(|mailbox| mailbox.format.is_dbox())
 }
 
 fn known(job: &Job<'_>, account: &Account) -> Result<BTreeMap<RelPath, CompanionRow>, EngineError> {
@@ -144,6 +160,9 @@ fn belongs(mailboxes: &[Mailbox], returning: &[RelPath], account: &Account, path
     match mailboxes.iter().find(|m| m.dir == folder) {
         Some(mailbox) => mailbox.selected && mailbox.folder.is_some(),
         None => {
+            if folder == account.dir && is_dbox(mailboxes) {
+                return mailboxes.iter().any(|m| m.folder.is_some());
+            }
             // A folder that its owner gave up takes the server's files in it along.
             if path.strip_prefix(&account.dir).is_some() {
                 return false;
@@ -185,6 +204,9 @@ fn by_sources(
             held.extend(restored.filter_map(|e| dir.join(&e.name).ok()));
         }
         held.extend(in_source_home(job, account, sources, generation)?);
+        if is_dbox(mailboxes) {
+            held.extend(in_source_account(job, account, sources, generation)?);
+        }
         for path in held {
             if !present.contains_key(&path)
                 && !stands_under_another_name(present, &path)
@@ -221,6 +243,22 @@ fn in_source_home(
         job.not_checked(trouble);
     }
     Ok(files.iter().filter_map(|(path, _)| Some(ours.join_path(&path.strip_prefix(&theirs)?))).collect())
+}
+
+/// What a generation holds in the folder above an account's mailboxes, as paths below the store.
+fn in_source_account(
+    job: &mut Job<'_>,
+    account: &Account,
+    sources: &Sources,
+    generation: usize,
+) -> Result<Vec<RelPath>, EngineError> {
+    let Some(theirs) = sources.account_dir(generation).cloned() else { return Ok(Vec::new()) };
+    let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+    let HomeFiles { files, troubles } = job.lanes.lanes[lane].home(root, &theirs)?;
+    for trouble in &troubles {
+        job.not_checked(trouble);
+    }
+    Ok(files.iter().filter_map(|(path, _)| Some(account.dir.join_path(&path.strip_prefix(&theirs)?))).collect())
 }
 
 /// Reports one lost companion and plans its return from the first generation, newest first, that has it.

@@ -8,6 +8,7 @@ use super::account::{EngineError, Mailbox};
 use super::find::Sources;
 use super::harm::{Harm, Haul};
 use super::job::Job;
+use super::sdbox;
 use super::server;
 use crate::model::server::{Ledger, Says};
 use crate::model::wire::Place;
@@ -36,6 +37,9 @@ pub fn by_server(
         for (nth, name) in names.into_iter().enumerate() {
             let witnessed = asked.of(nth);
             if matches!(witnessed.says, Says::Nothing | Says::DeletedByUser | Says::Restarted) {
+                continue;
+            }
+            if sdbox::lies_apart(job, mailbox, &name, witnessed.says) {
                 continue;
             }
             let key = mailbox.key(&name);

@@ -27,7 +27,7 @@ impl Risk {
         match says {
             Says::Listed => self.unnoticed += 1,
             Says::LossNoticed | Says::DeletedBySync => self.noticed += 1,
-            Says::Nothing | Says::DeletedByUser | Says::Restarted => {}
+            Says::Nothing | Says::DeletedByUser | Says::Restarted | Says::Apart => {}
         }
     }
 

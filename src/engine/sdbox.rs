@@ -11,7 +11,7 @@ use super::server::ASKED_AT_ONCE;
 use crate::model::event::{Finding, Subject};
 use crate::model::form::Form;
 use crate::model::server::{Says, Witnessed};
-use crate::model::wire::{Place, Reading};
+use crate::model::wire::{Place, Reading, Trouble};
 use crate::model::{Digest, Format, Key, Missing, RelPath, Verdict};
 use crate::plan::{Identity, Undecided};
 use crate::store;
@@ -41,6 +41,24 @@ pub fn holds_back(mailbox: &Mailbox, harm: &Harm, undecided: Undecided, remade: 
         "held: the server has noticed the loss and dropped flags and keywords with it, and its index cannot be made anew from \
          what is known: put the file back with the server stopped and let doveadm force-resync list it again",
     )
+}
+
+/// Whether the file of a message that is not here lies in the alternative storage, as the index says: then it is no absence,
+/// and counted as not checked.
+pub fn lies_apart(job: &mut Job<'_>, mailbox: &Mailbox, name: &[u8], says: Says) -> bool {
+    if says != Says::Apart {
+        return false;
+    }
+    let path = mailbox.dir.join(name).unwrap_or_default();
+    job.not_checked_once(&Trouble {
+        root: job.store.root,
+        path: path.as_bytes().to_vec(),
+        operation: "check".to_owned(),
+        errno: None,
+        detail: "the server keeps it in the alternative storage (ALT=): name that folder as a STORE of its own"
+            .to_owned(),
+    });
+    true
 }
 
 /// Whether the server has no memory of the time when the mailbox was last listed. It keeps no list of its messages but

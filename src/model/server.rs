@@ -50,6 +50,8 @@ pub enum Says {
     DeletedBySync,
     /// It still lists the message: whoever took the file did not ask the server.
     Listed,
+    /// The same, and its file lies in the alternative storage (ALT=), where nobody looks.
+    Apart,
     /// It began anew, under a later UIDVALIDITY, and never knew the message.
     Restarted,
 }

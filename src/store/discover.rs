@@ -196,7 +196,8 @@ fn dbox_mails(
 /// What the walk sees in one folder.
 #[derive(Debug, Default)]
 pub struct Glance {
-    pub mailbox: bool,
+    /// Of the messages in it; of an mdbox the folder is that of the storage.
+    pub mailbox: Option<Format>,
     pub begins_account: bool,
     /// Folders in it in which there may be more, sorted.
     pub children: Vec<Vec<u8>>,
@@ -212,7 +213,14 @@ pub fn glance(dir: &Dir, name: &[u8], in_account: bool) -> (Glance, io::Result<(
         return (Glance::default(), ended);
     }
     folder.children.retain(|child| !(mailbox && SUBFOLDERS.contains(&&child[..])));
-    let begins_account = !in_account && begins(&folder);
+    let plain = if mailbox || begins(&folder) { None } else { plain(dir, &folder, false) };
+    let begins_account = !in_account && (begins(&folder) || plain.is_some());
+    let mailbox = match name {
+        _ if mailbox => Some(Format::Maildir),
+        sdbox::MAILS if in_account => Some(Format::Sdbox),
+        container::STORAGE if in_account => Some(Format::Mdbox),
+        _ => plain,
+    };
     (Glance { mailbox, begins_account, children: folder.children, symlinks: links.len() as u64 }, ended)
 }
 

@@ -59,7 +59,10 @@ fn build(store: &Path) {
     for number in 1..=3 {
         kit::put(&numbered(store, number), &kit::letter(50 + number, 3000));
     }
-    for (account, owner) in [("ann", 61_001), ("bob", 61_002), ("cid", 61_003), ("dan", 61_004)] {
+    for (mailbox, first) in [("INBOX", 60), ("Sent", 70)] {
+        kit::dbox(&store.join("eve/sdbox"), mailbox, first, 3, 3000);
+    }
+    for (account, owner) in [("ann", 61_001), ("bob", 61_002), ("cid", 61_003), ("dan", 61_004), ("eve", 61_005)] {
         for entry in walkdir::WalkDir::new(store.join(account)) {
             let path = entry.expect("a readable store").into_path();
             std::os::unix::fs::lchown(&path, Some(owner), Some(owner)).expect("chown");
@@ -103,6 +106,12 @@ pub fn break_it(store: &Path) {
     let time = disk::mtime_of(&disk::stat(&inbox).expect("a folder"));
     fs::remove_file(numbered(store, 2)).expect("a lost message");
     disk::set_mtime(&inbox, time).expect("its date");
+    let [inbox, sent] = ["INBOX", "Sent"].map(|name| store.join("eve/sdbox/mailboxes").join(name).join("dbox-Mails"));
+    let message = inbox.join("u.1");
+    silently(&message, &fs::read(&message).expect("a message")[..1200]);
+    // Its index has it still.
+    fs::remove_file(inbox.join("u.2")).expect("a lost message");
+    fs::remove_file(sent.join("dovecot.index.log")).expect("a lost index");
 }
 
 impl Ground {

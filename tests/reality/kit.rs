@@ -7,7 +7,9 @@ use crate::common::bench::Bench;
 use crate::common::{Answer, Mailmend, absent, is_root, must, skip, spec};
 use mailmend::drill::corpus::Mails;
 use mailmend::drill::{Repair, Undecided, disk};
-use mailmend::model::Stamp;
+use mailmend::model::{Stamp, form};
+use mailmend::store::dovecot::{flag, fresh};
+use mailmend::store::sdbox::frame;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -67,6 +69,33 @@ pub fn deliver(mailbox: &Path, number: u64, size: usize) -> PathBuf {
     let path = mailbox.join("cur").join(name(number, bytes.len()));
     put(&path, &bytes);
     path
+}
+
+/// A mailbox of an sdbox account as its server leaves it: `count` letters from number `first` on, each seen, and an index
+/// that lists them.
+pub fn dbox(account: &Path, mailbox: &str, first: u64, count: u32, size: usize) -> PathBuf {
+    let folder = account.join("mailboxes").join(mailbox).join("dbox-Mails");
+    fs::create_dir_all(&folder).expect("a mailbox");
+    for uid in 1..=count {
+        let letter = letter(first + u64::from(uid), size);
+        let crlf = letter.len() + letter.iter().filter(|&&byte| byte == b'\n').count();
+        let guid = format!("{:032x}", first + u64::from(uid));
+        let marks = form::Marks { guid, received: RECEIVED.sec };
+        let (head, tail) = frame::around(&marks, letter.len() as u64, crlf as u64).expect("a frame");
+        put(&folder.join(format!("u.{uid}")), &[head, letter, tail].concat());
+    }
+    let marks: Vec<fresh::Marks> =
+        (1..=count).map(|uid| fresh::Marks { uid, flags: flag::SEEN, keywords: Vec::new() }).collect();
+    let register = fresh::Register {
+        indexid: 1_600_000_000,
+        file_seq: 2,
+        modseq: 9,
+        uid_validity: 1_600_000_000,
+        next_uid: count + 1,
+        mailbox_guid: [u8::try_from(first).unwrap_or(1); 16],
+    };
+    put(&folder.join("dovecot.index.log"), &fresh::register(&register, 1_600_000_000, &marks));
+    folder
 }
 
 /// Overwrites `length` bytes in the middle of a file, silently.

@@ -223,3 +223,52 @@ fn new_mail_under_an_old_number_is_never_taken_for_the_old_one() {
         assert_eq!(house.state("INBOX").uid_validity, FIRST + 500, "known: {known}");
     }
 }
+
+#[test]
+fn lists_of_subscriptions_above_the_mailboxes_are_missed_and_come_back() {
+    let house = house();
+    let list = house.store.join("ann/sdbox/subscriptions");
+    for mailbox in ["INBOX", "Work"] {
+        fs::write(mails(&house.store, mailbox).join(LOG), index(FIRST, 1..11)).expect("an index");
+    }
+    fs::write(&list, "V\t2\n\nWork\n").expect("a list");
+    house.run("verify").expect(0);
+    let backup = house.dir.path().join("backup");
+    must("cp", &["-a", &spec(&house.store), &spec(&backup)]);
+    fs::remove_file(&list).expect("a loss");
+    for known in [true, false] {
+        let tool = if known { house.tool.state.clone() } else { house.dir.path().join("another") };
+        let tool = Mailmend::with_state(tool);
+        let line = words(&["audit"]).chain([house.store.clone().into(), "--from".into(), backup.clone().into()]);
+        let answer = tool.run(line).expect(4);
+        assert!(answer.mentions("list of subscriptions"), "known: {known}: {answer}");
+    }
+    house.repair(&backup, &[]).expect(1);
+    assert_eq!(fs::read_to_string(&list).expect("the list"), "V\t2\n\nWork\n");
+    house.run("audit").expect(0);
+}
+
+#[test]
+fn what_lies_in_the_alternative_storage_is_never_called_lost() {
+    let (house, backup) = indexed();
+    let folder = mails(&house.store, "INBOX");
+    let mut state: Vec<Marks> = Vec::new();
+    for (uid, message) in house.state("INBOX").messages {
+        let apart = if uid == 3 { flag::BACKEND } else { 0 };
+        state.push(Marks { uid, flags: message.flags | apart, keywords: Vec::new() });
+    }
+    let register =
+        Register { indexid: FIRST, file_seq: 3, modseq: 40, uid_validity: FIRST, next_uid: 11, mailbox_guid: [7; 16] };
+    fs::write(folder.join(LOG), fresh::register(&register, FIRST + 9, &state)).expect("an index");
+    // As `doveadm altmove` does it.
+    fs::rename(folder.join("u.3"), house.dir.path().join("u.3")).expect("a move");
+    for known in [true, false] {
+        let tool = if known { house.tool.state.clone() } else { house.dir.path().join("another") };
+        let line = words(&["audit"]).chain([house.store.clone().into(), "--from".into(), backup.clone().into()]);
+        let answer = Mailmend::with_state(tool).run(line).expect(8);
+        assert_eq!((answer.count("not_checked"), answer.count("missing.lost")), (1, 0), "known: {known}: {answer}");
+        assert!(answer.mentions("alternative storage"), "{answer}");
+    }
+    assert_eq!(house.repair(&backup, &["--undecided", "restore"]).count("repaired"), 0);
+    assert!(!folder.join("u.3").exists());
+}

@@ -24,14 +24,36 @@ pub fn frame(file: &dyn Medium, size: u64, among: bool, buffer: &mut [u8]) -> Op
     let mut ends = [Vec::new(), Vec::new()];
     let places = [(0, frame::HEAD), (size.saturating_sub(frame::TAIL as u64), frame::TAIL)];
     for ((from, most), end) in places.into_iter().zip(&mut ends) {
-        // Whole aligned pages: reads past the cache take nothing less.
-        let page = from / ALIGN as u64 * ALIGN as u64;
-        let skipped = (from - page) as usize;
-        let room = buffer.get_mut(..(skipped + most).next_multiple_of(ALIGN))?;
-        let got = file.read_at(room, page).ok()?;
-        end.extend_from_slice(room.get(skipped..got.min(skipped + most)).unwrap_or_default());
+        *end = part(file, from, most, buffer)?;
     }
     Some(if among { frame::read_one(&ends[0], &ends[1], size) } else { frame::read(&ends[0], &ends[1], size) })
+}
+
+/// At most `most` bytes from `from` on; `None` where the medium does not give all of them.
+fn part(file: &dyn Medium, from: u64, most: usize, buffer: &mut [u8]) -> Option<Vec<u8>> {
+    // Whole aligned pages: reads past the cache take nothing less.
+    let page = from / ALIGN as u64 * ALIGN as u64;
+    let skipped = (from - page) as usize;
+    let room = buffer.get_mut(..(skipped + most).next_multiple_of(ALIGN))?;
+    let mut bytes = Vec::new();
+    match file.read_at(room, page) {
+        Ok(got) => bytes.extend_from_slice(room.get(..got)?),
+        // A bad sector near it may take it along at first: then page by page.
+        Err(_) => {
+            let length = room.len() as u64;
+            let done = read::stream(&read::Behind(file, page), length, room, &mut || {}, &mut |piece| {
+                if let Piece::Bytes(more) = piece {
+                    bytes.extend_from_slice(more);
+                }
+            });
+            if done.holes > 0 {
+                return None;
+            }
+        }
+    }
+    bytes.truncate(skipped + most);
+    bytes.drain(..skipped.min(bytes.len()));
+    Some(bytes)
 }
 
 /// Reads a framed message once; once more where the checks doubt it, for what its signatures say. A digest vouches for
@@ -199,12 +221,8 @@ fn within(message: Span, at: u64, bytes: &[u8]) -> &[u8] {
 
 /// Whether the message is stored compressed or encrypted, as a plug-in of the server does: only a digest knows it.
 fn is_encoded(file: &dyn Medium, message: Span, buffer: &mut [u8]) -> bool {
-    let page = message.offset / ALIGN as u64 * ALIGN as u64;
-    let skipped = (message.offset - page) as usize;
-    let Some(room) = buffer.get_mut(..2 * ALIGN) else { return false };
-    let got = file.read_at(room, page).unwrap_or(0);
-    let first = room.get(skipped..got.min(skipped + codec::DETECT)).unwrap_or_default();
-    codec::detect(first) != Encoding::Plain
+    let first = part(file, message.offset, codec::DETECT, buffer).unwrap_or_default();
+    codec::detect(&first) != Encoding::Plain
 }
 
 fn judge(frame: &Frame, evidence: &mut Evidence) {

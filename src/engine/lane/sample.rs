@@ -13,6 +13,7 @@ use crate::model::message::Encoding;
 use crate::model::triage::{Doing, SampleOrder, SampleRoot, Sampled, Seen, Walk};
 use crate::model::wire::{Answer, Place, ReadItem, ReadMode, Trouble};
 use crate::model::{Format, RelPath, Verdict};
+use crate::store;
 use crate::store::codec;
 use crate::store::discover;
 use crate::store::maildir::name;
@@ -67,8 +68,8 @@ struct Work<'a> {
     walk: Walk,
     /// Root and folder.
     accounts: Vec<(usize, RelPath)>,
-    /// Account and folder.
-    mailboxes: Vec<(usize, RelPath)>,
+    /// Account, folder and format.
+    mailboxes: Vec<(usize, RelPath, Format)>,
     uniform: Vec<Drawn>,
     /// One message of each account, and out of how many it was drawn.
     of_account: HashMap<usize, (u64, Drawn)>,
@@ -173,14 +174,22 @@ impl Work<'_> {
             let root = self.order.roots[step.root].root;
             (self.desk.say)(&Answer::SampleAccount { id: self.desk.id, root, dir: step.path.clone() })?;
         }
-        if let Some(account) = account.filter(|_| glance.mailbox) {
-            self.mailboxes.push((account, step.path.clone()));
+        // Beside the mailboxes of a server plain messages are documents of users.
+        let own = |format: &Format| step.account.is_none_or(|account| self.is_kin(account, *format));
+        if let (Some(account), Some(format)) = (account, glance.mailbox.filter(own)) {
+            self.mailboxes.push((account, step.path.clone(), format));
             self.walk.mailboxes += 1;
         }
         let SampleRoot { skip, .. } = &self.order.roots[step.root];
         let below = glance.children.iter().filter_map(|child| step.path.join(child).ok());
         let below = below.filter(|path| !skip.contains(path));
         Ok(below.map(|path| Step { root: step.root, path, account }).collect())
+    }
+
+    /// Whether messages of that format may be an account's.
+    fn is_kin(&self, account: usize, format: Format) -> bool {
+        let others = self.mailboxes.iter().filter(|(of, ..)| *of == account);
+        format != Format::Eml || others.into_iter().all(|(_, _, other)| *other == Format::Eml)
     }
 
     /// Lists mailboxes in a random order, and draws from what they hold.
@@ -191,19 +200,30 @@ impl Work<'_> {
             if self.over(self.order.list_ms) {
                 return Ok(());
             }
-            let (account, dir) = self.mailboxes[mailbox].clone();
+            let (account, dir, format) = self.mailboxes[mailbox].clone();
             let mut whole = true;
-            for place in [Place::Cur, Place::New] {
-                whole &= self.list_place(mailbox, account, &dir, place)?;
+            let places = if format == Format::Maildir { &[Place::Cur, Place::New][..] } else { &[Place::Cur] };
+            for &place in places {
+                whole &= self.list_place(mailbox, account, (&dir, format), place)?;
             }
             self.walk.mailboxes_listed += u64::from(whole);
         }
         Ok(())
     }
 
-    fn list_place(&mut self, mailbox: usize, account: usize, dir: &RelPath, place: Place) -> io::Result<bool> {
+    fn list_place(
+        &mut self,
+        mailbox: usize,
+        account: usize,
+        (dir, format): (&RelPath, Format),
+        place: Place,
+    ) -> io::Result<bool> {
         let root = self.accounts[account].0;
-        let Ok(path) = dir.join(place.dir()) else { return Ok(true) };
+        let path = match format {
+            Format::Maildir => dir.join(place.dir()),
+            _ => Ok(dir.clone()),
+        };
+        let Ok(path) = path else { return Ok(true) };
         if self.order.roots[root].skip.contains(&path) {
             return Ok(true);
         }
@@ -216,7 +236,7 @@ impl Work<'_> {
         };
         let mut late = false;
         let ended = listing.entries(&mut |name, kind, _| {
-            if kind != Kind::File || name.starts_with(b".") {
+            if kind != Kind::File || !holds_mail(format, name) {
                 return Ok(());
             }
             self.walk.messages += 1;
@@ -279,9 +299,13 @@ impl Work<'_> {
     }
 
     fn read_one(&mut self, drawn: &Drawn, uniform: bool, buffer: &mut [u8]) -> io::Result<()> {
-        let (account, dir) = self.mailboxes[drawn.mailbox].clone();
+        let (account, dir, format) = self.mailboxes[drawn.mailbox].clone();
         let (root, account_dir) = self.accounts[account].clone();
-        let Some(path) = name::message_path(&dir, drawn.place, &drawn.name) else { return Ok(()) };
+        let path = match format {
+            Format::Maildir => name::message_path(&dir, drawn.place, &drawn.name),
+            _ => dir.join(&drawn.name).ok(),
+        };
+        let Some(path) = path else { return Ok(()) };
         self.at(root, &path)?;
         let number = self.order.roots[root].root;
         let mut file = Sampled {
@@ -294,13 +318,14 @@ impl Work<'_> {
             reads: Vec::new(),
             seen: Err(trouble(number, path.as_bytes(), "open", &Errno::BADF.into())),
         };
+        let from = if format == Format::Mdbox { Start::Somewhere(self.rng.u64(..)) } else { Start::First };
         let Some(folder) = self.folder(root) else { return Ok(()) };
         let steps = std::cell::Cell::new(self.steps);
         let tick = || {
             steps.set(steps.get() + 1);
             (self.desk.tick)(steps.get());
         };
-        file.seen = look_at(folder, &mut file, &drawn.name, buffer, &tick)
+        file.seen = look_at(folder, &mut file, (format, &drawn.name, from), buffer, &tick)
             .map_err(|(operation, error)| trouble(number, path.as_bytes(), operation, &error));
         self.steps = steps.get();
         // Renamed or deleted since it was listed: nobody's fault, and no part of the sample.
@@ -311,11 +336,28 @@ impl Work<'_> {
     }
 }
 
+/// Whether a file of this name, where a format keeps them, holds mail.
+fn holds_mail(format: Format, name: &[u8]) -> bool {
+    match format {
+        Format::Maildir => !name.starts_with(b"."),
+        Format::Mdbox => name.strip_prefix(b"m.").is_some_and(|number| number.iter().all(u8::is_ascii_digit)),
+        _ => store::of(format).place(name) == Some(Place::Cur),
+    }
+}
+
+/// Where in a file reading begins.
+#[derive(Clone, Copy)]
+enum Start {
+    First,
+    /// At a place by lot: the file holds the messages of many, and a part of it is as good as any.
+    Somewhere(u64),
+}
+
 /// Reads a message past the cache where that is possible, notes how long each read took, and checks the content.
 fn look_at(
     root: &Root,
     into: &mut Sampled,
-    name: &[u8],
+    (format, name, from): (Format, &[u8], Start),
     buffer: &mut [u8],
     tick: &dyn Fn(),
 ) -> Result<Seen, (&'static str, io::Error)> {
@@ -327,20 +369,26 @@ fn look_at(
     };
     let stat = attr::fstat(&file).map_err(|e| ("stat", e))?.1;
     into.size = stat.size;
-    let claimed = name::parse(name);
-    let claims = Claims { size: claimed.size, crlf: claimed.crlf };
-    let read = match windows(&file, into, claims, buffer, tick) {
+    let (size, crlf) = store::of(format).claims(name);
+    let claims = Claims { size, crlf };
+    let first = match from {
+        Start::First => 0,
+        Start::Somewhere(lot) => lot % (into.size.saturating_sub(READ_MOST) + 1) / WINDOW as u64 * WINDOW as u64,
+    };
+    let read = match windows(&file, into, (claims, first), buffer, tick) {
         // Some file systems refuse it only now.
         Err(error) if into.medium && Errno::from_io_error(&error) == Some(Errno::INVAL) => {
             (into.medium, into.reads) = (false, Vec::new());
             let file = root.open_file(&into.path).map_err(|e| ("open", e))?;
-            windows(&file, into, claims, buffer, tick)
+            windows(&file, into, (claims, first), buffer, tick)
         }
         other => other,
     };
     let seen = match read.map_err(|e| ("read", e))? {
-        Some(seen) => seen,
-        None => decoded(root, into, claims, tick)?,
+        _ if format == Format::Mdbox => Seen { digest: None, verdict: Verdict::Undetermined, faults: Vec::new() },
+        Some(seen) if format != Format::Sdbox || into.size > READ_MOST => seen,
+        // What stands in it shows only without its coding, or its frame.
+        _ => decoded(root, into, (claims, format), tick)?,
     };
     let after = attr::fstat(&file).map_err(|e| ("stat", e))?.1;
     if (after.size, after.mtime) != (stat.size, stat.mtime) {
@@ -353,15 +401,15 @@ fn look_at(
 fn windows(
     file: &File,
     into: &mut Sampled,
-    claims: Claims,
+    (claims, first): (Claims, u64),
     buffer: &mut [u8],
     tick: &dyn Fn(),
 ) -> io::Result<Option<Seen>> {
     let mut hashing = Hashing::new();
     let mut checks = Checks::new(claims);
     let mut encoding = Encoding::Plain;
-    let mut offset = 0;
-    while offset < into.size.min(READ_MOST) {
+    let mut offset = first;
+    while offset < into.size.min(first + READ_MOST) {
         tick();
         let began = Instant::now();
         let got = read_at(file, buffer, offset)?;
@@ -371,7 +419,7 @@ fn windows(
         if got == 0 {
             break;
         }
-        if offset == 0 {
+        if offset == first {
             encoding = codec::detect(&buffer[..got.min(codec::DETECT)]);
             if encoding == Encoding::Crypted {
                 checks = Checks::opaque(claims);
@@ -392,15 +440,20 @@ fn windows(
     Ok(Some(Seen { digest: Some(hashing.finish().digest), verdict: evidence.verdict(), faults }))
 }
 
-/// What compressed mail holds.
-fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Result<Seen, (&'static str, io::Error)> {
+/// What compressed or framed mail holds.
+fn decoded(
+    root: &Root,
+    into: &Sampled,
+    (claims, format): (Claims, Format),
+    tick: &dyn Fn(),
+) -> Result<Seen, (&'static str, io::Error)> {
     let item = ReadItem {
         id: 0,
         root: into.root,
         path: into.path.clone(),
         mode: ReadMode::Message,
         form: Form::default(),
-        format: Format::default(),
+        format,
         file: None,
         expected: None,
         size_claim: claims.size,

@@ -13,7 +13,7 @@ use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
 };
 use crate::model::{Format, RelPath, Stamp, Stat, container};
-use crate::store::{self, discover, maildir::companion};
+use crate::store::{self, discover, maildir::companion, sdbox};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use crate::sys::sandbox;
@@ -543,8 +543,11 @@ fn home_files(root: &Root, number: u32, dir: &RelPath, files: &mut Vec<(RelPath,
         Err(error) => return troubles.push(trouble(number, dir.as_bytes(), "open folder", &error)),
     };
     let mut names = Vec::new();
+    // The folder above all mailboxes of dbox is none itself, and holds what concerns all of them.
+    let above = matches!(open.stat(sdbox::MAILBOXES), Ok(Some((Kind::Directory, _))));
     let ended = open.entries(&mut |name, kind, _| {
-        if kind == Kind::File && companion::in_home(name).is_some_and(companion::Companion::restored) {
+        let known = companion::in_home(name).or_else(|| companion::in_mailbox(name).filter(|_| above));
+        if kind == Kind::File && known.is_some_and(companion::Companion::restored) {
             names.push(name.to_vec());
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat, container};
 use crate::store::dovecot::fate::{self, fate};
-use crate::store::dovecot::{Fate, Guid, index, log, message_guid, state, uidlist};
+use crate::store::dovecot::{Fate, Guid, flag, index, log, message_guid, state, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::store::{self, sdbox};
 use crate::sys::dir::{Dir, Root};
@@ -94,7 +94,10 @@ impl Known {
 
     /// What is said of the message with a UID: requests for it name its GUID, where a list gives it one.
     fn say_of(&self, logs: &[&log::Log], uid: u32, guid: Option<Guid>, listed: bool) -> Witnessed {
-        let there = self.state.messages.contains_key(&uid);
+        let known = self.state.messages.get(&uid);
+        let there = known.is_some();
+        // Of Maildir the bit says something else, and its files lie nowhere else.
+        let apart = guid.is_none() && known.is_some_and(|message| message.flags & flag::BACKEND != 0);
         let says = match fate(logs, uid, guid) {
             Some(Fate::ByUser) => Says::DeletedByUser,
             Some(Fate::NoticedLoss) => Says::LossNoticed,
@@ -102,6 +105,7 @@ impl Known {
             // Asked for, and not done yet, is as good as done.
             None if requests(logs).any(|asked| asked.uids.contains(&uid)) => Says::DeletedByUser,
             None if guid.is_some_and(|guid| self.was_asked_for(uid, &guid)) => Says::DeletedByUser,
+            None if there && listed && apart => Says::Apart,
             None if there && listed => Says::Listed,
             None => Says::Nothing,
         };

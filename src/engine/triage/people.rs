@@ -9,7 +9,8 @@ use crate::model::event::{Finding, Subject};
 use crate::model::triage::{Hit, Sample, Sampled, Seen};
 use crate::model::wire::Trouble;
 use crate::model::{Assurance, Check, Fault, FaultKind, RelPath, Span, Verdict, path};
-use crate::store::maildir::{self, name};
+use crate::store;
+use crate::store::maildir;
 use crate::sys::mounts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
@@ -91,7 +92,7 @@ impl<'a> Records<'a> {
 
     fn message(&mut self, store: &Path, message: &RelPath) -> Option<MessageRow> {
         let id = self.store(store)?;
-        let (dir, file) = maildir::split_message_path(message)?;
+        let (format, dir, file) = store::split_message_path(message)?;
         let key = (id, dir);
         let mailbox = match self.mailboxes.get(&key) {
             Some(known) => *known,
@@ -102,8 +103,10 @@ impl<'a> Records<'a> {
                 row
             }
         };
-        let found = self.catalog?.message(mailbox?, &name::key(file));
-        self.asked(found).flatten()
+        let found = self.catalog?.message(mailbox?, &store::of(format).key(file));
+        let row = self.asked(found).flatten()?;
+        // Another message may bear such a name by now: then the content alone has to tell.
+        Some(MessageRow { suspect: row.suspect || !store::of(format).keys_last(), ..row })
     }
 }
 
@@ -216,15 +219,15 @@ fn judged(seen: &Seen, row: Option<MessageRow>) -> (Verdict, Vec<Fault>) {
 fn finding(place: &Place, file: &Sampled, verdict: Verdict, faults: Vec<Fault>) -> Finding {
     let message = place.rel.join_path(&file.path);
     let account = place.rel.join_path(&file.account);
-    let (dir, file_name) = maildir::split_message_path(&message).unwrap_or_default();
+    let (format, dir, file_name) = store::split_message_path(&message).unwrap_or_default();
     let mut words: Vec<&str> = faults.iter().map(|fault| fault.kind.words()).collect();
     words.dedup();
     Finding {
         subject: Subject::Message,
         store: path::escape(place.store.as_os_str().as_bytes()),
         account: maildir::account_name(&account, &place.store),
-        mailbox: maildir::mailbox_name(&dir.strip_prefix(&account).unwrap_or_default()),
-        key: Some(name::key(file_name)),
+        mailbox: store::of(format).mailbox_name(&dir.strip_prefix(&account).unwrap_or_default()),
+        key: Some(store::of(format).key(file_name)),
         uid: None,
         guid: None,
         path: message.clone(),
