@@ -2,7 +2,7 @@
 //! catalog, no plan and no terminal. Frames are postcard records behind a little-endian u32 length: no names
 //! of fields travel, so no type in here may leave a field out.
 
-use super::container::Own;
+use super::container::{Own, Storage};
 use super::digest::Digest;
 use super::form::Form;
 use super::format::Format;
@@ -145,6 +145,8 @@ pub enum ReadMode {
     Message,
     /// Digest only.
     Digest,
+    /// The same of the bytes as they are stored, whatever they look like.
+    Stored,
     /// Digest only, of a file that has no business being large.
     Companion,
 }
@@ -219,6 +221,8 @@ pub enum Request {
     Fetch { id: u64, root: u32, path: RelPath, form: Form, encode: Option<Encoding> },
     /// What does the file of a message that lies in one with others say around it? Answered by `Own`.
     Own { id: u64, root: u32, path: RelPath },
+    /// What lies in this file, which mailboxes share? Answered by `Storage`.
+    Storage { id: u64, root: u32, path: RelPath },
     /// Bytes of a file as they are stored, which must still be `file`.
     Range { id: u64, root: u32, path: RelPath, span: Span, file: Option<Stat> },
     /// Look around for a while, then read messages drawn by lot.
@@ -306,6 +310,10 @@ pub enum Answer {
     Own {
         id: u64,
         own: Result<Own, Trouble>,
+    },
+    Storage {
+        id: u64,
+        storage: Result<Storage, Trouble>,
     },
     Data {
         id: u64,

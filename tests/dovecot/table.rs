@@ -18,24 +18,29 @@ use std::path::PathBuf;
 /// One damage, one way of storing mail, one state of the server.
 type Cell = (Row, usize, Phase);
 
-const MAKES: [(Make, &str); 4] =
-    [(Make::Plain, "Maildir"), (Make::Zstd, "zstd"), (Make::Sdbox, "sdbox"), (Make::Mbox, "mbox")];
+const MAKES: [(Make, &str); 5] = [
+    (Make::Plain, "Maildir"),
+    (Make::Zstd, "zstd"),
+    (Make::Sdbox, "sdbox"),
+    (Make::Mdbox, "mdbox"),
+    (Make::Mbox, "mbox"),
+];
 
 /// Phases in which something is not as it was, by column: what the page says. Whoever heals one takes it out here.
-const NOT_YET: &[(Row, [&str; 4])] = &[
+const NOT_YET: &[(Row, [&str; 5])] = &[
     // sdbox: the server begins its index anew where it meets these, without a history.
-    (Row::Lost, ["", "", "bc", ""]),
-    (Row::LostSynced, ["", "", "bc", ""]),
-    (Row::Truncated, ["", "", "bc", "abc"]),
-    (Row::MessageHeaderBit, ["", "", "bc", ""]),
-    (Row::SizeDigit, ["", "", "bc", ""]),
+    (Row::Lost, ["", "", "bc", "", ""]),
+    (Row::LostSynced, ["", "", "bc", "", ""]),
+    (Row::Truncated, ["", "", "bc", "", "abc"]),
+    (Row::MessageHeaderBit, ["", "", "bc", "", ""]),
+    (Row::SizeDigit, ["", "", "bc", "", ""]),
     // mbox: what came since the copy was cut off with the rest, and what noticed losses leave in the indexes is held against
     // what comes back.
-    (Row::FromLineBit, ["", "", "", "bc"]),
-    (Row::BaseDigit, ["", "", "", "bc"]),
+    (Row::FromLineBit, ["", "", "", "", "bc"]),
+    (Row::BaseDigit, ["", "", "", "", "bc"]),
     // The index alone knows flags and UIDs: reported, and left to its administrator.
-    (Row::NoIndexes, ["", "", "abc", ""]),
-    (Row::FolderLost, ["", "", "abc", ""]),
+    (Row::NoIndexes, ["", "", "abc", "", ""]),
+    (Row::FolderLost, ["", "", "abc", "", ""]),
 ];
 
 /// Whether a cell is one of those.
@@ -191,9 +196,9 @@ impl Place {
         let server = &self.account.server;
         for args in [&["force-resync", "-u", ANN, "*"][..], &["fetch", "-u", ANN, "uid text", "ALL"]] {
             let output = server.doveadm(args);
-            // sdbox tells of every mailbox that it does what it was told to do.
+            // dbox tells of every mailbox that it does what it was told to do.
             let said = String::from_utf8_lossy(&output.stderr);
-            let said: String = said.lines().filter(|line| !line.ends_with(": Rebuilding index")).collect();
+            let said: String = said.lines().filter(|line| !crate::server::is_resync(line)).collect();
             if !output.status.success() || !said.is_empty() {
                 verdict.miss(Mark::Resync, format!("{}: {:?} {said}", args[0], output.status.code()));
             }
@@ -243,7 +248,7 @@ fn wanted((row, column, phase): Cell) -> bool {
 
 fn all_cells() -> BTreeMap<Cell, Verdict> {
     std::thread::scope(|scope| {
-        let columns = [0, 1, 2, 3].map(|column| {
+        let columns = [0, 1, 2, 3, 4].map(|column| {
             scope.spawn(move || {
                 let make = MAKES[column].0;
                 let place = Place::build(make);

@@ -6,7 +6,8 @@
 use super::examine::Reader;
 use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
-use super::{examine, frame, ledger, packed, roots, sample, shared, witness};
+use super::storage::Maps;
+use super::{examine, frame, ledger, packed, roots, sample, shared, storage, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
@@ -37,6 +38,7 @@ struct Shop {
     pace: Gentle,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     zone: i64,
+    maps: Maps,
     out: Mutex<UnixStream>,
     todo: Mutex<Todo>,
 }
@@ -81,7 +83,16 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .build()
         .map_err(io::Error::other)?;
     let (out, zone, attachments) = (Mutex::new(stream.try_clone()?), hello.zone, attachments.into_iter().next());
-    let shop = Arc::new(Shop { roots: open, attachments, slots, pace, zone, out, todo: Mutex::default() });
+    let shop = Arc::new(Shop {
+        roots: open,
+        attachments,
+        slots,
+        pace,
+        zone,
+        maps: Maps::default(),
+        out,
+        todo: Mutex::default(),
+    });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
         shop.put(request);
         let shop = Arc::clone(&shop);
@@ -144,7 +155,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone, maps: &self.maps }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
@@ -209,8 +220,15 @@ impl Shop {
                 self.name(*id, 0);
                 let tick = |n| self.name(*id, n);
                 let by = &self.reader(&tick);
-                let own = self.root(*root, path.as_bytes()).and_then(|r| packed::own(r, *root, path, by));
+                let own = self.root(*root, path.as_bytes()).and_then(|r| shared::own_any(r, *root, path, by));
                 self.send(&Answer::Own { id: *id, own })
+            }
+            Request::Storage { id, root, path } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let storage = self.root(*root, path.as_bytes()).and_then(|r| storage::storage(r, *root, path, by));
+                self.send(&Answer::Storage { id: *id, storage })
             }
             Request::Range { id, root, path, span, file } => {
                 self.name(*id, 0);
