@@ -99,7 +99,8 @@ impl Dovecot {
 
 /// What force-resync says of any healthy sdbox or mdbox: that it makes the indexes anew.
 pub fn is_resync(line: &str) -> bool {
-    line.ends_with(": Rebuilding index") || line.ends_with(": rebuilding indexes")
+    let map = line.contains(": fscking index file ") && line.ends_with("/storage/dovecot.map.index");
+    map || line.ends_with(": Rebuilding index") || line.ends_with(": rebuilding indexes")
 }
 
 /// Whether a line of the log is a complaint. Not that we ended it, nor what force-resync does to any healthy dbox, which it

@@ -1,7 +1,7 @@
 //! The damage table in mailmend-formats(7), made by what real Dovecot shows after each repair.
 //!
 //! `MAILMEND_UPDATE_MAN=1 cargo test --test dovecot damage_table` writes it anew. `MAILMEND_TABLE_REPORT=FILE` takes
-//! down what went wrong in each cell, `MAILMEND_TABLE_ROWS=Lost,Zeroed` makes only these rows.
+//! down what went wrong in each cell, `MAILMEND_TABLE_ROWS=Lost,Zeroed` and `MAILMEND_TABLE_COLUMNS=mdbox` make only these.
 
 use crate::account::{ANN, Account, Make, PARTNER, Replica, Time};
 use crate::common::{Answer, spec, words};
@@ -28,12 +28,15 @@ const MAKES: [(Make, &str); 5] = [
 
 /// Phases in which something is not as it was, by column: what the page says. Whoever heals one takes it out here.
 const NOT_YET: &[(Row, [&str; 5])] = &[
-    // sdbox: the server begins its index anew where it meets these, without a history.
-    (Row::Lost, ["", "", "bc", "", ""]),
+    // sdbox and mdbox: the server begins its indexes anew where it meets these, without a history.
+    (Row::Lost, ["", "", "bc", "bc", ""]),
     (Row::LostSynced, ["", "", "bc", "", ""]),
-    (Row::Truncated, ["", "", "bc", "", "abc"]),
-    (Row::MessageHeaderBit, ["", "", "bc", "", ""]),
-    (Row::SizeDigit, ["", "", "bc", "", ""]),
+    (Row::Truncated, ["", "", "bc", "bc", "abc"]),
+    (Row::Emptied, ["", "", "", "bc", ""]),
+    (Row::MessageHeaderBit, ["", "", "bc", "bc", ""]),
+    (Row::SizeDigit, ["", "", "bc", "bc", ""]),
+    // Only the server makes a map, and what users deleted comes back with it.
+    (Row::NoMap, ["", "", "", "abc", ""]),
     // mbox: what came since the copy was cut off with the rest, and what noticed losses leave in the indexes is held against
     // what comes back.
     (Row::FromLineBit, ["", "", "", "", "bc"]),
@@ -238,6 +241,10 @@ fn held(answer: &Answer) -> String {
 /// Whether a cell is made: all where there is time or somebody asks, else one state of the server of each row.
 fn wanted((row, column, phase): Cell) -> bool {
     let asked = ["MAILMEND_UPDATE_MAN", "MAILMEND_TABLE_REPORT"].iter().any(|name| std::env::var_os(name).is_some());
+    let only = std::env::var("MAILMEND_TABLE_COLUMNS");
+    if only.is_ok_and(|columns| !columns.split(',').any(|name| name == MAKES[column].1)) {
+        return false;
+    }
     if let Ok(rows) = std::env::var("MAILMEND_TABLE_ROWS") {
         return rows.split(',').any(|name| name == format!("{row:?}"));
     }
@@ -251,11 +258,12 @@ fn all_cells() -> BTreeMap<Cell, Verdict> {
         let columns = [0, 1, 2, 3, 4].map(|column| {
             scope.spawn(move || {
                 let make = MAKES[column].0;
-                let place = Place::build(make);
                 let cells =
                     ROWS.iter().flat_map(|(row, _)| row.phases(make).iter().map(|phase| (*row, column, *phase)));
-                let judge = |cell: Cell| (cell, place.cell(cell.0, make, cell.2, Replica::Backup));
-                cells.filter(|cell| wanted(*cell)).map(judge).collect::<Vec<_>>()
+                let cells: Vec<Cell> = cells.filter(|cell| wanted(*cell)).collect();
+                let place = (!cells.is_empty()).then(|| Place::build(make));
+                let judge = |place: &Place, cell: Cell| (cell, place.cell(cell.0, make, cell.2, Replica::Backup));
+                place.iter().flat_map(|place| cells.iter().map(|cell| judge(place, *cell))).collect::<Vec<_>>()
             })
         });
         columns.into_iter().flat_map(|column| column.join().expect("a column")).collect()
