@@ -64,11 +64,8 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
 }
 
 /// What every session of a mailbox keeps open, where no session may see half of a change: the log, for a change to the
-/// indexes, or the file that holds all messages.
+/// indexes.
 pub(super) fn session_of(intent: &Intent) -> Option<RelPath> {
-    if let Action::Rebuild { .. } = intent.step.action {
-        return Some(intent.at.clone());
-    }
     if is_index(intent.at.name()) { intent.at.parent()?.join(INDEX_LOG).ok() } else { None }
 }
 
@@ -141,16 +138,23 @@ impl<'a> Locks<'a> {
                 Err(error) => return Err(failed(error)),
             }
             let Some(who) = obstacle(fs, &path).map_err(failed)? else { continue };
-            let enough = waited >= LOCK_WAIT || self.left.is_zero() || (self.patience.interrupt)();
-            if enough {
+            if !self.wait(&mut waited) {
                 let seconds = waited.as_secs();
                 return Err(Unlocked::Busy(format!("the mailbox is in use: {path} is {who}; waited {seconds} s")));
             }
-            (self.patience.pause)(LOCK_POLL);
-            waited += LOCK_POLL;
-            self.left = self.left.saturating_sub(LOCK_POLL);
         }
         Err(Unlocked::Busy(format!("the mailbox is in use: {path} is taken again and again")))
+    }
+
+    /// Waits for whoever is in the way, unless that was long enough.
+    pub(super) fn wait(&mut self, waited: &mut Duration) -> bool {
+        if *waited >= LOCK_WAIT || self.left.is_zero() || (self.patience.interrupt)() {
+            return false;
+        }
+        (self.patience.pause)(LOCK_POLL);
+        *waited += LOCK_POLL;
+        self.left = self.left.saturating_sub(LOCK_POLL);
+        true
     }
 
     /// The lock file at home, belonging to the owner of the mailbox.

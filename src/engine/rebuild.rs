@@ -265,7 +265,7 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
     out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
     for at in 0..=listed.len() {
         for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
-            if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
+            if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, true))? {
                 return Ok(Err(why));
             }
             out.made(b"\n".to_vec());
@@ -275,7 +275,8 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
         match one.ward {
             None => out.keep(one.named.line.offset, next),
             Some(w) => {
-                if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
+                let shared = hidden(one, wards).next().is_some();
+                if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, shared))? {
                     return Ok(Err(why));
                 }
                 match one.named.message.end() {
@@ -315,24 +316,38 @@ fn listed(mailbox: &Mailbox, wards: &[Ward]) -> Result<Vec<Listed>, String> {
 /// Why a message is not replaced in whose place more stands than itself: the line that began the next one is lost, and
 /// only together with that one it may be.
 fn swallowed(listed: &[Listed], wards: &[Ward]) -> Option<String> {
-    let named = |ward: &Ward| Named::parse(&ward.harm.name);
     for one in listed {
         let Some(ward) = one.ward.map(|w| &wards[w]) else { continue };
-        let within = |other: &&Ward| {
-            let there = named(other).map(|other| other.line.offset);
-            !other.harm.present && there.is_some_and(|at| at > one.recorded && at < one.named.message.end() + SLACK)
-        };
-        let others: u64 = wards.iter().filter(within).map(|other| other.length).sum();
+        let others: u64 = hidden(one, wards).map(|other| other.length).sum();
         if one.named.message.length > ward.length + others + SLACK {
-            return Some(
-                "more than this message lies in its place, for the line that began the next one is lost; that one has to \
-                 come back with it (--undecided restore)"
-                    .to_owned(),
-            );
+            return Some(MORE_LIES_THERE.to_owned());
         }
     }
     None
 }
+
+/// Messages that come back out of the place of another.
+fn hidden<'w>(one: &Listed, wards: &'w [Ward]) -> impl Iterator<Item = &'w Ward> {
+    let (from, to) = (one.recorded, one.named.message.end() + SLACK);
+    let there = |ward: &Ward| Named::parse(&ward.harm.name).map(|named| named.line.offset);
+    wards.iter().filter(move |other| !other.harm.present && there(other).is_some_and(|at| at > from && at < to))
+}
+
+const MORE_LIES_THERE: &str = "more than this message lies in its place, for the line that began the next one is lost; that \
+                               one has to come back with it (--undecided restore)";
+
+/// Whether behind a message something else lies in its place that no copy accounts for: a short message, of which only the
+/// line is lost. All that harm can add to the message itself are fields of the server's own that are none any more.
+fn hides_another(ours: &Own, theirs: &Own, line: usize) -> bool {
+    let own: usize = theirs.fields.iter().map(|field| field.text.len()).sum();
+    let spare = (own + line + EMPTY_LINES) as u64;
+    let body = |own: &Own| own.length - own.head.unwrap_or(0).min(own.length);
+    let headed = ours.head.is_some_and(|head| theirs.head.is_some_and(|their| head.abs_diff(their) <= spare));
+    ours.length > theirs.length + spare || (headed && body(ours) > body(theirs) + EMPTY_LINES as u64)
+}
+
+/// Bytes that may stand between two messages.
+const EMPTY_LINES: usize = 4;
 
 /// Parts under way.
 #[derive(Default)]
@@ -379,7 +394,7 @@ fn add(
     mailbox: &Mailbox,
     out: &mut Parts,
     ward: &Ward,
-    highest: u32,
+    (highest, shared): (u32, bool),
 ) -> Result<Result<(), String>, EngineError> {
     let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
     let (lane, root) = (generation.lane, generation.root);
@@ -395,6 +410,10 @@ fn add(
         let root = job.store.root;
         // What the medium does not give, the copy has.
         ours = job.store_lane().own(root, &path)?.unwrap_or_default();
+    }
+    // With others that come back out of the same place, that is looked at for all of them together.
+    if !shared && hides_another(&ours, &theirs, theirs.line.len()) {
+        return Ok(Err(MORE_LIES_THERE.to_owned()));
     }
     let recorded = ward.harm.row.as_ref().and_then(|row| Named::parse(&row.name));
     let Some(line) = line(&ours, &theirs, recorded.as_ref()) else {
@@ -464,14 +483,23 @@ struct Facts {
     highest: u32,
 }
 
+/// Fields of the server's own that are no flags.
+const NUMBERS: [&[u8]; 3] = [b"x-uid", b"x-imapbase", b"content-length"];
+
 /// The server's own fields of a message, each at its place in it: as they stand in the file where they are sound, else as in
 /// the copy.
 fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
     let head = theirs.head.unwrap_or(theirs.length);
     let sound = |name: &[u8]| ours.fields.iter().find(|field| field.sound && field.name() == name);
     let mut out: Vec<OwnField> = Vec::new();
+    // Where the rest of the header is as long as it was, a field that is not there was taken out by some software.
+    let headed = ours.head.is_some() && ours.head == theirs.head;
+    let removed = |name: &[u8]| headed && !NUMBERS.contains(&name) && !ours.fields.iter().any(|own| own.name() == name);
     for field in &theirs.fields {
         let name = field.name();
+        if removed(&name) {
+            continue;
+        }
         let own = sound(&name).filter(|own| fits(&name, own, facts));
         let text = own.map_or(&field.text, |own| &own.text).clone();
         out.push(OwnField { at: field.at, text, sound: true });
