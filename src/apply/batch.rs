@@ -227,20 +227,12 @@ impl<'a> Session<'a> {
 
     /// Whether a change to the indexes of a mailbox meets no session in it.
     fn nobody_in(&self, intent: &Intent) -> Result<(), Refusal> {
-        for file in dotlock::session_of(intent).into_iter().chain(dotlock::map_of(intent)) {
-            match self.fs.is_idle(Tree::Base, &file) {
-                Ok(true) => {}
-                Ok(false) => {
-                    return Err(Refusal::Busy(format!("a client or another program has this mailbox open ({file})")));
-                }
-                Err(error) => {
-                    return Err(Refusal::Busy(format!(
-                        "whether a client has this mailbox open is not known ({error})"
-                    )));
-                }
-            }
+        let Some(log) = dotlock::session_of(intent) else { return Ok(()) };
+        match self.fs.is_idle(Tree::Base, &log) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Busy(format!("a client or another program has this mailbox open ({log})"))),
+            Err(error) => Err(Refusal::Busy(format!("whether a client has this mailbox open is not known ({error})"))),
         }
-        Ok(())
     }
 
     /// Changes under a lock that could not be given back stay open, so that the next run finds and removes it.

@@ -6,7 +6,7 @@
 
 use super::batch::Entry;
 use super::change::{Changed, Refusal, perform, slot_of};
-use super::dotlock::Locks;
+use super::dotlock::{self, Locks};
 use super::fault::{unsupported, words};
 use super::mailbox::Mailboxes;
 use super::settle::sync_both;
@@ -30,6 +30,11 @@ pub(super) fn perform_alone(
     locks: &mut Locks<'_>,
     intent: &Intent,
 ) -> Result<Changed, Refusal> {
+    // Before a file that mailboxes share a server opens their map: whoever comes now waits there, and finds the new file.
+    let mut beside = Vec::new();
+    for file in dotlock::map_of(intent) {
+        beside.extend(hold(fs, locks, &file)?);
+    }
     let Some(old) = hold(fs, locks, &intent.at)? else { return perform(fs, boxes, intent) };
     if intent.replaced.is_some_and(|replaced| !old.stat().same_file(&replaced)) {
         return Err(Refusal::Conflict("the file changed since the plan".to_owned()));

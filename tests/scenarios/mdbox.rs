@@ -302,6 +302,40 @@ fn without_its_map_the_storage_is_searched_and_the_loss_told() {
 }
 
 #[test]
+fn a_garbled_map_is_told_and_the_storage_searched() {
+    let house = House::build();
+    let backup = backup(&house);
+    house.run("verify").expect(0);
+    let map = house.storage("dovecot.map.index.log");
+    let mut bytes = fs::read(&map).expect("a map");
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0);
+    fs::write(&map, bytes).expect("damage");
+    let answer = house.run("audit").expect(4);
+    assert_eq!((answer.count("intact.identical"), answer.count("missing.lost")), (17, 0), "{answer}");
+    assert_eq!((answer.count("companions_lost"), answer.count("not_checked")), (1, 0), "{answer}");
+    // Without it nothing is put back, for nobody knows where each byte belongs.
+    house.harm(2, |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80);
+    let answer = repair(&house, &backup).expect(4);
+    assert_eq!((answer.count("damaged"), answer.count("repaired"), answer.count("held")), (1, 0, 1), "{answer}");
+}
+
+#[test]
+fn a_storage_that_is_gone_is_loss_of_all_that_was_in_it() {
+    let house = House::build();
+    let index = house.folder().join("dovecot.index.log");
+    let mut bytes = fs::read(&index).expect("an index");
+    // What Dovecot says there of itself.
+    bytes.extend(extension("mdbox-hdr", &[(1, vec![0; 4])]));
+    fs::write(&index, bytes).expect("an index");
+    fs::remove_dir_all(house.storage("")).expect("a loss");
+    for known in [false, true] {
+        let answer = house.run(if known { "verify" } else { "audit" }).expect(4);
+        assert_eq!((answer.count("missing.lost"), answer.count("messages")), (17, 0), "known {known}: {answer}");
+    }
+}
+
+#[test]
 fn what_the_indexes_do_not_tell_is_not_checked_and_never_called_lost() {
     for harm in [true, false] {
         let house = House::build();
@@ -485,13 +519,12 @@ fn what_the_server_has_open_waits() {
     let backup = backup(&house);
     house.run("verify").expect(0);
     house.harm(2, Vec::clear);
-    for name in ["dovecot.map.index.log", "m.2"] {
-        let open = fs::File::open(house.storage(name)).expect("a session");
-        let answer = repair(&house, &backup).expect(4);
-        assert_eq!((answer.count("repaired"), answer.count("held")), (0, 6), "{answer}");
-        assert_eq!(fs::read(house.storage("m.2")).expect("a storage file"), b"");
-        drop(open);
-    }
+    // Whoever reads any mailbox of the account has the map open.
+    let open = fs::File::open(house.storage("dovecot.map.index.log")).expect("a session");
+    let answer = repair(&house, &backup).expect(4);
+    assert_eq!((answer.count("repaired"), answer.count("held")), (0, 6), "{answer}");
+    assert_eq!(fs::read(house.storage("m.2")).expect("a storage file"), b"");
+    drop(open);
     repair(&house, &backup).expect(1);
 }
 

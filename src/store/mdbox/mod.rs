@@ -102,6 +102,14 @@ impl Named {
     }
 }
 
+/// The files of a mailbox that say at their beginning which format it is.
+pub const INDEXES: [&[u8]; 2] = [b"dovecot.index", b"dovecot.index.log"];
+
+/// Whether this is how the index of such a mailbox begins, or its log: with what mdbox alone keeps there.
+pub fn is_index(first: &[u8]) -> bool {
+    memchr::memmem::find(first, b"mdbox-hdr").is_some()
+}
+
 /// The number of a storage file, from its name.
 pub fn file_number(name: &[u8]) -> Option<u32> {
     let digits = name.strip_prefix(b"m.")?;
