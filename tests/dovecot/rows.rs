@@ -149,19 +149,7 @@ impl Row {
         };
         let each_folder = |damage: &dyn Fn(&Path)| VICTIMS.iter().for_each(|(m, _)| damage(&account.folder(m)));
         match self {
-            // All that lies in the file with it.
-            Lost | Emptied if make == Make::Mdbox => VICTIMS.iter().for_each(|(mailbox, uid)| {
-                let file = account.place(mailbox, *uid).0;
-                match self {
-                    Lost => fs::remove_file(file).expect("a loss"),
-                    _ => change(&file, &|bytes| bytes.clear()),
-                }
-            }),
-            NoMap => {
-                let map = fs::read_dir(account.storage()).expect("a storage").flatten();
-                let map = map.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"dovecot.map"));
-                map.for_each(|entry| fs::remove_file(entry.path()).expect("a map"));
-            }
+            Lost | Emptied | NoMap if make == Make::Mdbox => self.inflict_on_storage(account),
             Lost | LostSynced => {
                 VICTIMS.iter().for_each(|(m, uid)| fs::remove_file(account.file(m, *uid)).expect("a loss"))
             }
@@ -214,6 +202,7 @@ impl Row {
             NoKeywords => each_folder(&|dir| fs::remove_file(dir.join("dovecot-keywords")).expect("keywords")),
             RandomIndex => each_folder(&|dir| change(&dir.join("dovecot.index"), &|bytes| randomize(bytes))),
             RandomLog => each_folder(&|dir| change(&dir.join("dovecot.index.log"), &|bytes| randomize(bytes))),
+            NoMap => panic!("only mdbox has a map"),
             NoIndexes => {
                 let all = walkdir::WalkDir::new(&account.store).into_iter().flatten();
                 let indexes = all.filter(|e| e.file_name().as_encoded_bytes().starts_with(b"dovecot.index"));
@@ -239,6 +228,22 @@ impl Row {
                 let mut imap = account.server.imap(ANN);
                 imap.must("DELETE Old");
                 imap.must("LOGOUT");
+            }
+        }
+    }
+
+    /// The same of files that mailboxes share: all that lies in one is lost with it.
+    fn inflict_on_storage(self, account: &Account) {
+        if self == NoMap {
+            let files = fs::read_dir(account.storage()).expect("a storage").flatten();
+            let map = files.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"dovecot.map"));
+            return map.for_each(|entry| fs::remove_file(entry.path()).expect("a map"));
+        }
+        for (mailbox, uid) in VICTIMS {
+            let file = account.place(mailbox, uid).0;
+            match self {
+                Lost => fs::remove_file(file).expect("a loss"),
+                _ => change(&file, &|bytes| bytes.clear()),
             }
         }
     }
