@@ -94,13 +94,14 @@ fn whole(
             Some((place, parts)) if u64::from(place.size) == frame.size => out.extend(parts),
             Some(_) => return Err(CHANGED.to_owned()),
             None if frame.end() <= size && (frame.sound || frame.shown > 0) => out.keep(frame.offset, frame.end()),
+            // The server's purge walks over what was deleted, and takes an end in the middle of that for damage.
+            None if frame.shown == 0 => out.made(filler(frame).ok_or("too little room for what was deleted")?),
             None if frame.offset > last => {
                 // Behind the last message that comes back nothing needs a place.
                 out.keep(frame.offset, size);
                 at = size.max(frame.offset);
                 break;
             }
-            None if frame.shown == 0 => out.made(filler(frame).ok_or("too little room for what was deleted")?),
             None => {
                 return Err(format!(
                     "the message that lay at byte {} of the file has no whole copy, and without it those behind it would \
@@ -353,6 +354,7 @@ mod tests {
         assert!(matches!(&cut[..], [Slice::Keep { .. }, Slice::Made { .. }, Slice::Copy { .. }]), "{cut:?}");
         assert_eq!(length(&cut), 616);
         assert!(parts(300, &[616]).is_err(), "the third one has no copy");
+        assert_eq!(length(&parts(216, &[16]).expect("parts")), 416, "what was deleted at the end is filled too");
         assert!(parts(816, &[417]).is_err(), "the map tells of no such place");
         // Emptied or lost: the line of the file comes back too.
         let all = whole(&Storage { begins: false, ..storage }, 0, [16, 416, 616].map(comes_back).into(), 0x6560_a1b2);
