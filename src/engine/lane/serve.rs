@@ -7,7 +7,7 @@ use super::examine::Reader;
 use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
 use super::storage::Maps;
-use super::{examine, frame, ledger, packed, roots, sample, shared, storage, witness};
+use super::{closely, examine, frame, ledger, packed, roots, sample, shared, storage, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
@@ -216,20 +216,8 @@ impl Shop {
                 });
                 self.send(&Answer::DataEnd { id: *id, result })
             }
-            Request::Own { id, root, path } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let own = self.root(*root, path.as_bytes()).and_then(|r| shared::own_any(r, *root, path, by));
-                self.send(&Answer::Own { id: *id, own })
-            }
-            Request::Storage { id, root, path } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let storage = self.root(*root, path.as_bytes()).and_then(|r| storage::storage(r, *root, path, by));
-                self.send(&Answer::Storage { id: *id, storage })
-            }
+            Request::Own { id, root, path } => self.own(*id, *root, path),
+            Request::Storage { id, root, path } => self.storage(*id, *root, path),
             Request::Range { id, root, path, span, file } => {
                 self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
@@ -238,6 +226,22 @@ impl Shop {
                 let by = &self.reader(&tick);
                 let result = self.root(*root, path.as_bytes()).and_then(|r| packed::range(r, &at, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
+            }
+            Request::Groups { id, root, path, length } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let groups =
+                    self.root(*root, path.as_bytes()).and_then(|r| closely::groups(r, *root, path, *length, by));
+                self.send(&Answer::Groups { id: *id, groups })
+            }
+            Request::Fragment { id, root, path, span } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let given =
+                    self.root(*root, path.as_bytes()).and_then(|r| closely::fragment(r, *root, path, *span, by));
+                self.send(&Answer::Fragment { id: *id, given })
             }
             Request::Sample { id, order } => sample::sample(
                 &sample::Desk {
@@ -251,6 +255,22 @@ impl Shop {
         };
         self.name(0, 0);
         done
+    }
+
+    fn own(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
+        self.name(id, 0);
+        let tick = |progress| self.name(id, progress);
+        let root = self.root(number, path.as_bytes());
+        let own = root.and_then(|root| shared::own_any(root, number, path, &self.reader(&tick)));
+        self.send(&Answer::Own { id, own })
+    }
+
+    fn storage(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
+        self.name(id, 0);
+        let tick = |progress| self.name(id, progress);
+        let root = self.root(number, path.as_bytes());
+        let storage = root.and_then(|root| storage::storage(root, number, path, &self.reader(&tick)));
+        self.send(&Answer::Storage { id, storage })
     }
 
     fn read(&self, items: &[ReadItem]) -> io::Result<()> {
