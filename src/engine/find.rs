@@ -317,12 +317,13 @@ impl Sources {
         Ok(named.collect())
     }
 
-    /// Messages of one generation that have a GUID: a copy in the same mailbox first.
+    /// Messages of one generation that have a GUID, a copy in the same mailbox first; where none does, those of the key of
+    /// which no GUID is known.
     pub fn find_by_guid(
         &mut self,
         job: &mut Job<'_>,
         generation: usize,
-        rel: &RelPath,
+        (rel, key): (&RelPath, &Key),
         guid: Guid,
     ) -> Result<Vec<Found>, EngineError> {
         if self.views[generation].by_guid.is_none() {
@@ -338,6 +339,11 @@ impl Sources {
         }
         let known = self.views[generation].by_guid.as_ref().and_then(|all| all.get(&guid));
         let mut known = known.cloned().unwrap_or_default();
+        if known.is_empty() {
+            let mut found = self.find(job, generation, rel, key, None)?;
+            found.retain(|found| mdbox::Named::parse(&found.name).is_some_and(|named| named.guid.is_none()));
+            return Ok(found);
+        }
         known.sort_by_key(|(other, _)| other != rel);
         let named =
             |(rel, entry): &(RelPath, Entry)| self.named(generation, rel, std::slice::from_ref(entry), Identity::Key);

@@ -95,7 +95,7 @@ fn whole(
             Some(_) => return Err(CHANGED.to_owned()),
             None if frame.end() <= size && (frame.sound || frame.shown > 0) => out.keep(frame.offset, frame.end()),
             // The server's purge walks over what was deleted, and takes an end in the middle of that for damage.
-            None if frame.shown == 0 => out.made(filler(frame).ok_or("too little room for what was deleted")?),
+            None if frame.shown == 0 => out.extend(filler(frame).ok_or("too little room for what was deleted")?),
             None if frame.offset > last => {
                 // Behind the last message that comes back nothing needs a place.
                 out.keep(frame.offset, size);
@@ -129,12 +129,12 @@ fn file_header(length: u64, made: i64) -> Option<Vec<u8>> {
 
 /// What takes the place of a message that its owner deleted and of which too little is left: no mailbox shows it, and the
 /// server's next purge walks over it.
-fn filler(frame: &Framed) -> Option<Vec<u8>> {
+fn filler(frame: &Framed) -> Option<Parts> {
     let guid = hex(&Digest::of(&frame.offset.to_le_bytes()).0[..16]);
     let tail = |length: u64| format!("\n\x01\x03\nR00000001\nV{length:08x}\nG{guid}\n\n");
     let length = frame.size.checked_sub((HEADER + tail(0).len()) as u64).filter(|&length| length < 1 << 32)?;
-    let body = vec![b' '; usize::try_from(length).ok()?];
-    Some([header(length), body, tail(length).into_bytes()].concat())
+    let (head, tail) = (header(length), tail(length).into_bytes());
+    Some(Parts(vec![Slice::Made { bytes: head }, Slice::Fill { length }, Slice::Made { bytes: tail }]))
 }
 
 fn header(length: u64) -> Vec<u8> {
@@ -334,6 +334,7 @@ mod tests {
         let one = |part: &Slice| match part {
             Slice::Keep { span } | Slice::Copy { span, .. } => span.length,
             Slice::Made { bytes } => bytes.len() as u64,
+            Slice::Fill { length } => *length,
         };
         parts.iter().map(one).sum()
     }
@@ -351,7 +352,8 @@ mod tests {
         assert_eq!(length(&whole_file), 816);
         // Cut off within what was deleted: that is filled, and what has no copy is not there at the end.
         let cut = parts(300, &[416]).expect("parts");
-        assert!(matches!(&cut[..], [Slice::Keep { .. }, Slice::Made { .. }, Slice::Copy { .. }]), "{cut:?}");
+        let fills = |part: &Slice| matches!(part, Slice::Fill { .. });
+        assert!(cut.iter().any(fills) && matches!(cut.last(), Some(Slice::Copy { .. })), "{cut:?}");
         assert_eq!(length(&cut), 616);
         assert!(parts(300, &[616]).is_err(), "the third one has no copy");
         assert_eq!(length(&parts(216, &[16]).expect("parts")), 416, "what was deleted at the end is filled too");
@@ -363,10 +365,16 @@ mod tests {
 
     #[test]
     fn what_fills_a_place_is_a_sound_message() {
+        let bytes = |part: &Slice| match part {
+            Slice::Made { bytes } => bytes.clone(),
+            Slice::Fill { length } => vec![b' '; *length as usize],
+            other => panic!("{other:?}"),
+        };
         let filled = filler(&framed(16, 0, false)).expect("enough room");
+        let filled = filled.0.iter().map(bytes).collect::<Vec<_>>().concat();
         let whole = frame::read_one(&filled, &filled, filled.len() as u64);
         assert_eq!((filled.len(), whole.broken.len(), whole.short_of), (200, 0, None), "{whole:?}");
-        assert_eq!(filler(&Framed { size: 60, ..framed(16, 0, false) }), None);
+        assert!(filler(&Framed { size: 60, ..framed(16, 0, false) }).is_none());
     }
 
     #[test]

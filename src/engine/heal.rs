@@ -210,7 +210,7 @@ fn gather(
             let mailbox = &mailboxes[patient.harm.mailbox];
             let format = mailbox.format;
             let found = match frames::named(mailbox, &patient.harm).and_then(|named| named.guid) {
-                Some(guid) => sources.find_by_guid(job, generation, rel, guid)?,
+                Some(guid) => sources.find_by_guid(job, generation, (rel, &patient.harm.key), guid)?,
                 None => sources.find(job, generation, rel, &patient.harm.key, size)?,
             };
             let foreign = sources.find_foreign(job, generation, &patient.harm, format)?;

@@ -611,6 +611,14 @@ pub fn compose(
     for part in parts {
         match part {
             Slice::Made { bytes } => sink(bytes).map_err(|error| error.to_string())?,
+            Slice::Fill { length } => {
+                let (window, mut left) = ([b' '; 4096], *length);
+                while left > 0 {
+                    let now = left.min(window.len() as u64);
+                    sink(&window[..now as usize]).map_err(|error| error.to_string())?;
+                    left -= now;
+                }
+            }
             Slice::Keep { span } => {
                 let (lane, root) = places.store;
                 let kept = places.lanes.lanes[lane].range((root, &places.target), *span, None, sink);
