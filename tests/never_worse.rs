@@ -18,6 +18,8 @@ mod kills;
 mod locks;
 #[path = "never_worse/power.rs"]
 mod power;
+#[path = "never_worse/shared.rs"]
+mod shared;
 #[path = "never_worse/stops.rs"]
 mod stops;
 #[path = "never_worse/trace.rs"]

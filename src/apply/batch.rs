@@ -3,6 +3,7 @@
 //! May not judge or stage; what reaches it was proven (a repair) or placed by an earlier run (an undo).
 
 use super::change::{Changed, Refusal, perform, slot_of};
+use super::claim;
 use super::dotlock::{self, Locks, Patience, Unlocked};
 use super::executor::Options;
 use super::log::{Line, Log};
@@ -177,6 +178,13 @@ impl<'a> Session<'a> {
         self.locks.release(self.fs);
         self.leave_stuck_open(&mut results);
         let unsynced = self.sync(&results);
+        for (entry, result) in &mut results {
+            if let Some(result) = result
+                && let Some(late) = claim::told_late(self.fs, entry, result)
+            {
+                *result = Err(late);
+            }
+        }
         let unplaced = unplaced(&results, &unsynced);
         self.record(results, &unsynced)?;
         // Only now: an empty slot of an open change would look as if its file had been placed.
@@ -205,6 +213,9 @@ impl<'a> Session<'a> {
             Ok(waited) => {
                 if waited {
                     self.boxes.refresh();
+                }
+                if claim::is_needed(intent) {
+                    return claim::perform_alone(self.fs, &mut self.boxes, &mut self.locks, intent);
                 }
                 self.nobody_in(intent)?;
                 perform(self.fs, &mut self.boxes, intent)

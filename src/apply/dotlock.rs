@@ -6,6 +6,7 @@
 //! is removed. May not wait without end, nor take a lock away from the living.
 
 use super::fault::words;
+use crate::model::container;
 use crate::model::journal::{Change, Intent};
 use crate::model::limits::{LOCK_POLL, LOCK_WAIT, LOCK_WAIT_RUN};
 use crate::model::plan::Action;
@@ -20,6 +21,9 @@ use std::time::Duration;
 const MAILBOX_LOCK: &[u8] = b"dovecot-uidlist.lock";
 const GUARDED: [&[u8]; 2] = [b"dovecot-uidlist", b"dovecot-keywords"];
 const INDEX_LOG: &[u8] = b"dovecot.index.log";
+/// The map of storage that mailboxes share, and what guards it.
+const MAP: [&[u8]; 2] = [b"dovecot.map.index", b"dovecot.map.index.log"];
+const MAP_LOCK: &[u8] = b"dovecot.map.index.log.lock";
 const SUBSCRIPTIONS: &[u8] = b"subscriptions";
 const SUBSCRIPTIONS_LOCK: &[u8] = b"subscriptions.lock";
 
@@ -43,6 +47,9 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
     }
     let dir = intent.at.parent()?;
     if let Action::Rebuild { .. } = intent.step.action {
+        if container::storage_number(&intent.at).is_some() {
+            return dir.join(MAP_LOCK).ok();
+        }
         // Whoever delivers to the file, or changes flags in it, holds this too.
         return dir.join(&[intent.at.name(), b".lock"].concat()).ok();
     }
@@ -57,12 +64,16 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
 }
 
 /// What every session of a mailbox keeps open, where no session may see half of a change: the log, for a change to the
-/// indexes, or the file that holds all messages.
+/// indexes.
 pub(super) fn session_of(intent: &Intent) -> Option<RelPath> {
-    if let Action::Rebuild { .. } = intent.step.action {
-        return Some(intent.at.clone());
-    }
     if is_index(intent.at.name()) { intent.at.parent()?.join(INDEX_LOG).ok() } else { None }
+}
+
+/// What else a session keeps open of a file that mailboxes share: the map of all messages, by which it has been read.
+pub(super) fn map_of(intent: &Intent) -> Vec<RelPath> {
+    let shared = container::storage_number(&intent.at).filter(|_| matches!(intent.step.action, Action::Rebuild { .. }));
+    let file = |(dir, _): &(RelPath, u32), name: &&[u8]| dir.join(name).ok();
+    shared.iter().flat_map(|at| MAP.iter().filter_map(|name| file(at, name))).collect()
 }
 
 fn is_index(name: &[u8]) -> bool {
@@ -127,16 +138,23 @@ impl<'a> Locks<'a> {
                 Err(error) => return Err(failed(error)),
             }
             let Some(who) = obstacle(fs, &path).map_err(failed)? else { continue };
-            let enough = waited >= LOCK_WAIT || self.left.is_zero() || (self.patience.interrupt)();
-            if enough {
+            if !self.wait(&mut waited) {
                 let seconds = waited.as_secs();
                 return Err(Unlocked::Busy(format!("the mailbox is in use: {path} is {who}; waited {seconds} s")));
             }
-            (self.patience.pause)(LOCK_POLL);
-            waited += LOCK_POLL;
-            self.left = self.left.saturating_sub(LOCK_POLL);
         }
         Err(Unlocked::Busy(format!("the mailbox is in use: {path} is taken again and again")))
+    }
+
+    /// Waits for whoever is in the way, unless that was long enough.
+    pub(super) fn wait(&mut self, waited: &mut Duration) -> bool {
+        if *waited >= LOCK_WAIT || self.left.is_zero() || (self.patience.interrupt)() {
+            return false;
+        }
+        (self.patience.pause)(LOCK_POLL);
+        *waited += LOCK_POLL;
+        self.left = self.left.saturating_sub(LOCK_POLL);
+        true
     }
 
     /// The lock file at home, belonging to the owner of the mailbox.

@@ -108,7 +108,7 @@ fn restore(
         return Ok(Judged::Replace { at: step.target.clone(), old: now });
     }
     let found = boxes.candidates(fs, &step.target)?;
-    if let Some((at, ..)) = whole(prover, &found, wanted) {
+    if let Some((at, ..)) = whole(prover, &step.action, &found, wanted) {
         return Ok(Judged::already(at, step));
     }
     let replaceable = match &step.before {
@@ -116,7 +116,9 @@ fn restore(
         Fingerprint::Nothing => None,
         // Renamed, linked or its attributes changed; the bytes are those that were judged.
         Fingerprint::Inode(expected) => files(&found).find(|(_, _, stat)| stat.same_file(expected)),
-        Fingerprint::Content { digest, length } => whole(prover, &found, &Wanted { content: *digest, length: *length }),
+        Fingerprint::Content { digest, length } => {
+            whole(prover, &step.action, &found, &Wanted { content: *digest, length: *length })
+        }
     };
     Ok(match (replaceable, found.first()) {
         (Some((at, _, old)), _) => Judged::Replace { at: at.clone(), old: *old },
@@ -142,7 +144,7 @@ fn rename(
     }
     let mut found = boxes.candidates(fs, &step.target)?;
     found.retain(|(path, ..)| path != from);
-    if let Some((at, ..)) = whole(prover, &found, wanted) {
+    if let Some((at, ..)) = whole(prover, &step.action, &found, wanted) {
         return Ok(Judged::already(at, step));
     }
     if let Some((at, ..)) = found.first() {
@@ -164,6 +166,11 @@ fn files(found: &Candidates) -> impl Iterator<Item = &(RelPath, Kind, Stat)> {
 }
 
 /// The first of the files that reads back as the wanted content.
-fn whole<'a>(prover: &mut dyn Prover, found: &'a Candidates, wanted: &Wanted) -> Option<&'a (RelPath, Kind, Stat)> {
-    files(found).find(|(path, ..)| prover.digest(Tree::Base, path) == Ok((wanted.content, wanted.length)))
+fn whole<'a>(
+    prover: &mut dyn Prover,
+    action: &Action,
+    found: &'a Candidates,
+    wanted: &Wanted,
+) -> Option<&'a (RelPath, Kind, Stat)> {
+    files(found).find(|(path, ..)| prover.of(action, Tree::Base, path) == Ok((wanted.content, wanted.length)))
 }

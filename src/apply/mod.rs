@@ -8,6 +8,7 @@
 
 mod batch;
 mod change;
+mod claim;
 mod dotlock;
 mod executor;
 mod fault;

@@ -5,6 +5,7 @@
 use super::batch::ApplyError;
 use super::log::{Line, Log};
 use super::supply::Prover;
+use crate::model::container;
 use crate::model::journal::{Intent, Record};
 use crate::model::{Digest, RelPath, Stamp, Stat};
 use crate::sys::dir::Dir;
@@ -151,6 +152,14 @@ pub enum Purged {
     Kept(String),
 }
 
+/// What an item holds, as what belongs at its place is read.
+fn reads_as(prover: &mut dyn Prover, item: &Item, origin: &Origin) -> Result<(Digest, u64), String> {
+    match container::storage_number(&origin.path) {
+        Some(_) => prover.stored(Tree::Quarantine, &item.slot),
+        None => prover.digest(Tree::Quarantine, &item.slot),
+    }
+}
+
 /// Removes one item. Whether it holds a whole message is read from its bytes, not believed; if it does,
 /// `another` must know of another whole copy of that digest.
 pub fn purge(
@@ -167,7 +176,7 @@ pub fn purge(
         _ => return Ok(Purged::Kept("it is not what was listed".to_owned())),
     }
     if let Some(content) = origin.content
-        && (item.what != What::Replaced || prover.digest(Tree::Quarantine, &item.slot) == Ok(content))
+        && (item.what != What::Replaced || reads_as(prover, item, origin) == Ok(content))
     {
         match another(item, &content.0) {
             Ok(true) => {}

@@ -7,7 +7,7 @@ use crate::model::journal::{Change, Intent, Outcome, Record};
 use crate::model::message::Xattr;
 use crate::model::plan::Action;
 use crate::model::{Digest, RelPath, Stat};
-use crate::sys::fs::{Dress, Fill, Fs, Kind, Tree};
+use crate::sys::fs::{Dress, Fill, Fs, Hold, Kind, Tree};
 use crate::sys::simfs::SimFs;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -189,6 +189,9 @@ impl Fs for Mutant<'_> {
     }
     fn is_idle(&self, tree: Tree, path: &RelPath) -> io::Result<bool> {
         self.fs.is_idle(tree, path)
+    }
+    fn hold<'f>(&'f self, tree: Tree, path: &RelPath) -> io::Result<Option<Box<dyn Hold + 'f>>> {
+        self.fs.hold(tree, path)
     }
     fn free(&self) -> io::Result<(u64, u64)> {
         self.fs.free()

@@ -279,7 +279,7 @@ pub(super) fn prove(fs: &dyn Fs, prover: &mut dyn Prover, batch: &mut [Entry]) {
         let Some(path) = staged_slot(entry) else { continue };
         let Entry::Ready { intent, .. } = &*entry else { continue };
         let Some(wanted) = wanted(&intent.step) else { continue };
-        match prover.digest(Tree::Quarantine, &path) {
+        match prover.of(&intent.step.action, Tree::Quarantine, &path) {
             Ok(proof) if proof == (wanted.content, wanted.length) => {}
             Ok(_) => {
                 fail(fs, entry, &path, "what was written reads back differently: does the disk err?".to_owned());

@@ -3,7 +3,7 @@
 //! Both are traits because both happen in sandboxed processes; the executor sees digests only.
 
 use crate::model::message::Xattr;
-use crate::model::plan::Step;
+use crate::model::plan::{Action, Step};
 use crate::model::{Digest, RelPath};
 use crate::sys::fs::Tree;
 use std::io;
@@ -35,4 +35,14 @@ pub trait Supply {
 pub trait Prover {
     /// Digest and length of the message after decompression; in words why there is none.
     fn digest(&mut self, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String>;
+
+    /// The same of a file that holds many messages: of its bytes as they are stored.
+    fn stored(&mut self, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String> {
+        self.digest(tree, path)
+    }
+
+    /// What a file has to be compared with that `action` puts into place.
+    fn of(&mut self, action: &Action, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String> {
+        if matches!(action, Action::Rebuild { .. }) { self.stored(tree, path) } else { self.digest(tree, path) }
+    }
 }

@@ -240,6 +240,9 @@ fn one_run(session: &mut Session, note: &RunNote, chosen: &[Item]) -> anyhow::Re
 /// Whether the message stands whole in the store, read now: under its path, or under its key with other flags.
 fn stands(prover: &mut dyn Prover, fs: &dyn crate::sys::fs::Fs, item: &Item, digest: &Digest) -> Result<bool, String> {
     let Some(origin) = &item.origin else { return Ok(false) };
+    if crate::model::container::storage_number(&origin.path).is_some() {
+        return Ok(prover.stored(Tree::Base, &origin.path).is_ok_and(|(found, _)| found == *digest));
+    }
     let Some((mailbox, name)) = crate::store::maildir::split_message_path(&origin.path) else {
         return Ok(prover.digest(Tree::Base, &origin.path).is_ok_and(|(found, _)| found == *digest));
     };

@@ -8,6 +8,7 @@ use super::rebuild;
 use super::runs::{RunFolder, RunNote};
 use super::splice;
 use crate::apply::{self, Applied, Executor, FileLog, Prover, Stop, Supplied, Supply, SupplyError};
+use crate::model::container;
 use crate::model::event::{ActionSummary, Event, Finding, Observer, Phase, Subject};
 use crate::model::form::Form;
 use crate::model::journal::Outcome;
@@ -18,6 +19,7 @@ use crate::model::{Digest, Format, RelPath};
 use crate::plan::guards;
 use crate::store::mbox::from_line::LINE_MAX as FIRST_LINE;
 use crate::store::mbox::is_mbox;
+use crate::store::sdbox::frame::is_file_header;
 use crate::store::target::{lawful, permitted};
 use crate::sys::dir::Root;
 use crate::sys::fs::Tree;
@@ -112,7 +114,7 @@ impl LaneSupply {
         Ok(Supplied { digest: hashes.digest, length: hashes.length, xattrs: Vec::new() })
     }
 
-    /// A plan can be edited: only what is an mbox is put together anew, and only an mbox comes of it.
+    /// A plan can be edited: only what holds messages is put together anew, and only the like comes of it.
     fn rebuild(
         &mut self,
         step: &Step,
@@ -127,14 +129,17 @@ impl LaneSupply {
             sources: self.sources.clone(),
             target: step.target.clone(),
         };
-        if step.before != Fingerprint::Nothing {
+        let shared = container::storage_number(&step.target).is_some();
+        if step.before != Fingerprint::Nothing && !shared {
             places.is_mbox().map_err(SupplyError)?;
         }
         rebuild::compose(parts, &mut places, &mut |bytes| {
             if first.len() < FIRST_LINE {
                 first.extend_from_slice(&bytes[..bytes.len().min(FIRST_LINE - first.len())]);
-                if (first.contains(&b'\n') || first.len() == FIRST_LINE) && !is_mbox(&first) {
-                    return Err(io::Error::other("what the plan puts together is no mbox"));
+                let line = first.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
+                let ended = first.contains(&b'\n') || first.len() == FIRST_LINE;
+                if ended && !(if shared { is_file_header(line) } else { is_mbox(&first) }) {
+                    return Err(io::Error::other("what the plan puts together holds no messages"));
                 }
             }
             hashing.feed(bytes);
@@ -166,12 +171,22 @@ impl LaneProver {
 
 impl Prover for LaneProver {
     fn digest(&mut self, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String> {
+        self.read(tree, path, ReadMode::Digest)
+    }
+
+    fn stored(&mut self, tree: Tree, path: &RelPath) -> Result<(Digest, u64), String> {
+        self.read(tree, path, ReadMode::Stored)
+    }
+}
+
+impl LaneProver {
+    fn read(&mut self, tree: Tree, path: &RelPath, mode: ReadMode) -> Result<(Digest, u64), String> {
         let (lane, root) = if tree == Tree::Base { self.base } else { self.quarantine };
         let item = ReadItem {
             id: 0,
             root,
             path: path.clone(),
-            mode: ReadMode::Digest,
+            mode,
             form: Form::default(),
             format: Format::default(),
             file: None,

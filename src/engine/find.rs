@@ -14,8 +14,9 @@ use crate::model::message::CopyFacts;
 use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, Format, RelPath, Stamp};
 use crate::plan::Identity;
-use crate::store;
+use crate::store::dovecot::Guid;
 use crate::store::maildir::{is_mail_folder_name, name};
+use crate::store::{self, mdbox};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Candidates of one size that are read for one message at most.
@@ -78,6 +79,8 @@ struct View {
     holdings: Option<Holdings>,
     /// The same by size, as far as names tell it: mailbox and entry, by mailbox and name.
     sized: Option<BySize>,
+    /// The same by the GUIDs that the server gave them.
+    by_guid: Option<HashMap<Guid, Vec<(RelPath, Entry)>>>,
 }
 
 /// One account in all generations of all sources, looked at only as far as needed.
@@ -115,6 +118,7 @@ impl Sources {
             foreign: Vec::new(),
             holdings: None,
             sized: None,
+            by_guid: None,
         };
         let there = |m: &&Mailbox| m.folder.is_some() || !m.rows.is_empty();
         Sources {
@@ -311,6 +315,39 @@ impl Sources {
         let named =
             sized.iter().flat_map(|(rel, e)| self.named(generation, rel, std::slice::from_ref(e), Identity::Size));
         Ok(named.collect())
+    }
+
+    /// Messages of one generation that have a GUID, a copy in the same mailbox first; where none does, those of the key of
+    /// which no GUID is known.
+    pub fn find_by_guid(
+        &mut self,
+        job: &mut Job<'_>,
+        generation: usize,
+        (rel, key): (&RelPath, &Key),
+        guid: Guid,
+    ) -> Result<Vec<Found>, EngineError> {
+        if self.views[generation].by_guid.is_none() {
+            let mut all: HashMap<Guid, Vec<(RelPath, Entry)>> = HashMap::new();
+            for rel in self.boxes(job, generation)?.0 {
+                for entry in self.shelf(job, generation, &rel)?.listing.entries.iter().filter(|e| is_message(e)) {
+                    let named = mdbox::Named::parse(&entry.name).filter(|named| !named.lost);
+                    let guid = named.and_then(|named| named.guid);
+                    guid.into_iter().for_each(|guid| all.entry(guid).or_default().push((rel.clone(), entry.clone())));
+                }
+            }
+            self.views[generation].by_guid = Some(all);
+        }
+        let known = self.views[generation].by_guid.as_ref().and_then(|all| all.get(&guid));
+        let mut known = known.cloned().unwrap_or_default();
+        if known.is_empty() {
+            let mut found = self.find(job, generation, rel, key, None)?;
+            found.retain(|found| mdbox::Named::parse(&found.name).is_some_and(|named| named.guid.is_none()));
+            return Ok(found);
+        }
+        known.sort_by_key(|(other, _)| other != rel);
+        let named =
+            |(rel, entry): &(RelPath, Entry)| self.named(generation, rel, std::slice::from_ref(entry), Identity::Key);
+        Ok(known.iter().take(SIZE_CANDIDATES).flat_map(named).collect())
     }
 
     /// Files of one generation in other formats than the store's that may be copies of a message.

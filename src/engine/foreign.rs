@@ -39,8 +39,7 @@ impl Holdings {
         let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
         let mut entries: HashMap<RelPath, Entry> = HashMap::new();
         let mut items = Vec::new();
-        // Out of an mdbox nothing can be fetched: what cannot be put back must not be promised.
-        for (dir, format) in mailboxes.iter().filter(|(_, format)| *format != Format::Mdbox) {
+        for (dir, format) in mailboxes {
             let listing = job.lanes.lanes[lane].list(root, dir, *format, false)?;
             listing.troubles.iter().for_each(|trouble| job.not_checked(trouble));
             for entry in listing.entries.into_iter().filter(is_message) {

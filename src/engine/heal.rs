@@ -12,7 +12,7 @@ use super::rebuild::{Ward, rebuild};
 use super::sdbox;
 use super::splice::{self, Spliced};
 use super::strays;
-use super::{mbox, mdbox};
+use super::{frames, mbox};
 use crate::model::event::{ActionSummary, Finding};
 use crate::model::form::Form;
 use crate::model::message::CopyFacts;
@@ -207,8 +207,12 @@ fn gather(
             let rel = &mailboxes[patient.harm.mailbox].rel;
             // A file of the same size counts only by digest or by equal bytes.
             let size = patient.harm.size().filter(|_| patient.harm.present || expected.is_some());
-            let found = sources.find(job, generation, rel, &patient.harm.key, size)?;
-            let format = mailboxes[patient.harm.mailbox].format;
+            let mailbox = &mailboxes[patient.harm.mailbox];
+            let format = mailbox.format;
+            let found = match frames::named(mailbox, &patient.harm).and_then(|named| named.guid) {
+                Some(guid) => sources.find_by_guid(job, generation, (rel, &patient.harm.key), guid)?,
+                None => sources.find(job, generation, rel, &patient.harm.key, size)?,
+            };
             let foreign = sources.find_foreign(job, generation, &patient.harm, format)?;
             wanted.extend(found.into_iter().chain(foreign).map(|f| (index, f, expected)));
         }
@@ -316,7 +320,7 @@ fn treat(
         }
         (Some(mut treatment), None) => {
             let mailbox = &mailboxes[patient.harm.mailbox];
-            if mailbox.format == Format::Mbox {
+            if mailbox.format.is_packed() {
                 haul.wards.extend(ward(patient, finding, treatment));
                 return Ok(());
             }
@@ -362,7 +366,7 @@ fn together(
 /// Why a missing message cannot simply come back to a mailbox of its format.
 fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], menders: &Menders, harm: &Harm) -> Option<String> {
     let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
-    if let Some(why) = mdbox::holds_back(mailbox) {
+    if let Some(why) = frames::holds_back(mailbox, harm, undecided == Undecided::Folder) {
         return Some(why.to_owned());
     }
     if !matches!(harm.verdict, Verdict::Missing(_)) {

@@ -12,7 +12,7 @@ use crate::store::mdbox::Named;
 
 /// Takes what a mailbox shows and the storage has not out of its listing.
 pub fn take_lost(format: Format, entries: &mut Vec<Entry>) -> Vec<Entry> {
-    let is_lost = |entry: &Entry| Named::parse(&entry.name).is_some_and(|named| named.lost.is_some());
+    let is_lost = |entry: &Entry| Named::parse(&entry.name).is_some_and(|named| named.lost);
     let shown = |entry: &mut Entry| format == Format::Mdbox && entry.place == Place::Cur && is_lost(entry);
     entries.extract_if(.., shown).collect()
 }
@@ -24,9 +24,9 @@ pub fn lost(mailboxes: &[Mailbox], m: usize, haul: &mut Haul) {
     for entry in &mailbox.lost {
         let key = mailbox.key(&entry.name);
         let Some(named) = Named::parse(&entry.name).filter(|_| !mailbox.rows.contains_key(&key)) else { continue };
-        let reason = match named.lost {
-            Some(file) if file != 0 => format!("the server still shows it, and storage/m.{file} has it no more"),
-            _ => "the server still shows it, and nothing tells where in the storage it is".to_owned(),
+        let reason = match named.place {
+            Some(place) => format!("the server still shows it, and storage/m.{} has it no more", place.file),
+            None => "the server still shows it, and nothing tells where in the storage it is".to_owned(),
         };
         let verdict = Verdict::Missing(Missing::Lost);
         haul.harms.push(Harm {
@@ -65,11 +65,4 @@ pub fn without_map(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) 
         ..Finding::of_file(Subject::Companion, &job.store.text, path, lost, reason.to_owned())
     };
     job.finding(finding);
-}
-
-/// Why nothing of a mailbox can be put right now.
-pub fn holds_back(mailbox: &Mailbox) -> Option<&'static str> {
-    let text = "held: nothing is written into the storage of an mdbox yet; stop the server and bring the whole account back \
-                from one copy, or take the message out of the source with the server's own tools";
-    (mailbox.format == Format::Mdbox).then_some(text)
 }

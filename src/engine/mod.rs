@@ -13,6 +13,7 @@ pub mod execute;
 pub mod find;
 pub mod folders;
 mod foreign;
+mod frames;
 mod gaps;
 pub mod harm;
 pub mod heal;

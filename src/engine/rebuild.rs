@@ -5,6 +5,7 @@
 
 use super::account::{Account, EngineError, Mailbox};
 use super::folders::Folders;
+use super::frames;
 use super::harm::Harm;
 use super::heal;
 use super::job::Job;
@@ -13,13 +14,14 @@ use super::server;
 use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
-use crate::model::wire::Place;
-use crate::model::{Assurance, Attrs, Digest, RelPath, Span, Stat, Verdict};
+use crate::model::wire::{EntryKind, Place};
+use crate::model::{Assurance, Attrs, Digest, Encoding, Format, RelPath, Span, Stat, Verdict};
 use crate::plan::Undecided;
 use crate::store::mbox::Named;
 use crate::store::mbox::scan::digest_of;
 use crate::store::mbox::unframe::Unframe;
 use crate::verify::Hashing;
+use std::collections::BTreeMap;
 use std::io;
 
 /// Bytes by which a message may be longer in its place than its copy with the fields around it: anything more there is
@@ -47,18 +49,16 @@ pub fn rebuild(
     folders: &mut Folders,
     wards: Vec<Ward>,
 ) -> Result<(), EngineError> {
-    let mut wards = wards.into_iter().peekable();
-    while let Some(first) = wards.next() {
-        let m = first.harm.mailbox;
-        let mut same = vec![first];
-        while let Some(next) = wards.next_if(|next| next.harm.mailbox == m) {
-            same.push(next);
-        }
+    let mut houses: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
+    for ward in wards {
+        houses.entry(house(mailboxes, &ward.harm)).or_default().push(ward);
+    }
+    for (target, same) in houses {
         if job.stopped() {
             same.into_iter().for_each(|ward| heal::count_and_report(job, ward.finding));
             continue;
         }
-        match one_file(job, account, mailboxes, folders, m, &same)? {
+        match one_file(job, account, mailboxes, folders, target, &same)? {
             Ok(()) => {
                 for mut ward in same {
                     ward.finding.action = Some(summary("rebuild", &ward, ward.why.clone()));
@@ -82,6 +82,15 @@ pub fn rebuild(
     Ok(())
 }
 
+/// The file that a message lies in with others, or should; the root where that is the store, or is not known.
+fn house(mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
+    let mailbox = &mailboxes[harm.mailbox];
+    match mailbox.format {
+        Format::Mdbox => frames::house(mailbox, harm).unwrap_or_default(),
+        _ => container::file_of_mailbox(&mailbox.dir).unwrap_or_default(),
+    }
+}
+
 fn summary(kind: &str, ward: &Ward, why: String) -> ActionSummary {
     let (source, assurance) = (Some(ward.source.clone()), Some(ward.assurance));
     ActionSummary { kind: kind.to_owned(), source, assurance, why }
@@ -93,22 +102,29 @@ fn one_file(
     account: &Account,
     mailboxes: &[Mailbox],
     folders: &mut Folders,
-    m: usize,
+    target: RelPath,
     wards: &[Ward],
 ) -> Result<Result<(), String>, EngineError> {
-    let mailbox = &mailboxes[m];
-    let target = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
+    let Some(first) = wards.first() else { return Ok(Ok(())) };
+    let mailbox = &mailboxes[first.harm.mailbox];
     if target.is_root() {
         return Ok(Err("the store is this one file: name the folder that it lies in as STORE".to_owned()));
     }
-    let standing = mailbox.folder;
+    let standing = match mailbox.format {
+        Format::Mdbox => standing(job, &target)?,
+        _ => mailbox.folder,
+    };
     let Some(attrs) = attrs(job, mailbox, standing.as_ref(), wards) else {
         return Ok(Err("nothing tells whose file it was: name the owner with --owner".to_owned()));
     };
-    if let Some(why) = noticed(job, mailbox, wards)? {
-        return Ok(Err(why));
-    }
-    let parts = match parts(job, mailbox, wards)? {
+    let parts = match mailbox.format {
+        Format::Mdbox => frames::parts(job, mailboxes, (&target, standing), wards)?,
+        _ => match noticed(job, mailbox, wards)? {
+            Some(why) => Err(why),
+            None => parts(job, mailbox, wards)?,
+        },
+    };
+    let parts = match parts {
         Ok(parts) => parts,
         Err(why) => return Ok(Err(why)),
     };
@@ -117,7 +133,8 @@ fn one_file(
         let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
         let store = (job.store.lane, job.store.root);
         let mut places = Places { lanes: &mut *job.lanes, store, sources, target: target.clone() };
-        if standing.is_some_and(|stat| stat.size > 0)
+        if mailbox.format == Format::Mbox
+            && standing.is_some_and(|stat| stat.size > 0)
             && let Err(why) = places.is_mbox()
         {
             return Ok(Err(why));
@@ -160,6 +177,13 @@ fn one_file(
     Ok(Ok(()))
 }
 
+/// The file as it stands.
+fn standing(job: &mut Job<'_>, target: &RelPath) -> Result<Option<Stat>, EngineError> {
+    let root = job.store.root;
+    let stated = job.store_lane().stat(root, target)?.ok();
+    Ok(stated.filter(|stated| stated.kind == EntryKind::File).map(|stated| stated.stat))
+}
+
 /// Whether the server already counts one of the messages as gone: it would take what comes back under its UID in the middle
 /// of the others for garbage, and give all that follow new UIDs.
 fn noticed(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Option<String>, EngineError> {
@@ -194,8 +218,11 @@ fn attrs(job: &Job<'_>, mailbox: &Mailbox, standing: Option<&Stat>, wards: &[War
         return Some(Attrs { uid, gid, mode, mtime, xattrs: Vec::new() });
     }
     let row = wards.iter().find_map(|ward| ward.harm.row.as_ref()).or(mailbox.rows.values().next());
-    let (uid, gid) = row.map(|row| (row.attrs.uid, row.attrs.gid)).or(job.options.owner)?;
-    let mode = row.map_or(0o600, |row| row.attrs.mode & 0o777);
+    // A file that mailboxes share is whose their folders are.
+    let folder = mailbox.folder.filter(|_| mailbox.format == Format::Mdbox);
+    let owner = folder.map(|stat| (stat.uid, stat.gid));
+    let (uid, gid) = owner.or(row.map(|row| (row.attrs.uid, row.attrs.gid))).or(job.options.owner)?;
+    let mode = row.map(|row| row.attrs.mode & 0o777).or(folder.map(|stat| stat.mode & 0o666)).unwrap_or(0o600);
     Some(Attrs { uid, gid, mode, mtime: job.started, xattrs: Vec::new() })
 }
 
@@ -238,7 +265,7 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
     out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
     for at in 0..=listed.len() {
         for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
-            if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
+            if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, true))? {
                 return Ok(Err(why));
             }
             out.made(b"\n".to_vec());
@@ -248,7 +275,8 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
         match one.ward {
             None => out.keep(one.named.line.offset, next),
             Some(w) => {
-                if let Err(why) = add(job, mailbox, &mut out, &wards[w], highest)? {
+                let shared = hidden(one, wards).next().is_some();
+                if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, shared))? {
                     return Ok(Err(why));
                 }
                 match one.named.message.end() {
@@ -288,31 +316,45 @@ fn listed(mailbox: &Mailbox, wards: &[Ward]) -> Result<Vec<Listed>, String> {
 /// Why a message is not replaced in whose place more stands than itself: the line that began the next one is lost, and
 /// only together with that one it may be.
 fn swallowed(listed: &[Listed], wards: &[Ward]) -> Option<String> {
-    let named = |ward: &Ward| Named::parse(&ward.harm.name);
     for one in listed {
         let Some(ward) = one.ward.map(|w| &wards[w]) else { continue };
-        let within = |other: &&Ward| {
-            let there = named(other).map(|other| other.line.offset);
-            !other.harm.present && there.is_some_and(|at| at > one.recorded && at < one.named.message.end() + SLACK)
-        };
-        let others: u64 = wards.iter().filter(within).map(|other| other.length).sum();
+        let others: u64 = hidden(one, wards).map(|other| other.length).sum();
         if one.named.message.length > ward.length + others + SLACK {
-            return Some(
-                "more than this message lies in its place, for the line that began the next one is lost; that one has to \
-                 come back with it (--undecided restore)"
-                    .to_owned(),
-            );
+            return Some(MORE_LIES_THERE.to_owned());
         }
     }
     None
 }
 
+/// Messages that come back out of the place of another.
+fn hidden<'w>(one: &Listed, wards: &'w [Ward]) -> impl Iterator<Item = &'w Ward> {
+    let (from, to) = (one.recorded, one.named.message.end() + SLACK);
+    let there = |ward: &Ward| Named::parse(&ward.harm.name).map(|named| named.line.offset);
+    wards.iter().filter(move |other| !other.harm.present && there(other).is_some_and(|at| at > from && at < to))
+}
+
+const MORE_LIES_THERE: &str = "more than this message lies in its place, for the line that began the next one is lost; that \
+                               one has to come back with it (--undecided restore)";
+
+/// Whether behind a message something else lies in its place that no copy accounts for: a short message, of which only the
+/// line is lost. All that harm can add to the message itself are fields of the server's own that are none any more.
+fn hides_another(ours: &Own, theirs: &Own, line: usize) -> bool {
+    let own: usize = theirs.fields.iter().map(|field| field.text.len()).sum();
+    let spare = (own + line + EMPTY_LINES) as u64;
+    let body = |own: &Own| own.length - own.head.unwrap_or(0).min(own.length);
+    let headed = ours.head.is_some_and(|head| theirs.head.is_some_and(|their| head.abs_diff(their) <= spare));
+    ours.length > theirs.length + spare || (headed && body(ours) > body(theirs) + EMPTY_LINES as u64)
+}
+
+/// Bytes that may stand between two messages.
+const EMPTY_LINES: usize = 4;
+
 /// Parts under way.
 #[derive(Default)]
-struct Parts(Vec<Slice>);
+pub struct Parts(pub Vec<Slice>);
 
 impl Parts {
-    fn keep(&mut self, from: u64, to: u64) {
+    pub fn keep(&mut self, from: u64, to: u64) {
         if let Some(Slice::Keep { span }) = self.0.last_mut()
             && span.end() == from
         {
@@ -322,7 +364,7 @@ impl Parts {
         }
     }
 
-    fn made(&mut self, bytes: Vec<u8>) {
+    pub fn made(&mut self, bytes: Vec<u8>) {
         match self.0.last_mut() {
             Some(Slice::Made { bytes: before }) => before.extend(bytes),
             _ if bytes.is_empty() => {}
@@ -330,7 +372,7 @@ impl Parts {
         }
     }
 
-    fn extend(&mut self, more: Parts) {
+    pub fn extend(&mut self, more: Parts) {
         for part in more.0 {
             match part {
                 Slice::Made { bytes } => self.made(bytes),
@@ -339,7 +381,7 @@ impl Parts {
         }
     }
 
-    fn copy(&mut self, from: &Location, start: u64, end: u64) {
+    pub fn copy(&mut self, from: &Location, start: u64, end: u64) {
         if start < end {
             self.0.push(Slice::Copy { from: from.clone(), span: Span::new(start, end - start) });
         }
@@ -352,7 +394,7 @@ fn add(
     mailbox: &Mailbox,
     out: &mut Parts,
     ward: &Ward,
-    highest: u32,
+    (highest, shared): (u32, bool),
 ) -> Result<Result<(), String>, EngineError> {
     let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
     let (lane, root) = (generation.lane, generation.root);
@@ -368,6 +410,10 @@ fn add(
         let root = job.store.root;
         // What the medium does not give, the copy has.
         ours = job.store_lane().own(root, &path)?.unwrap_or_default();
+    }
+    // With others that come back out of the same place, that is looked at for all of them together.
+    if !shared && hides_another(&ours, &theirs, theirs.line.len()) {
+        return Ok(Err(MORE_LIES_THERE.to_owned()));
     }
     let recorded = ward.harm.row.as_ref().and_then(|row| Named::parse(&row.name));
     let Some(line) = line(&ours, &theirs, recorded.as_ref()) else {
@@ -437,14 +483,23 @@ struct Facts {
     highest: u32,
 }
 
+/// Fields of the server's own that are no flags.
+const NUMBERS: [&[u8]; 3] = [b"x-uid", b"x-imapbase", b"content-length"];
+
 /// The server's own fields of a message, each at its place in it: as they stand in the file where they are sound, else as in
 /// the copy.
 fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
     let head = theirs.head.unwrap_or(theirs.length);
     let sound = |name: &[u8]| ours.fields.iter().find(|field| field.sound && field.name() == name);
     let mut out: Vec<OwnField> = Vec::new();
+    // Where the rest of the header is as long as it was, a field that is not there was taken out by some software.
+    let headed = ours.head.is_some() && ours.head == theirs.head;
+    let removed = |name: &[u8]| headed && !NUMBERS.contains(&name) && !ours.fields.iter().any(|own| own.name() == name);
     for field in &theirs.fields {
         let name = field.name();
+        if removed(&name) {
+            continue;
+        }
         let own = sound(&name).filter(|own| fits(&name, own, facts));
         let text = own.map_or(&field.text, |own| &own.text).clone();
         out.push(OwnField { at: field.at, text, sound: true });
@@ -533,7 +588,7 @@ impl Places<'_> {
     pub fn is_mbox(&mut self) -> Result<(), String> {
         let (lane, root) = self.store;
         let dir = container::mailbox_in(&self.target);
-        let listing = self.lanes.lanes[lane].list(root, &dir, crate::model::Format::Mbox, false);
+        let listing = self.lanes.lanes[lane].list(root, &dir, Format::Mbox, false);
         let listing = listing.map_err(|error| error.to_string())?;
         let begins = |name: &[u8]| Named::parse(name).is_some_and(|named| named.check.is_some());
         let size = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map_or(0, |(_, stat)| stat.size);
@@ -556,6 +611,14 @@ pub fn compose(
     for part in parts {
         match part {
             Slice::Made { bytes } => sink(bytes).map_err(|error| error.to_string())?,
+            Slice::Fill { length } => {
+                let (window, mut left) = ([b' '; 4096], *length);
+                while left > 0 {
+                    let now = left.min(window.len() as u64);
+                    sink(&window[..now as usize]).map_err(|error| error.to_string())?;
+                    left -= now;
+                }
+            }
             Slice::Keep { span } => {
                 let (lane, root) = places.store;
                 let kept = places.lanes.lanes[lane].range((root, &places.target), *span, None, sink);
@@ -566,15 +629,20 @@ pub fn compose(
                 let known = from.source.and_then(|number| places.sources.get(number as usize).copied());
                 let (lane, root) = known.ok_or_else(|| "the plan names a source that it does not list".to_owned())?;
                 let mut at = 0u64;
-                let fetched = places.lanes.lanes[lane].fetch(root, &from.path, (&from.form, None), &mut |bytes| {
-                    let hit = span.clipped(Span::new(at, bytes.len() as u64));
-                    let start = usize::try_from(hit.offset.saturating_sub(at)).unwrap_or(usize::MAX);
-                    at += bytes.len() as u64;
-                    if hit.length == 0 {
-                        return Ok(());
-                    }
-                    sink(bytes.get(start..start + hit.length as usize).unwrap_or_default())
-                });
+                let fetched = places.lanes.lanes[lane].fetch(
+                    root,
+                    &from.path,
+                    (&from.form, Some(Encoding::Plain)),
+                    &mut |bytes| {
+                        let hit = span.clipped(Span::new(at, bytes.len() as u64));
+                        let start = usize::try_from(hit.offset.saturating_sub(at)).unwrap_or(usize::MAX);
+                        at += bytes.len() as u64;
+                        if hit.length == 0 {
+                            return Ok(());
+                        }
+                        sink(bytes.get(start..start + hit.length as usize).unwrap_or_default())
+                    },
+                );
                 fetched
                     .map_err(|error| error.to_string())?
                     .map_err(|t| format!("the copy cannot be read: {}", t.detail))?;

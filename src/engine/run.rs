@@ -567,9 +567,6 @@ fn from_sources(
         if found.mailboxes.is_empty() {
             job.note(format!("source {} holds no mailbox: nothing can be restored from it", generation.label));
         }
-        if found.mailboxes.iter().any(|mailbox| mailbox.format == Format::Mdbox) {
-            job.note(format!("source {} holds mdbox, from which nothing can be put back yet", generation.label));
-        }
         if found.obstacles().next().is_none() && !found.mailboxes.is_empty() {
             job.holds_mail.insert(n);
         }

@@ -45,6 +45,34 @@ impl OwnField {
     }
 }
 
+/// What lies in a file that mailboxes share, by what says where their messages are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Storage {
+    /// All of it can be read.
+    pub complete: bool,
+    /// The file begins as such a file does.
+    pub begins: bool,
+    /// In the order of their places.
+    pub frames: Vec<Framed>,
+}
+
+/// One message there, with what stands around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Framed {
+    pub offset: u64,
+    pub size: u64,
+    /// Mailboxes that show it; none where its owner deleted it.
+    pub shown: u16,
+    /// A message stands there, from end to end.
+    pub sound: bool,
+}
+
+impl Framed {
+    pub fn end(&self) -> u64 {
+        self.offset + self.size
+    }
+}
+
 /// Stands behind the path of an mbox file. No server gives a folder such a name.
 pub const MBOX: &[u8] = b":mbox";
 
@@ -92,6 +120,15 @@ pub fn shared(dir: &RelPath) -> Option<Shared> {
 /// The folder that really stands for a mailbox in its own folder; any other path as it is.
 pub fn folder(dir: &RelPath) -> RelPath {
     shared(dir).map_or_else(|| dir.clone(), |shared| shared.folder)
+}
+
+/// The folder of a file that mailboxes share, and the number in its name, by its path.
+pub fn storage_number(path: &RelPath) -> Option<(RelPath, u32)> {
+    let dir = path.parent().filter(|dir| dir.name() == STORAGE)?;
+    let digits = path.name().strip_prefix(b"m.")?;
+    let plain = digits.first().is_some_and(|&digit| digit != b'0') && digits.iter().all(u8::is_ascii_digit);
+    let number = plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()?;
+    Some((dir, number))
 }
 
 /// The file that holds a message, by the field `m=` of its name.
@@ -167,6 +204,10 @@ mod tests {
         let message = |name: &str| shown(&mailbox.join(name.as_bytes()).unwrap());
         assert_eq!(message("u.7,m=12,o=16,s=70"), path("ann/mdbox/storage/m.12"));
         assert_eq!(message("u.7,m=.."), own);
+        assert_eq!(storage_number(&path("ann/mdbox/storage/m.12")), Some((path("ann/mdbox/storage"), 12)));
+        for odd in ["ann/mdbox/m.12", "storage/m.012", "storage/m.", "storage/m.1.broken", "storage/m.99999999999"] {
+            assert_eq!(storage_number(&path(odd)), None, "{odd}");
+        }
         assert_eq!(shared(&mailbox_beside(&path("dbox-Mails"), 3)), None, "more folders than there are");
         for odd in [&b":mdbox"[..], b":mdbox03", b":mdboxx", b"mdbox3", b":mdbox99999999999999999999"] {
             assert!(!is_shared(odd));

@@ -139,6 +139,8 @@ pub enum Slice {
     },
     /// Bytes of a message of a source, after decompression.
     Copy { from: Location, span: Span },
+    /// So many spaces.
+    Fill { length: u64 },
 }
 
 /// Bytes of one copy, as they are stored.

@@ -2,7 +2,7 @@
 //! catalog, no plan and no terminal. Frames are postcard records behind a little-endian u32 length: no names
 //! of fields travel, so no type in here may leave a field out.
 
-use super::container::Own;
+use super::container::{Own, Storage};
 use super::digest::Digest;
 use super::form::Form;
 use super::format::Format;
@@ -146,6 +146,8 @@ pub enum ReadMode {
     Message,
     /// Digest only.
     Digest,
+    /// The same of the bytes as they are stored, whatever they look like.
+    Stored,
     /// Digest only, of a file that has no business being large.
     Companion,
 }
@@ -232,6 +234,8 @@ pub enum Request {
     Fetch { id: u64, root: u32, path: RelPath, form: Form, encode: Option<Encoding> },
     /// What does the file of a message that lies in one with others say around it? Answered by `Own`.
     Own { id: u64, root: u32, path: RelPath },
+    /// What lies in this file, which mailboxes share? Answered by `Storage`.
+    Storage { id: u64, root: u32, path: RelPath },
     /// Bytes of a file as they are stored, which must still be `file`.
     Range { id: u64, root: u32, path: RelPath, span: Span, file: Option<Stat> },
     /// Chaining values of the groups of a content of this length, read as closely as the medium allows.
@@ -323,6 +327,10 @@ pub enum Answer {
     Own {
         id: u64,
         own: Result<Own, Trouble>,
+    },
+    Storage {
+        id: u64,
+        storage: Result<Storage, Trouble>,
     },
     /// `None` of a group that the file does not give whole.
     Groups {

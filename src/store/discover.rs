@@ -2,7 +2,7 @@
 //! for their first bytes; follows no symbolic link.
 
 use super::maildir::{QUARANTINE, SUBFOLDERS, companion};
-use super::{eml, mbox, mh, sdbox};
+use super::{eml, mbox, mdbox, mh, sdbox};
 use crate::model::limits::DEPTH_MAX;
 use crate::model::wire::{FoundMailbox, Trouble};
 use crate::model::{Format, RelPath, container};
@@ -336,7 +336,9 @@ fn look(dir: &Dir, in_account: bool, links: &mut Vec<Vec<u8>>) -> (Folder, io::R
         Ok(())
     });
     folder.inbox_child = inbox.filter(|_| !in_account).and_then(|inbox| mailbox_child(dir, &inbox));
-    folder.dbox_home = mailboxes && holds_dbox(dir);
+    let (holds, remembers) = if mailboxes { holds_dbox(dir) } else { (false, false) };
+    folder.dbox_home = holds;
+    folder.storage |= remembers;
     folder.children.sort();
     folder.files.sort();
     (folder, ended)
@@ -421,17 +423,31 @@ pub fn begins_as_mbox(file: &File) -> io::Result<bool> {
     Ok(mbox::is_mbox(&first[..got]))
 }
 
-/// Whether a mailbox of a dbox format lies in the folder `mailboxes` below `dir`.
-fn holds_dbox(dir: &Dir) -> bool {
-    let Ok(mailboxes) = dir.open_dir(sdbox::MAILBOXES) else { return false };
-    let mut holds = false;
+/// Whether a mailbox of a dbox format lies in the folder `mailboxes` below `dir`, and whether the index of one says that
+/// its messages lie in a storage that mailboxes share, wherever that has gone.
+fn holds_dbox(dir: &Dir) -> (bool, bool) {
+    let Ok(mailboxes) = dir.open_dir(sdbox::MAILBOXES) else { return (false, false) };
+    let (mut holds, mut remembers, mut asked) = (false, false, 0);
     let ended = mailboxes.entries(&mut |name, kind, _| {
-        let inside = |mailbox: Dir| matches!(mailbox.stat(sdbox::MAILS), Ok(Some((Kind::Directory, _))));
-        holds |= !holds && kind == Kind::Directory && mailboxes.open_dir(name).is_ok_and(inside);
+        if remembers || asked >= OPENED || kind != Kind::Directory {
+            return Ok(());
+        }
+        let Ok(inside) = mailboxes.open_dir(name).and_then(|mailbox| mailbox.open_dir(sdbox::MAILS)) else {
+            return Ok(());
+        };
+        (holds, asked) = (true, asked + 1);
+        remembers = mdbox::INDEXES.iter().any(|index| begins_with(&inside, index, mdbox::is_index));
         Ok(())
     });
     // Half of a listing is reason enough to look closer.
-    holds || ended.is_err()
+    (holds || ended.is_err(), remembers)
+}
+
+/// Whether the beginning of a file is such; not where it cannot be read.
+fn begins_with(dir: &Dir, name: &[u8], is_such: fn(&[u8]) -> bool) -> bool {
+    let mut first = Vec::new();
+    let read = dir.open_file(name).and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first));
+    read.is_ok() && is_such(&first)
 }
 
 /// The format of the folder `inbox` below `dir`, if it is a mailbox: the mark of an account whose folders are all nested.
@@ -570,6 +586,12 @@ mod tests {
         assert_eq!(kinds(folder.path()), rows("bob/mdbox", "bob/mdbox/"));
         assert_eq!(kinds(&bob), rows("", ""));
         assert!(walk(folder.path()).1.troubles.is_empty());
+        // The storage gone: an index still tells.
+        fs::remove_dir_all(bob.join("storage")).unwrap();
+        assert!(kinds(&bob).iter().all(|(.., format)| *format == Format::Sdbox));
+        let log = include_bytes!("../../testdata/mdbox/inbox.log");
+        fs::write(bob.join("mailboxes/INBOX/dbox-Mails/dovecot.index.log"), log).unwrap();
+        assert_eq!(kinds(&bob), rows("", ""));
     }
 
     #[test]

@@ -110,6 +110,19 @@ impl Root {
         self.dir.open_regular(self.place(path)?, OFlags::empty())
     }
 
+    /// Opens a regular file so that it can be locked against writers: for writing too, where we may.
+    pub fn open_to_lock(&self, path: &RelPath) -> io::Result<File> {
+        let place = self.place(path)?;
+        match self.dir.open_regular(place, OFlags::RDWR) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+            {
+                self.dir.open_regular(place, OFlags::empty())
+            }
+            opened => opened,
+        }
+    }
+
     /// As [`Root::open_file`], past the cache; `None` where the file system cannot.
     pub fn open_direct(&self, path: &RelPath) -> io::Result<Option<File>> {
         none_if_refused(self.dir.open_regular(self.place(path)?, OFlags::DIRECT))

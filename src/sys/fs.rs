@@ -75,9 +75,20 @@ pub trait Fs {
     /// Whether no process has the file open; what is not there, nobody has. `Unsupported` where the file system does not
     /// tell.
     fn is_idle(&self, tree: Tree, path: &RelPath) -> io::Result<bool>;
+    /// Keeps everybody else out of a file until what this answers is dropped: with the lock of `fcntl` that mail servers
+    /// take, and so that nobody opens it unseen. `None` if somebody has it open or locked; errors as [`Fs::is_idle`].
+    fn hold<'f>(&'f self, tree: Tree, path: &RelPath) -> io::Result<Option<Box<dyn Hold + 'f>>>;
     /// Bytes and inodes that are free to us on the file system.
     fn free(&self) -> io::Result<(u64, u64)>;
 }
 
 /// Hands the bytes of a new file to the sink that it is given, and stops at the sink's first error.
 pub type Fill<'a> = dyn FnMut(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> + 'a;
+
+/// A file that nobody else had open when this was made.
+pub trait Hold {
+    /// The file that it is.
+    fn stat(&self) -> Stat;
+    /// Whether nobody has tried to open it since. Whoever does waits until this is dropped, but not for ever.
+    fn undisturbed(&self) -> bool;
+}

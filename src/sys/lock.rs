@@ -1,15 +1,20 @@
-//! One run at a time: advisory locks on files of our own state folder.
+//! Locks that the kernel keeps: on files of our own state folder, for one run at a time, and on a file that holds
+//! many messages, for as long as another takes its place.
 //!
 //! The kernel gives a dead process's lock back, so a file that was left behind needs nobody's hand. The
-//! text in it only tells people who holds the lock; nothing is decided by it. May not lock mail files.
+//! text in one of ours only tells people who holds the lock; nothing is decided by it. May not wait.
 
 use super::attr::{fstat, irregular};
 use super::clock;
+use super::fs::Hold;
+use super::raw;
+use crate::model::Stat;
 use crate::model::path::escape;
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -70,6 +75,41 @@ impl Drop for Lock {
         if self.exclusive {
             self.file.set_len(0).ok();
         }
+    }
+}
+
+/// A file of mail that we alone have open, with the lock of `fcntl` by which mail servers keep each other out. Given back
+/// when this is dropped, or by the kernel. Closing the file anywhere else in this process gives that lock back too.
+#[derive(Debug)]
+pub struct Sole {
+    file: File,
+    stat: Stat,
+}
+
+impl Sole {
+    /// `None` if somebody else has it open or locked. Where it is open for reading only, nobody is kept out who has it
+    /// open already; but then nobody has.
+    pub fn take(file: File) -> io::Result<Option<Sole>> {
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(Errno::BADF) => {}
+            Err(Errno::AGAIN | Errno::ACCESS) => return Ok(None),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::Unsupported, error)),
+        }
+        if !raw::take_lease(file.as_fd())? {
+            return Ok(None);
+        }
+        let stat = fstat(&file)?.1;
+        Ok(Some(Sole { file, stat }))
+    }
+}
+
+impl Hold for Sole {
+    fn stat(&self) -> Stat {
+        self.stat
+    }
+
+    fn undisturbed(&self) -> bool {
+        raw::lease_stands(self.file.as_fd())
     }
 }
 

@@ -7,7 +7,7 @@
 use super::attr::{fstat, irregular};
 use super::dir::{Dir, Root};
 use super::direct::read_file;
-use super::fs::{Dress, Fill, Fs, Kind, Tree};
+use super::fs::{Dress, Fill, Fs, Hold, Kind, Tree};
 use crate::model::message::{Xattr, is_kept};
 use crate::model::{RelPath, Stat};
 use rustix::fs::{
@@ -232,6 +232,10 @@ impl Fs for OsFs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             file => super::raw::sole_opener(file?.as_fd()),
         }
+    }
+
+    fn hold<'f>(&'f self, tree: Tree, path: &RelPath) -> io::Result<Option<Box<dyn Hold + 'f>>> {
+        Ok(super::lock::Sole::take(self.root(tree).open_to_lock(path)?)?.map(|sole| Box::new(sole) as Box<dyn Hold>))
     }
 
     fn free(&self) -> io::Result<(u64, u64)> {

@@ -258,3 +258,23 @@ fn a_folder_of_ours_moved_to_the_name_is_not_given_away() {
     later.dress_dir(Base, &path("cur/d"), owner.0, owner.1, 0o777).unwrap();
     assert_eq!(mode(&world.at("cur/d")), 0o777, "it was the content that kept it");
 }
+
+/// The kernel signals whoever is in the way of an open; a signal that nobody handles would be the end.
+#[test]
+fn a_file_is_held_against_readers_and_locks_and_whoever_comes_is_seen() {
+    let world = world();
+    std::fs::write(world.at("inbox"), b"x").unwrap();
+    let reader = std::fs::File::open(world.at("inbox")).unwrap();
+    assert!(world.fs.hold(Base, &path("inbox")).unwrap().is_none());
+    drop(reader);
+    let gone = world.fs.hold(Base, &path("gone")).err().unwrap();
+    assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    let held = world.fs.hold(Base, &path("inbox")).unwrap().unwrap();
+    assert!(held.undisturbed() && held.stat().size == 1);
+    let hasty = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+    let came = rustix::fs::open(world.at("inbox"), hasty, rustix::fs::Mode::empty());
+    assert_eq!(came.err(), Some(rustix::io::Errno::WOULDBLOCK));
+    assert!(!held.undisturbed());
+    drop(held);
+    assert!(world.fs.hold(Base, &path("inbox")).unwrap().unwrap().undisturbed());
+}

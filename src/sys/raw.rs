@@ -60,7 +60,9 @@ const IOPRIO_WHO_PROCESS: c_int = 1;
 const IOPRIO_CLASS_IDLE: c_int = 3;
 const IOPRIO_CLASS_SHIFT: c_int = 13;
 
+const F_SETSIG: c_int = 10;
 const F_SETLEASE: c_int = 1024;
+const F_GETLEASE: c_int = 1025;
 const F_WRLCK: c_int = 1;
 const F_UNLCK: c_int = 2;
 
@@ -137,19 +139,43 @@ pub fn install_filter(instructions: &[Instruction]) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether nobody else has this file open: only then does the kernel grant a write lease, which is given back at once.
-/// `Unsupported` where the file system grants none, or the file is another user's.
-pub fn sole_opener(file: BorrowedFd<'_>) -> io::Result<bool> {
-    // SAFETY: three integers; a lease is a property of the open file, and no memory is involved.
-    let lease = |kind: c_int| unsafe { fcntl(file.as_raw_fd(), F_SETLEASE, kind) };
-    if lease(F_WRLCK) == 0 {
-        lease(F_UNLCK);
+/// Takes a write lease on this file, which the kernel grants only while nobody else has it open; it goes with the
+/// descriptor. False if somebody has it open, `Unsupported` where the file system grants none, or the file is another
+/// user's.
+pub fn take_lease(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // Whoever opens the file makes the kernel send a signal: one that does nothing, instead of one that kills.
+    let signal = rustix::process::Signal::URG.as_raw();
+    // SAFETY: integers only; both are properties of the open file, and no memory is involved.
+    let taken =
+        unsafe { fcntl(file.as_raw_fd(), F_SETSIG, signal) == 0 && fcntl(file.as_raw_fd(), F_SETLEASE, F_WRLCK) == 0 };
+    if taken {
         return Ok(true);
     }
     match io::Error::last_os_error() {
         error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         error => Err(io::Error::new(io::ErrorKind::Unsupported, error)),
     }
+}
+
+/// Whether nobody has tried to open this file since the lease on it was taken.
+pub fn lease_stands(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: two integers; the kernel answers with a third.
+    (unsafe { fcntl(file.as_raw_fd(), F_GETLEASE) }) == F_WRLCK
+}
+
+/// Gives a lease back.
+pub fn end_lease(file: BorrowedFd<'_>) {
+    // SAFETY: three integers; there is nothing to be done where it fails, for the lease ends with the descriptor.
+    let _ = unsafe { fcntl(file.as_raw_fd(), F_SETLEASE, F_UNLCK) };
+}
+
+/// Whether nobody else has this file open. `Unsupported` as with [`take_lease`].
+pub fn sole_opener(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let alone = take_lease(file)?;
+    if alone {
+        end_lease(file);
+    }
+    Ok(alone)
 }
 
 /// Marks every descriptor but the first three to be closed when another program is executed.

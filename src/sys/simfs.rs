@@ -7,7 +7,7 @@
 
 mod medium;
 
-use super::fs::{Dress, Fill, Fs, Kind, Tree};
+use super::fs::{Dress, Fill, Fs, Hold, Kind, Tree};
 use crate::model::message::Xattr;
 use crate::model::{RelPath, Stamp, Stat};
 use medium::{Body, Inode, NameOp, TEAR, survivors, tear};
@@ -69,6 +69,8 @@ pub struct SimFs {
     state: RefCell<State>,
     /// Whether `exchange` works; without it `rename_new` is link and unlink, as on NFS.
     pub plain: bool,
+    /// Trees in which somebody opens every file that is held.
+    pub intruders: RefCell<Vec<Tree>>,
 }
 
 fn refuse<T>(errno: Errno) -> io::Result<T> {
@@ -272,7 +274,7 @@ impl SimFs {
 
     /// A second machine in the same state.
     pub fn fork(&self) -> SimFs {
-        SimFs { state: self.state.clone(), plain: self.plain }
+        SimFs { state: self.state.clone(), plain: self.plain, intruders: self.intruders.clone() }
     }
 
     /// Lets something go wrong. Operations count from the next one, 0.
@@ -643,7 +645,29 @@ impl Fs for SimFs {
         self.act(|_| Ok(true))
     }
 
+    fn hold<'f>(&'f self, tree: Tree, path: &RelPath) -> io::Result<Option<Box<dyn Hold + 'f>>> {
+        let (_, stat) = self.stat(tree, path)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Some(Box::new(Held { fs: self, tree, stat })))
+    }
+
     fn free(&self) -> io::Result<(u64, u64)> {
         self.act(|state| Ok((state.free.unwrap_or(1 << 40), 1 << 20)))
+    }
+}
+
+/// A file that is held; [`SimFs::intruders`] may come in all the same.
+struct Held<'f> {
+    fs: &'f SimFs,
+    tree: Tree,
+    stat: Stat,
+}
+
+impl Hold for Held<'_> {
+    fn stat(&self) -> Stat {
+        self.stat
+    }
+
+    fn undisturbed(&self) -> bool {
+        !self.fs.intruders.borrow().contains(&self.tree)
     }
 }

@@ -3,8 +3,11 @@
 use crate::common::{Mailmend, must, spec};
 use crate::kit;
 use crate::server::{Dovecot, OWNER, give};
+use mailmend::store::dovecot::extras::Files;
 use mailmend::store::dovecot::uidlist;
+use mailmend::store::mdbox::map::{Index, Map};
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +28,7 @@ pub enum Make {
     Plain,
     Zstd,
     Sdbox,
+    Mdbox,
     Mbox,
 }
 
@@ -34,6 +38,7 @@ impl Make {
         match self {
             Make::Plain | Make::Zstd => "Maildir",
             Make::Sdbox => "sdbox",
+            Make::Mdbox => "mdbox",
             Make::Mbox => "mail",
         }
     }
@@ -42,6 +47,7 @@ impl Make {
         match self {
             Make::Plain | Make::Zstd => "maildir",
             Make::Sdbox => "sdbox",
+            Make::Mdbox => "mdbox",
             Make::Mbox => "mbox",
         }
     }
@@ -181,6 +187,25 @@ impl Account {
         found.unwrap_or_else(|| panic!("{mailbox}: UID {uid} has no file"))
     }
 
+    /// The storage of an mdbox.
+    pub fn storage(&self) -> PathBuf {
+        self.store.join("ann/mdbox/storage")
+    }
+
+    /// The storage file of a message of an mdbox, and where it lies in that.
+    pub fn place(&self, mailbox: &str, uid: u32) -> (PathBuf, Range<usize>) {
+        let files = |dir: &Path, names: [&str; 3]| {
+            let mut data = names.map(|name| fs::read(dir.join(name)).ok()).into_iter();
+            Files { index: data.next().flatten(), logs: data.flatten().collect() }
+        };
+        let own = files(&self.folder(mailbox), ["dovecot.index", "dovecot.index.log.2", "dovecot.index.log"]);
+        let map = files(&self.storage(), ["dovecot.map.index", "dovecot.map.index.log.2", "dovecot.map.index.log"]);
+        let shown = Index::read(&own).shown.into_iter().find(|shown| shown.uid == uid).expect("it is shown");
+        let (place, _) = Map::read(&map).places[&shown.number.expect("a number in the map")];
+        let from = place.offset as usize;
+        (self.storage().join(format!("m.{}", place.file)), from..from + place.size as usize)
+    }
+
     pub fn succeed(&self, args: &[&str]) {
         let output = self.server.doveadm(args);
         assert!(output.status.success(), "{args:?}: {output:?}");
@@ -257,9 +282,17 @@ impl Account {
             let processes = fs::read_dir("/proc").ok()?.flatten();
             let processes = processes.filter(|p| p.metadata().is_ok_and(|meta| meta.uid() == OWNER));
             let processes = processes.filter_map(|p| fs::read_dir(p.path().join("fd")).ok());
-            let links = processes.flatten().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+            let open = |fds: fs::ReadDir| fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+            let mut sessions: Vec<Vec<PathBuf>> = processes.map(open).collect();
+            // All mailboxes of an mdbox have one map, which the client elsewhere has open too.
+            let elsewhere = |links: &[PathBuf]| links.iter().any(|link| idle.iter().any(|dir| link.starts_with(dir)));
+            let storage = self.storage();
+            for links in sessions.iter_mut().filter(|links| elsewhere(links)) {
+                links.retain(|link| !link.starts_with(&storage));
+            }
             let indexes =
                 |link: &PathBuf| link.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"dovecot"));
+            let links = sessions.into_iter().flatten();
             (!links.filter(indexes).any(|link| busy(&link) && !list_index(&link))).then_some(())
         });
     }
@@ -271,8 +304,8 @@ fn list_index(path: &Path) -> bool {
 }
 
 pub fn folder(store: &Path, mailbox: &str, make: Make) -> PathBuf {
-    if make == Make::Sdbox {
-        return store.join("ann/sdbox/mailboxes").join(mailbox).join("dbox-Mails");
+    if matches!(make, Make::Sdbox | Make::Mdbox) {
+        return store.join("ann").join(make.home()).join("mailboxes").join(mailbox).join("dbox-Mails");
     }
     if make == Make::Mbox {
         return store.join("ann/mail").join(if mailbox == "INBOX" { "inbox" } else { mailbox });
@@ -284,6 +317,8 @@ pub fn folder(store: &Path, mailbox: &str, make: Make) -> PathBuf {
 fn settings(dir: &Path, make: Make) -> String {
     let zstd = match make {
         Make::Plain | Make::Sdbox | Make::Mbox => "",
+        // Several files, of which one is not full.
+        Make::Mdbox => "mdbox_rotate_size = 150k\n",
         Make::Zstd => "mail_plugins = zlib\nplugin {\n  zlib_save = zstd\n}\n",
     };
     let inbox = match make {

@@ -43,6 +43,7 @@ pub enum Row {
     RandomIndex,
     RandomLog,
     NoIndexes,
+    NoMap,
     FolderLost,
     LostAndFound,
     BlankDisk,
@@ -53,7 +54,7 @@ pub enum Row {
 
 use Row::*;
 
-pub const ROWS: [(Row, &str); 28] = [
+pub const ROWS: [(Row, &str); 29] = [
     (Lost, "one message lost"),
     (LostSynced, "the same, and synced"),
     (Truncated, "message truncated to half"),
@@ -77,6 +78,7 @@ pub const ROWS: [(Row, &str); 28] = [
     (RandomIndex, "dovecot.index, 4 KiB random"),
     (RandomLog, "dovecot.index.log, 4 KiB random"),
     (NoIndexes, "all dovecot.index* deleted"),
+    (NoMap, "dovecot.map.index* deleted"),
     (FolderLost, "folder removed"),
     (BlankDisk, "blank disk"),
     (BlankDiskStarted, "blank disk, server started"),
@@ -100,6 +102,10 @@ impl Row {
             return if make == Make::Mbox && (of_files || shared) { &PHASES } else { &[] };
         }
         let framed = matches!(self, FileHeaderBit | MessageHeaderBit | SizeDigit | TrailerBit);
+        if make == Make::Mdbox || self == NoMap {
+            let there = (framed && self != FileHeaderBit) || shared || matches!(self, Lost | Emptied | NoMap);
+            return if make == Make::Mdbox && there { &PHASES } else { &[] };
+        }
         let maildirs = matches!(
             self,
             LostAndFound
@@ -133,10 +139,17 @@ impl Row {
             if make == Make::Mbox {
                 return VICTIMS.iter().for_each(|(m, uid)| change_within(&account.folder(m), *uid, damage));
             }
+            if make == Make::Mdbox {
+                return VICTIMS.iter().for_each(|(m, uid)| {
+                    let (file, place) = account.place(m, *uid);
+                    change(&file, &|bytes| change_part(bytes, (place.start, place.end), damage));
+                });
+            }
             VICTIMS.iter().for_each(|(mailbox, uid)| change(&account.file(mailbox, *uid), damage));
         };
         let each_folder = |damage: &dyn Fn(&Path)| VICTIMS.iter().for_each(|(m, _)| damage(&account.folder(m)));
         match self {
+            Lost | Emptied | NoMap if make == Make::Mdbox => self.inflict_on_storage(account),
             Lost | LostSynced => {
                 VICTIMS.iter().for_each(|(m, uid)| fs::remove_file(account.file(m, *uid)).expect("a loss"))
             }
@@ -189,6 +202,7 @@ impl Row {
             NoKeywords => each_folder(&|dir| fs::remove_file(dir.join("dovecot-keywords")).expect("keywords")),
             RandomIndex => each_folder(&|dir| change(&dir.join("dovecot.index"), &|bytes| randomize(bytes))),
             RandomLog => each_folder(&|dir| change(&dir.join("dovecot.index.log"), &|bytes| randomize(bytes))),
+            NoMap => panic!("only mdbox has a map"),
             NoIndexes => {
                 let all = walkdir::WalkDir::new(&account.store).into_iter().flatten();
                 let indexes = all.filter(|e| e.file_name().as_encoded_bytes().starts_with(b"dovecot.index"));
@@ -214,6 +228,22 @@ impl Row {
                 let mut imap = account.server.imap(ANN);
                 imap.must("DELETE Old");
                 imap.must("LOGOUT");
+            }
+        }
+    }
+
+    /// The same of files that mailboxes share: all that lies in one is lost with it.
+    fn inflict_on_storage(self, account: &Account) {
+        if self == NoMap {
+            let files = fs::read_dir(account.storage()).expect("a storage").flatten();
+            let map = files.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"dovecot.map"));
+            return map.for_each(|entry| fs::remove_file(entry.path()).expect("a map"));
+        }
+        for (mailbox, uid) in VICTIMS {
+            let file = account.place(mailbox, uid).0;
+            match self {
+                Lost => fs::remove_file(file).expect("a loss"),
+                _ => change(&file, &|bytes| bytes.clear()),
             }
         }
     }
@@ -260,15 +290,20 @@ fn change_within(path: &PathBuf, uid: u32, damage: &dyn Fn(&mut Vec<u8>)) {
         let field = memchr::memmem::find(bytes, field.as_bytes()).expect("the message");
         let start = memchr::memmem::rfind(&bytes[..field + 1], b"\nFrom ").map_or(0, |at| at + 1);
         let end = memchr::memmem::find(&bytes[field..], b"\nFrom ").map_or(bytes.len(), |at| field + at + 1);
-        let mut message = bytes[start..end].to_vec();
-        damage(&mut message);
-        let cut = message.len() < end - start;
-        bytes.splice(start..end, message);
-        if cut {
-            let length = bytes.len().min(start + (end - start) / 2);
-            bytes.truncate(length);
-        }
+        change_part(bytes, (start, end), damage);
     });
+}
+
+/// Changes a part of a file. One that becomes shorter ends the file there.
+fn change_part(bytes: &mut Vec<u8>, (start, end): (usize, usize), damage: &dyn Fn(&mut Vec<u8>)) {
+    let mut message = bytes[start..end].to_vec();
+    damage(&mut message);
+    let cut = message.len() < end - start;
+    bytes.splice(start..end, message);
+    if cut {
+        let length = bytes.len().min(start + (end - start) / 2);
+        bytes.truncate(length);
+    }
 }
 
 /// Where the header of an sdbox message begins.

@@ -97,11 +97,17 @@ impl Dovecot {
     }
 }
 
-/// Whether a line of the log is a complaint. Not that we ended it, nor what force-resync does to any healthy sdbox: it makes
-/// the indexes anew, and tells whoever has them open.
+/// What force-resync says of any healthy sdbox or mdbox: that it makes the indexes anew.
+pub fn is_resync(line: &str) -> bool {
+    let map = line.contains(": fscking index file ") && line.ends_with("/storage/dovecot.map.index");
+    map || line.ends_with(": Rebuilding index") || line.ends_with(": rebuilding indexes")
+}
+
+/// Whether a line of the log is a complaint. Not that we ended it, nor what force-resync does to any healthy dbox, which it
+/// tells whoever has its indexes open.
 pub fn complains(line: &str) -> bool {
     let bad = ["Warning:", "Error:", "Fatal:", "Panic:"];
-    let resync = line.ends_with(": Rebuilding index") || line.ends_with(" reset, view is now inconsistent");
+    let resync = is_resync(line) || line.ends_with(" reset, view is now inconsistent");
     bad.iter().any(|word| line.contains(word)) && !line.contains("Killed with signal 15") && !resync
 }
 

@@ -1,7 +1,7 @@
 //! The damage table in mailmend-formats(7), made by what real Dovecot shows after each repair.
 //!
 //! `MAILMEND_UPDATE_MAN=1 cargo test --test dovecot damage_table` writes it anew. `MAILMEND_TABLE_REPORT=FILE` takes
-//! down what went wrong in each cell, `MAILMEND_TABLE_ROWS=Lost,Zeroed` makes only these rows.
+//! down what went wrong in each cell, `MAILMEND_TABLE_ROWS=Lost,Zeroed` and `MAILMEND_TABLE_COLUMNS=mdbox` make only these.
 
 use crate::account::{ANN, Account, Make, PARTNER, Replica, Time};
 use crate::common::{Answer, spec, words};
@@ -18,29 +18,39 @@ use std::path::PathBuf;
 /// One damage, one way of storing mail, one state of the server.
 type Cell = (Row, usize, Phase);
 
-const MAKES: [(Make, &str); 4] =
-    [(Make::Plain, "Maildir"), (Make::Zstd, "zstd"), (Make::Sdbox, "sdbox"), (Make::Mbox, "mbox")];
+const MAKES: [(Make, &str); 5] = [
+    (Make::Plain, "Maildir"),
+    (Make::Zstd, "zstd"),
+    (Make::Sdbox, "sdbox"),
+    (Make::Mdbox, "mdbox"),
+    (Make::Mbox, "mbox"),
+];
 
 /// Phases in which something is not as it was, by column: what the page says. Whoever heals one takes it out here.
-const NOT_YET: &[(Row, [&str; 4])] = &[
-    // sdbox: the server begins its index anew where it meets these, without a history: what it found gone and what its owner
-    // had deleted look the same then.
-    (Row::Lost, ["", "", "bc", ""]),
-    (Row::LostSynced, ["", "", "bc", ""]),
-    (Row::Truncated, ["", "", "", "abc"]),
+const NOT_YET: &[(Row, [&str; 5])] = &[
+    // sdbox and mdbox: the server begins its index anew where it meets these, without a history: what it found gone and
+    // what its owner had deleted look the same then.
+    (Row::Lost, ["", "", "bc", "bc", ""]),
+    (Row::LostSynced, ["", "", "bc", "", ""]),
+    (Row::Truncated, ["", "", "", "bc", "abc"]),
+    (Row::Emptied, ["", "", "", "bc", ""]),
+    (Row::MessageHeaderBit, ["", "", "", "bc", ""]),
+    (Row::SizeDigit, ["", "", "", "bc", ""]),
+    // Only the server makes a map, and what users deleted comes back with it.
+    (Row::NoMap, ["", "", "", "abc", ""]),
     // mbox: what came since the copy was cut off with the rest, and what noticed losses leave in the indexes is held against
     // what comes back.
-    (Row::FromLineBit, ["", "", "", "bc"]),
-    (Row::BaseDigit, ["", "", "", "bc"]),
+    (Row::FromLineBit, ["", "", "", "", "bc"]),
+    (Row::BaseDigit, ["", "", "", "", "bc"]),
     // The index alone knows flags: those that were set since the copy was made are gone with it.
-    (Row::NoIndexes, ["", "", "abc", ""]),
+    (Row::NoIndexes, ["", "", "abc", "", ""]),
 ];
 
 /// The same where all is as it was, but what its owner had deleted since the evening is left undecided.
-const ASKED: &[(Row, [&str; 4])] = &[
-    (Row::Truncated, ["", "", "bc", ""]),
-    (Row::MessageHeaderBit, ["", "", "bc", ""]),
-    (Row::SizeDigit, ["", "", "bc", ""]),
+const ASKED: &[(Row, [&str; 5])] = &[
+    (Row::Truncated, ["", "", "bc", "", ""]),
+    (Row::MessageHeaderBit, ["", "", "bc", "", ""]),
+    (Row::SizeDigit, ["", "", "bc", "", ""]),
 ];
 
 /// What a cell of the page says.
@@ -55,7 +65,7 @@ impl Says {
     /// What is listed for a cell.
     fn listed((row, column, phase): Cell) -> Says {
         let letter = PHASES.iter().zip("abc".chars()).find(|(known, _)| **known == phase).map(|(_, letter)| letter);
-        let has = |list: &[(Row, [&str; 4])]| {
+        let has = |list: &[(Row, [&str; 5])]| {
             let listed = list.iter().find(|(known, _)| *known == row);
             listed.zip(letter).is_some_and(|((_, phases), letter)| phases[column].contains(letter))
         };
@@ -250,11 +260,11 @@ impl Place {
         let server = &self.account.server;
         for args in [&["force-resync", "-u", ANN, "*"][..], &["fetch", "-u", ANN, "uid text", "ALL"]] {
             let output = server.doveadm(args);
-            // sdbox tells of every mailbox that it does what it was told to do, and of files that it set aside itself.
+            // dbox tells of every mailbox that it does what it was told to do, and of files that it set aside itself.
             let said = String::from_utf8_lossy(&output.stderr);
             let usual = |line: &str| {
                 let aside = line.contains(": Ignoring invalid filename ") && line.ends_with(".broken");
-                aside || line.ends_with(": Rebuilding index")
+                aside || crate::server::is_resync(line)
             };
             let said: String = said.lines().filter(|line| !usual(line)).collect();
             if !output.status.success() || !said.is_empty() {
@@ -296,6 +306,10 @@ fn held(answer: &Answer) -> String {
 /// Whether a cell is made: all where there is time or somebody asks, else one state of the server of each row.
 fn wanted((row, column, phase): Cell) -> bool {
     let asked = ["MAILMEND_UPDATE_MAN", "MAILMEND_TABLE_REPORT"].iter().any(|name| std::env::var_os(name).is_some());
+    let only = std::env::var("MAILMEND_TABLE_COLUMNS");
+    if only.is_ok_and(|columns| !columns.split(',').any(|name| name == MAKES[column].1)) {
+        return false;
+    }
     if let Ok(rows) = std::env::var("MAILMEND_TABLE_ROWS") {
         return rows.split(',').any(|name| name == format!("{row:?}"));
     }
@@ -306,14 +320,15 @@ fn wanted((row, column, phase): Cell) -> bool {
 
 fn all_cells() -> BTreeMap<Cell, Verdict> {
     std::thread::scope(|scope| {
-        let columns = [0, 1, 2, 3].map(|column| {
+        let columns = [0, 1, 2, 3, 4].map(|column| {
             scope.spawn(move || {
                 let make = MAKES[column].0;
-                let place = Place::build(make);
                 let cells =
                     ROWS.iter().flat_map(|(row, _)| row.phases(make).iter().map(|phase| (*row, column, *phase)));
-                let judge = |cell: Cell| (cell, place.cell(cell.0, make, cell.2, Replica::Backup));
-                cells.filter(|cell| wanted(*cell)).map(judge).collect::<Vec<_>>()
+                let cells: Vec<Cell> = cells.filter(|cell| wanted(*cell)).collect();
+                let place = (!cells.is_empty()).then(|| Place::build(make));
+                let judge = |place: &Place, cell: Cell| (cell, place.cell(cell.0, make, cell.2, Replica::Backup));
+                place.iter().flat_map(|place| cells.iter().map(|cell| judge(place, *cell))).collect::<Vec<_>>()
             })
         });
         columns.into_iter().flat_map(|column| column.join().expect("a column")).collect()

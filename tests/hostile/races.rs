@@ -5,9 +5,11 @@ use crate::common::{must, spec};
 use crate::kit;
 use crate::trap::{GROUP, Trap, USER, give_away, longer};
 use mailmend::drill::truth::{Difference, Snapshot, Strictness};
+use mailmend::drill::{Repair, Undecided};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, renameat_with};
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -234,4 +236,64 @@ fn after(trap: &Trap, truth: &Snapshot) {
         let uid = fs::symlink_metadata(entry.path()).expect("a stat").uid();
         assert_eq!(uid, USER, "{} has another owner", entry.path().display());
     }
+}
+
+/// Programs that deliver by the lock of `fcntl` alone, as an old delivery agent does, or that only look.
+#[test]
+fn no_delivery_is_lost_while_a_file_of_many_messages_is_exchanged() {
+    let bench = kit::empty();
+    let (inbox, copy) = (bench.store.join("ann/mail/inbox"), bench.replica.join("ann/mail/inbox"));
+    fs::create_dir_all(inbox.parent().expect("a folder")).expect("a folder");
+    let letter = |number: usize| {
+        let head = "From: ann@example.org\nDate: Mon, 1 Jan 2024 00:00:00 +0000";
+        format!("From ann@example.org  Mon Jan  1 00:00:00 2024\n{head}\nSubject: {number}.\n\nbody of {number}.\n\n")
+    };
+    fs::write(&inbox, (0..40).map(letter).collect::<String>()).expect("a mailbox");
+    bench.tool.verify(&bench.store).expect(0);
+    mailmend::drill::copy::plain(&bench.store, &bench.replica).expect("a replica");
+    assert!(copy.exists());
+    let over = AtomicBool::new(false);
+    let (mut repaired, mut delivered) = (0, 0);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            while !over.load(SeqCst) {
+                drop(fs::File::open(&inbox));
+                std::thread::sleep(Duration::from_micros(700));
+            }
+        });
+        let delivering = scope.spawn(|| {
+            let mut number = 40;
+            while !over.load(SeqCst) {
+                // Sleeps, so that some exchanges meet a file that is as the plan saw it.
+                std::thread::sleep(Duration::from_millis(150 + (number as u64 * 37) % 200));
+                let file = fs::File::options().append(true).open(&inbox).expect("the mailbox");
+                rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
+                (&file).write_all(letter(number).as_bytes()).expect("a delivery");
+                number += 1;
+            }
+            number
+        });
+        let end = Instant::now() + Duration::from_secs(8);
+        while Instant::now() < end {
+            // In place: the same inode, and nothing in the way of a delivery.
+            let text = fs::read(&inbox).expect("the mailbox");
+            if let Some(at) = memchr::memmem::find(&text, b"body of 7.") {
+                let file = fs::File::options().write(true).open(&inbox).expect("the mailbox");
+                std::os::unix::fs::FileExt::write_all_at(&file, b"\0", at as u64).expect("damage");
+            }
+            let repair = Repair { sources: vec![spec(&bench.replica)], apply: true, undecided: Undecided::Report };
+            let answer = bench.tool.repair(&bench.store, &repair);
+            assert!(answer.status & !(1 | 4 | 8) == 0, "{answer}");
+            repaired += answer.count("repaired");
+        }
+        over.store(true, SeqCst);
+        looking.join().expect("a reader");
+        delivered = delivering.join().expect("deliveries");
+    });
+    let text = String::from_utf8_lossy(&fs::read(&inbox).expect("the mailbox")).into_owned();
+    let lost: Vec<usize> = (40..delivered).filter(|number| !text.contains(&format!("Subject: {number}.\n"))).collect();
+    assert!(lost.is_empty(), "{lost:?} of {delivered} are lost after {repaired} repairs");
+    assert!(repaired > 0 && delivered > 50, "{repaired} repairs, {delivered} deliveries");
+    assert!(!inbox.with_file_name("inbox.lock").exists());
+    eprintln!("deliveries beside {repaired} exchanges: {}; lost 0", delivered - 40);
 }

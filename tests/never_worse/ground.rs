@@ -5,6 +5,7 @@ use crate::common::bench::assert_none;
 use crate::common::device::LoopDisk;
 use crate::common::{Answer, Mailmend, spec};
 use crate::kit;
+use crate::shared;
 use crate::trace::Tracer;
 use mailmend::drill::copy;
 use mailmend::drill::disk;
@@ -62,7 +63,10 @@ fn build(store: &Path) {
     for (mailbox, first) in [("INBOX", 60), ("Sent", 70)] {
         kit::dbox(&store.join("eve/sdbox"), mailbox, first, 3, 3000);
     }
-    for (account, owner) in [("ann", 61_001), ("bob", 61_002), ("cid", 61_003), ("dan", 61_004), ("eve", 61_005)] {
+    shared::fill(store);
+    let accounts =
+        [("ann", 61_001), ("bob", 61_002), ("cid", 61_003), ("dan", 61_004), ("eve", 61_005), ("fay", 61_006)];
+    for (account, owner) in accounts {
         for entry in walkdir::WalkDir::new(store.join(account)) {
             let path = entry.expect("a readable store").into_path();
             std::os::unix::fs::lchown(&path, Some(owner), Some(owner)).expect("chown");
@@ -102,6 +106,7 @@ pub fn break_it(store: &Path) {
     fs::remove_file(letter(&cid, 41)).expect("a lost message");
     disk::set_mtime(&cur, time).expect("its date");
     silently(&numbered(store, 1), &kit::letter(51, 3000)[..1200]);
+    shared::break_it(store, &silently);
     let inbox = store.join("dan/mh/inbox");
     let time = disk::mtime_of(&disk::stat(&inbox).expect("a folder"));
     fs::remove_file(numbered(store, 2)).expect("a lost message");
@@ -214,6 +219,7 @@ impl Ground {
             assert!(left >= files.len(), "{at}: {left} instead of {} copies of {digest}", files.len());
         }
         let tree = self.tree();
+        shared::assert_old_or_new(&tree, [&self.damaged, &self.truth], at);
         for (path, was) in self.damaged.files().filter(|(path, was)| self.intact(path, was)) {
             let is = tree.get(path).unwrap_or_else(|| panic!("{at}: the intact {path} is gone"));
             let difference = was.difference(is, Strictness::Untouched);

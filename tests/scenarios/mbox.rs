@@ -176,14 +176,19 @@ fn one_file_is_a_store_and_others_beside_it_are_not_read() {
 /// A house with a copy of its store as it was, and a record of that.
 fn kept() -> (House, PathBuf) {
     let house = house();
-    let backup = house.dir.path().join("backup");
-    let copied = std::process::Command::new("cp").arg("-a").arg(&house.store).arg(&backup).status();
-    assert!(copied.expect("cp").success());
+    let backup = house.copied();
     house.run("verify");
     (house, backup)
 }
 
 impl House {
+    fn copied(&self) -> PathBuf {
+        let backup = self.dir.path().join("backup");
+        let copied = std::process::Command::new("cp").arg("-a").arg(&self.store).arg(&backup).status();
+        assert!(copied.expect("cp").success());
+        backup
+    }
+
     fn repair(&self, backup: &Path, more: &[&str]) -> Answer {
         let line = words(&["repair"]).chain([self.store.clone().into(), "--from".into(), backup.to_owned().into()]);
         self.tool.run(line.chain(words(more)))
@@ -248,6 +253,38 @@ fn flags_that_came_since_the_copy_stay() {
     let answer = house.repair(&backup, &["--apply"]).expect(1);
     assert_eq!(answer.count("repaired"), 2, "{answer}");
     assert!(house.bytes("inbox") == whole);
+}
+
+#[test]
+fn flags_that_went_since_the_copy_do_not_come_back() {
+    let house = house();
+    let file = String::from_utf8(house.bytes("inbox")).expect("text");
+    let flagged = file.replace("X-UID: 7\nStatus: RO\n", "X-UID: 7\nStatus: RO\nX-Status: AF\n");
+    fs::write(house.file("inbox"), flagged).expect("flags");
+    house.run("verify");
+    let backup = house.copied();
+    // Some programs take an empty field out.
+    fs::write(house.file("inbox"), file).expect("no flags");
+    house.run("verify").expect(0);
+    let whole = house.bytes("inbox");
+    house.change("inbox", "\nline 7\n", "\nline 8\n");
+    house.repair(&backup, &["--apply"]).expect(1);
+    assert!(house.bytes("inbox") == whole);
+}
+
+#[test]
+fn a_short_message_that_lost_its_line_is_not_thrown_away_with_the_one_before_it() {
+    let (house, backup) = kept();
+    let mut archive = house.bytes("lists/2024.mbox");
+    let precious =
+        "From bob at example.org  Mon Jan  1 00:00:13 2024\nFrom: bob@example.org\nSubject: precious\n\nyes\n\n";
+    archive.extend(precious.as_bytes());
+    fs::write(house.file("lists/2024.mbox"), archive).expect("a delivery");
+    house.zero("lists/2024.mbox", "From bob at example.org", 30);
+    let before = house.bytes("lists/2024.mbox");
+    let answer = house.repair(&backup, &["--apply", "--undecided", "restore"]).expect(4);
+    assert_eq!((answer.count("repaired"), answer.count("held")), (0, 1), "{answer}");
+    assert!(house.bytes("lists/2024.mbox") == before);
 }
 
 #[test]

@@ -302,6 +302,40 @@ fn without_its_map_the_storage_is_searched_and_the_loss_told() {
 }
 
 #[test]
+fn a_garbled_map_is_told_and_the_storage_searched() {
+    let house = House::build();
+    let backup = backup(&house);
+    house.run("verify").expect(0);
+    let map = house.storage("dovecot.map.index.log");
+    let mut bytes = fs::read(&map).expect("a map");
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0);
+    fs::write(&map, bytes).expect("damage");
+    let answer = house.run("audit").expect(4);
+    assert_eq!((answer.count("intact.identical"), answer.count("missing.lost")), (17, 0), "{answer}");
+    assert_eq!((answer.count("companions_lost"), answer.count("not_checked")), (1, 0), "{answer}");
+    // Without it nothing is put back, for nobody knows where each byte belongs.
+    house.harm(2, |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80);
+    let answer = repair(&house, &backup).expect(4);
+    assert_eq!((answer.count("damaged"), answer.count("repaired"), answer.count("held")), (1, 0, 1), "{answer}");
+}
+
+#[test]
+fn a_storage_that_is_gone_is_loss_of_all_that_was_in_it() {
+    let house = House::build();
+    let index = house.folder().join("dovecot.index.log");
+    let mut bytes = fs::read(&index).expect("an index");
+    // What Dovecot says there of itself.
+    bytes.extend(extension("mdbox-hdr", &[(1, vec![0; 4])]));
+    fs::write(&index, bytes).expect("an index");
+    fs::remove_dir_all(house.storage("")).expect("a loss");
+    for known in [false, true] {
+        let answer = house.run(if known { "verify" } else { "audit" }).expect(4);
+        assert_eq!((answer.count("missing.lost"), answer.count("messages")), (17, 0), "known {known}: {answer}");
+    }
+}
+
+#[test]
 fn what_the_indexes_do_not_tell_is_not_checked_and_never_called_lost() {
     for harm in [true, false] {
         let house = House::build();
@@ -327,43 +361,212 @@ fn what_the_indexes_do_not_tell_is_not_checked_and_never_called_lost() {
     assert!(answer.mentions("alternative storage (ALT=) is not looked for"), "{answer}");
 }
 
-#[test]
-fn nothing_is_written_into_a_storage() {
-    let house = House::build();
+/// A copy of a whole account, file by file.
+fn backup(house: &House) -> PathBuf {
     let backup = house.dir.path().join("backup");
     let copied = std::process::Command::new("cp").arg("-a").args([&house.store, &backup]).status();
     assert!(copied.expect("cp").success());
-    house.run("verify").expect(0);
-    house.harm(2, |bytes| {
-        let at = second(bytes) + 600;
-        bytes[at..at + 512].fill(0);
-    });
-    fs::remove_file(house.storage("m.1")).expect("a loss");
-    let before = fs::read(house.storage("m.2")).expect("a storage file");
+    backup
+}
+
+fn repair(house: &House, backup: &Path) -> Answer {
     let line = words(&["repair"]).chain([house.store.clone().into(), "--from".into(), backup.into(), "--apply".into()]);
-    let answer = house.tool.run(line).expect(4);
+    house.tool.run(line)
+}
+
+fn files(house: &House) -> Vec<Vec<u8>> {
+    (1..=FILES).map(|file| fs::read(house.storage(&format!("m.{file}"))).unwrap_or_default()).collect()
+}
+
+/// What is done to one storage file.
+type Change = fn(&mut Vec<u8>);
+
+const HARMS: [(&str, Change); 10] = [
+    ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
+    ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
+    ("a bit in the frame's header", |bytes| {
+        let at = second(bytes);
+        bytes[at] ^= 1;
+    }),
+    ("a digit of the size", |bytes| {
+        let at = second(bytes) + 28;
+        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+    }),
+    ("the magic of the trailer", |bytes| {
+        let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
+        bytes[at + 1] ^= 4;
+    }),
+    ("zeros over two messages", |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 2512].fill(0);
+    }),
+    ("cut to half", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("cut within what comes first", |bytes| bytes.truncate(100)),
+    ("emptied", Vec::clear),
+    ("zeroed", |bytes| bytes.fill(0)),
+];
+
+#[test]
+fn a_storage_file_is_healed_to_the_byte_and_given_back_by_undo() {
+    for (what, change) in HARMS {
+        let house = House::build();
+        let (backup, whole) = (backup(&house), files(&house));
+        house.run("verify").expect(0);
+        house.harm(2, change);
+        let harmed = files(&house);
+        let answer = repair(&house, &backup).expect(1);
+        assert!(answer.count("repaired") > 0 && answer.count("held") == 0, "{what}: {answer}");
+        // When the file was made nobody knows once that is gone.
+        let line = if ["emptied", "zeroed"].contains(&what) { 16 } else { 0 };
+        let now = files(&house);
+        assert!(now[1][line..] == whole[1][line..] && now[1].len() == whole[1].len(), "{what}: not as it was");
+        assert!((&now[0], &now[2]) == (&whole[0], &whole[2]), "{what}");
+        assert!(!house.storage("dovecot.map.index.log.lock").exists(), "{what}");
+        let again = house.run("audit").expect(0);
+        assert_eq!(again.count("intact.identical"), 17, "{what}: {again}");
+        let run = answer.summary()["run"].as_str().expect("a run").to_owned();
+        house.tool.run(words(&["undo", &run, "--apply"])).expect(0);
+        assert!(files(&house) == harmed, "{what}: undo");
+    }
+}
+
+#[test]
+fn a_lost_storage_file_comes_back_with_its_gaps_where_the_map_has_them() {
+    for known in [false, true] {
+        let house = House::build();
+        let (backup, whole) = (backup(&house), files(&house));
+        if known {
+            house.run("verify").expect(0);
+        }
+        fs::remove_file(house.storage("m.1")).expect("a loss");
+        // What came after the copy is not in it, and what its owner deleted need not be.
+        let copy = backup.join("ann/mdbox/storage/m.1");
+        let mut bytes = fs::read(&copy).expect("a copy");
+        *byte(&mut bytes, b"line 4\n", 700) = 0;
+        fs::write(&copy, bytes).expect("a copy");
+        let answer = repair(&house, &backup).expect(1);
+        assert_eq!((answer.count("repaired"), answer.count("held")), (5, 0), "known {known}: {answer}");
+        let now = files(&house);
+        let (fourth, fifth) = (whole[0].len() / 6 * 3, whole[0].len() / 6 * 4 + 16);
+        assert_eq!(now[0].len(), whole[0].len());
+        assert!(now[0][16..fourth] == whole[0][16..fourth] && now[0][fifth..] == whole[0][fifth..], "known {known}");
+        assert!(memchr::memmem::find(&now[0], b"line 4\n").is_none(), "what was deleted came back");
+        assert_eq!(house.run("audit").expect(0).count("messages"), 17);
+    }
+}
+
+#[test]
+fn messages_behind_one_without_a_copy_wait_and_it_is_named() {
+    let house = House::build();
+    let backup = backup(&house);
+    house.run("verify").expect(0);
+    let whole = files(&house);
+    // Of the third file the last message alone has no copy: what comes before it does not need it.
+    let copy = backup.join("ann/mdbox/storage/m.3");
+    let bytes = fs::read(&copy).expect("a copy");
+    fs::write(&copy, &bytes[..bytes.len() - 900]).expect("a shorter copy");
+    fs::remove_file(house.storage("m.3")).expect("a loss");
+    let answer = repair(&house, &backup).expect(4);
+    assert_eq!((answer.count("repaired"), answer.count("missing.lost")), (5, 6), "{answer}");
+    let third = fs::read(house.storage("m.3")).expect("a storage file");
+    assert!(third[16..] == whole[2][16..third.len()] && third.len() < whole[2].len());
+    // One in the middle is needed.
+    let mut bytes = bytes;
+    *byte(&mut bytes, b"line 14\n", 700) ^= 0x80;
+    fs::write(&copy, bytes).expect("a copy");
+    fs::remove_file(house.storage("m.3")).expect("a loss");
+    let answer = repair(&house, &backup).expect(4);
+    assert!(answer.mentions("has no whole copy, and without it those behind it"), "{answer}");
+    assert!(!house.storage("m.3").exists());
+}
+
+#[test]
+fn a_copy_with_other_places_heals_by_guid() {
+    let house = House::build();
+    let backup = backup(&house);
+    let whole = files(&house);
+    // The partner of a sync has all of it in one file, the last first.
+    let storage = backup.join("ann/mdbox/storage");
+    (1..=FILES).for_each(|file| fs::remove_file(storage.join(format!("m.{file}"))).expect("a file"));
+    let mut laid = house.lay();
+    let mut bytes = b"2 M1e C6560a1b2\n".to_vec();
+    laid.reverse();
+    for one in &mut laid {
+        let message = framed(one.uid, &one.guid);
+        (one.file, one.offset) = (7, bytes.len());
+        bytes.extend(message);
+    }
+    fs::write(storage.join("m.7"), bytes).expect("a file");
+    let there = House {
+        store: backup.clone(),
+        dir: tempfile::tempdir().expect("a folder"),
+        tool: Mailmend::with_state(house.dir.path().join("other")),
+    };
+    laid.reverse();
+    there.write_indexes(&laid, &[]);
+    house.run("verify").expect(0);
+    house.harm(2, |bytes| bytes.truncate(bytes.len() / 2));
+    fs::remove_file(house.storage("m.1")).expect("a loss");
+    repair(&house, &backup).expect(1);
+    let now = files(&house);
+    assert!(now[1] == whole[1] && now[0].len() == whole[0].len());
+    house.run("audit").expect(0);
+}
+
+#[test]
+fn what_the_server_has_open_waits() {
+    let house = House::build();
+    let backup = backup(&house);
+    house.run("verify").expect(0);
+    house.harm(2, Vec::clear);
+    // Whoever reads any mailbox of the account has the map open.
+    let open = fs::File::open(house.storage("dovecot.map.index.log")).expect("a session");
+    let answer = repair(&house, &backup).expect(4);
     assert_eq!((answer.count("repaired"), answer.count("held")), (0, 6), "{answer}");
-    assert_eq!(fs::read(house.storage("m.2")).expect("a storage file"), before);
+    assert_eq!(fs::read(house.storage("m.2")).expect("a storage file"), b"");
+    drop(open);
+    repair(&house, &backup).expect(1);
+}
+
+#[test]
+fn what_the_server_shows_no_more_is_held_with_what_to_do() {
+    let house = House::build();
+    let backup = backup(&house);
+    house.run("verify").expect(0);
+    fs::remove_file(house.storage("m.1")).expect("a loss");
+    // As after the rebuild of a server: neither the index nor the map knows of them, and no log says why.
+    let laid: Vec<Laid> = house.lay().into_iter().filter(|one| one.file != 1).collect();
+    fs::remove_file(house.storage("m.1")).expect("a loss");
+    house.write_indexes(&laid, &[]);
+    let answer = repair(&house, &backup).expect(4);
+    assert_eq!(answer.count("repaired"), 0, "{answer}");
     assert!(!house.storage("m.1").exists());
 }
 
-/// Nothing can be fetched out of an mdbox, so nothing of it is promised.
+/// In whichever format the copy is.
 #[test]
-fn an_mdbox_gives_nothing_to_another_format_and_says_so() {
+fn an_mdbox_heals_other_formats_and_they_heal_it() {
     let house = House::build();
     let store = house.dir.path().join("maildir");
     let inbox = store.join("ann/mdbox");
     ["cur", "new", "tmp"].iter().for_each(|sub| fs::create_dir_all(inbox.join(sub)).expect("a mailbox"));
-    let damaged = &letter(7)[..900];
-    let name = format!("cur/1700000007.M1P1.mx,S={}:2,S", letter(7).len());
-    fs::write(inbox.join(&name), letter(7)).expect("a message");
-    // Its digest is on record, so that a copy would be known by it.
+    let file = |uid: u32| inbox.join(format!("cur/170000000{uid}.M1P1.mx,S={}:2,S", letter(uid).len()));
+    (7..9).for_each(|uid| fs::write(file(uid), letter(uid)).expect("a message"));
+    // Its digest is on record, so that a copy is known by it.
     house.tool.run(words(&["verify"]).chain([store.clone().into()])).expect(0);
-    fs::write(inbox.join(&name), damaged).expect("damage");
-    let line = words(&["repair"]).chain([store.into(), "--from".into(), house.store.clone().into(), "--apply".into()]);
-    let answer = house.tool.run(line);
-    assert_eq!((answer.count("repairable"), answer.count("repaired"), answer.count("failed")), (0, 0, 0), "{answer}");
-    assert_eq!(answer.status & 4, 4, "{answer}");
-    assert!(answer.mentions("mdbox, from which nothing can be put back yet"), "{answer}");
-    assert_eq!(fs::read(inbox.join(name)).expect("the message"), damaged.as_bytes());
+    house.run("verify").expect(0);
+    fs::write(file(7), &letter(7)[..900]).expect("damage");
+    let line = |store: &Path, from: &Path| {
+        words(&["repair"])
+            .chain([store.to_owned().into(), "--from".into(), from.into(), "--apply".into()])
+            .collect::<Vec<_>>()
+    };
+    let answer = house.tool.run(line(&store, &house.store)).expect(1);
+    assert_eq!(answer.count("repaired"), 1, "{answer}");
+    assert_eq!(fs::read(file(7)).expect("the message"), letter(7).as_bytes());
+    let whole = files(&house);
+    house.harm(2, |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80);
+    let answer = house.tool.run(line(&house.store, &store)).expect(1);
+    assert_eq!(answer.count("repaired"), 1, "{answer}");
+    assert!(files(&house) == whole);
 }

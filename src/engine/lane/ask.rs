@@ -3,7 +3,7 @@
 //! May not open anything: what a lane cannot answer comes back as a trouble.
 
 use super::{Found, HomeFiles, Lane, LaneError, Listing, serve};
-use crate::model::container::Own;
+use crate::model::container::{Own, Storage};
 use crate::model::form::Form;
 use crate::model::groups::Value;
 use crate::model::message::Encoding;
@@ -194,6 +194,17 @@ impl Lane {
             _ => None,
         })?;
         Ok(own.flatten())
+    }
+
+    /// What lies in a file that mailboxes share.
+    pub fn storage(&mut self, root: u32, path: &RelPath) -> Result<Result<Storage, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Storage { id, root, path: path.clone() };
+        let storage = self.ask(&request, (root, path, SERVERS_FILES), |answer| match answer {
+            Answer::Storage { id: got, storage } if got == id => Some(storage),
+            _ => None,
+        })?;
+        Ok(storage.flatten())
     }
 
     /// Chaining values of the groups of a content of `length` bytes, as far as a file gives them.

@@ -92,6 +92,7 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::super::gentle::Gentle;
+    use super::super::storage::Maps;
     use super::*;
     use crate::model::Digest;
     use crate::model::groups::Cut;
@@ -101,7 +102,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
         let pace = Gentle::not();
-        let by = Reader { tick: &|_| (), pace: &pace, attachments: None, zone: 0 };
+        let maps = Maps::default();
+        let by = Reader { tick: &|_| (), pace: &pace, attachments: None, zone: 0, maps: &maps };
         let path = RelPath::new(b"m".to_vec()).unwrap();
         for size in [0, 1, 5000, 16_384, 100_001] {
             let content: Vec<u8> = (0..size).map(|n| (n * 31 % 251) as u8).collect();

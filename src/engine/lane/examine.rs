@@ -5,6 +5,7 @@
 use super::gentle::{Gentle, Paced};
 use super::past::{Past, Window};
 use super::serve::trouble;
+use super::storage::Maps;
 use super::{converted, framed, packed, shared};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
@@ -42,6 +43,8 @@ pub struct Reader<'a> {
     pub attachments: Option<&'a Root>,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     pub zone: i64,
+    /// Maps of mailboxes that share files, as they were read last.
+    pub maps: &'a Maps,
 }
 
 impl Reader<'_> {
@@ -89,10 +92,10 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
 }
 
 /// What lies among others in a file, as if it were a file.
-struct Among<'a> {
-    medium: Paced<'a>,
-    begins: u64,
-    size: u64,
+pub(super) struct Among<'a> {
+    pub medium: Paced<'a>,
+    pub begins: u64,
+    pub size: u64,
 }
 
 impl Medium for Among<'_> {
@@ -113,7 +116,10 @@ impl Subject<'_> {
             }
             known => known.unwrap_or(0),
         };
-        let encoding = codec::detect(&buffer[..known.min(codec::DETECT)]);
+        let encoding = match self.item.mode {
+            ReadMode::Stored => Encoding::Plain,
+            _ => codec::detect(&buffer[..known.min(codec::DETECT)]),
+        };
         let mut facts = if !self.item.form.keeps_content() {
             self.turned(encoding, buffer)?
         } else if self.item.format == Format::Sdbox && self.item.mode == ReadMode::Message {
@@ -525,7 +531,7 @@ pub fn pieces(
         return packed::pieces(root, number, path, (form, cuts), by);
     }
     if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        return shared::pieces(root, number, path, cuts, by);
+        return shared::pieces(root, number, path, (form, cuts), by);
     }
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
@@ -580,6 +586,9 @@ pub fn fetch(
 ) -> Result<Fetched, Trouble> {
     if container::split(path).is_some() {
         return packed::fetch(root, number, path, (form, encode), sink, by);
+    }
+    if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
+        return shared::fetch(root, number, path, (form, encode), sink, by);
     }
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;

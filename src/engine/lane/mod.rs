@@ -23,6 +23,7 @@ pub mod sampling;
 mod sealing;
 pub mod serve;
 mod shared;
+mod storage;
 mod witness;
 
 pub use process::lane_main;

@@ -7,6 +7,7 @@
 use super::examine;
 use super::gentle::Gentle;
 use super::serve::trouble;
+use super::storage::Maps;
 use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, DEPTH_MAX, WINDOW};
 use crate::model::message::Encoding;
@@ -469,7 +470,8 @@ fn decoded(
         None => io::Error::other(t.detail),
     };
     // What a triage measures is the disk, not our patience.
-    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not(), attachments: None, zone: 0 };
+    let maps = Maps::default();
+    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not(), attachments: None, zone: 0, maps: &maps };
     let facts = examine::copy(&folder, &item, &reader).map_err(|t| ("read", error(t)))?;
     let faults = facts.evidence.faults().to_vec();
     Ok(Seen { digest: facts.digest, verdict: facts.evidence.verdict(), faults })

@@ -6,7 +6,8 @@
 use super::examine::Reader;
 use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
-use super::{closely, examine, frame, ledger, packed, roots, sample, shared, witness};
+use super::storage::Maps;
+use super::{closely, examine, frame, ledger, packed, roots, sample, shared, storage, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
@@ -37,6 +38,7 @@ struct Shop {
     pace: Gentle,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     zone: i64,
+    maps: Maps,
     out: Mutex<UnixStream>,
     todo: Mutex<Todo>,
 }
@@ -81,7 +83,16 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         .build()
         .map_err(io::Error::other)?;
     let (out, zone, attachments) = (Mutex::new(stream.try_clone()?), hello.zone, attachments.into_iter().next());
-    let shop = Arc::new(Shop { roots: open, attachments, slots, pace, zone, out, todo: Mutex::default() });
+    let shop = Arc::new(Shop {
+        roots: open,
+        attachments,
+        slots,
+        pace,
+        zone,
+        maps: Maps::default(),
+        out,
+        todo: Mutex::default(),
+    });
     while let Some(request) = frame::read::<Request>(&mut stream, &mut buffer)? {
         shop.put(request);
         let shop = Arc::clone(&shop);
@@ -144,7 +155,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone, maps: &self.maps }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
@@ -205,13 +216,8 @@ impl Shop {
                 });
                 self.send(&Answer::DataEnd { id: *id, result })
             }
-            Request::Own { id, root, path } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let own = self.root(*root, path.as_bytes()).and_then(|r| packed::own(r, *root, path, by));
-                self.send(&Answer::Own { id: *id, own })
-            }
+            Request::Own { id, root, path } => self.own(*id, *root, path),
+            Request::Storage { id, root, path } => self.storage(*id, *root, path),
             Request::Range { id, root, path, span, file } => {
                 self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
@@ -249,6 +255,22 @@ impl Shop {
         };
         self.name(0, 0);
         done
+    }
+
+    fn own(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
+        self.name(id, 0);
+        let tick = |progress| self.name(id, progress);
+        let root = self.root(number, path.as_bytes());
+        let own = root.and_then(|root| shared::own_any(root, number, path, &self.reader(&tick)));
+        self.send(&Answer::Own { id, own })
+    }
+
+    fn storage(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
+        self.name(id, 0);
+        let tick = |progress| self.name(id, progress);
+        let root = self.root(number, path.as_bytes());
+        let storage = root.and_then(|root| storage::storage(root, number, path, &self.reader(&tick)));
+        self.send(&Answer::Storage { id, storage })
     }
 
     fn read(&self, items: &[ReadItem]) -> io::Result<()> {

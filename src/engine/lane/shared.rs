@@ -3,17 +3,19 @@
 //!
 //! Runs in the lane only. Opens for reading through `sys`, never follows a link, never writes.
 
-use super::examine::{BUFFER, Reader, Subject, modest};
+use super::examine::{Among, BUFFER, Reader, Subject, modest};
 use super::packed::Contents;
 use super::serve::trouble;
+use super::storage::MAP;
 use super::witness;
-use super::{framed, packed};
-use crate::model::container::{self, Shared};
+use super::{converted, framed, packed};
+use crate::model::container::{self, Own, OwnField, Shared};
+use crate::model::form::Form;
 use crate::model::limits::{MESSAGE_MAX, WINDOW};
 use crate::model::pieces::{Cuts, Pieces};
-use crate::model::wire::{Entry, EntryKind, Place, ReadItem, Trouble};
-use crate::model::{CopyFacts, RelPath, Span, Stamp, Stat};
-use crate::read::{self, Medium, Piece};
+use crate::model::wire::{Entry, EntryKind, Fetched, Place, ReadItem, Trouble};
+use crate::model::{CopyFacts, Encoding, RelPath, Span, Stamp, Stat};
+use crate::read::{self, Behind, Medium, Piece};
 use crate::store::dovecot::extras::Files;
 use crate::store::dovecot::{Guid, hex_guid};
 use crate::store::maildir::companion;
@@ -26,18 +28,20 @@ use crate::sys::attr;
 use crate::sys::dir::{Dir, Root, nothing_there};
 use crate::sys::fs::Kind;
 use crate::verify::Piecer;
+use crate::verify::convert::{Converter, Converting};
+use crate::verify::hashing::Hashing;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Looks at files that a server may be writing to right now, and the time between.
 const LOOKS: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(60);
 
-/// The index of a mailbox and its logs, and those of the map.
+/// The index of a mailbox and its logs.
 const INDEX: [&[u8]; 3] = [b"dovecot.index", b"dovecot.index.log.2", companion::INDEX_LOG];
-pub const MAP: [&[u8]; 3] = [b"dovecot.map.index", b"dovecot.map.index.log.2", b"dovecot.map.index.log"];
 /// The link that leads to the alternative storage.
 const ALTERNATIVE: &[u8] = b"dbox-alt-root";
 /// Bytes that are read ahead around a trailer.
@@ -57,7 +61,9 @@ pub fn list(root: &Root, number: u32, dir: &RelPath, by: &Reader<'_>) -> Content
             steps.set(steps.get() + 1);
             (by.tick)(steps.get());
         };
-        let mut listing = Listing { root, number, shared: &shared, by, tick: &tick, contents: Contents::default() };
+        let last = look == LOOKS;
+        let mut listing =
+            Listing { root, number, shared: &shared, by, tick: &tick, last, contents: Contents::default() };
         if let Err(trouble) = listing.all() {
             listing.contents.troubles.push(trouble);
         }
@@ -79,6 +85,8 @@ struct Listing<'a> {
     shared: &'a Shared,
     by: &'a Reader<'a>,
     tick: &'a dyn Fn(),
+    /// What cannot be read now is not in the midst of being written.
+    last: bool,
     contents: Contents,
 }
 
@@ -110,12 +118,29 @@ impl Listing<'_> {
             (self.tick)();
             data.push(read.read(name)?);
             if data.last().is_some_and(Option::is_some) {
-                let (name, kind) = (name.to_vec(), EntryKind::File);
-                self.contents.entries.push(Entry { place: Place::Top, name, ino: 0, kind, stat: None });
+                self.server_file(name);
             }
         }
         let mut data = data.into_iter();
         Ok(Files { index: data.next().flatten(), logs: data.flatten().collect() })
+    }
+
+    fn server_file(&mut self, name: &[u8]) {
+        let (name, kind) = (name.to_vec(), EntryKind::File);
+        self.contents.entries.push(Entry { place: Place::Top, name, ino: 0, kind, stat: None });
+    }
+
+    /// The map. One of which not all can be read stands in no listing, as if it were gone: then the storage itself tells.
+    fn map(&mut self, dir: Option<&Dir>) -> Result<Arc<Map>, Trouble> {
+        (self.tick)();
+        let Some(dir) = dir else { return Ok(Arc::default()) };
+        let (map, there) = self.by.maps.read(dir, self.number, &self.shared.storage)?;
+        if map.complete {
+            MAP.iter().zip(there).filter(|(_, there)| *there).for_each(|(name, _)| self.server_file(name));
+        } else if map.exists && !self.last {
+            self.trouble(&self.shared.storage.clone(), "dovecot.map.index and its logs cannot be read whole");
+        }
+        Ok(map)
     }
 
     fn all(&mut self) -> Result<(), Trouble> {
@@ -132,13 +157,7 @@ impl Listing<'_> {
             self.trouble(&own, "dovecot.index and its logs cannot be read whole: it may show more messages, or fewer");
         }
         let storage_dir = self.open(&storage)?;
-        let map = match &storage_dir {
-            Some(dir) => Map::read(&self.files(dir, &storage, MAP)?),
-            None => Map::default(),
-        };
-        if map.exists && !map.complete {
-            self.trouble(&storage, "dovecot.map.index and its logs cannot be read whole: messages may be missed");
-        }
+        let map = self.map(storage_dir.as_ref())?;
         let mut named = self.places(&index, &map, storage_dir.as_ref())?;
         let in_home = storage.parent().and_then(|home| self.root.open_dir(&home).ok());
         let linked = |dir: &Dir| matches!(dir.stat(ALTERNATIVE), Ok(Some((Kind::Symlink, _))));
@@ -150,13 +169,14 @@ impl Listing<'_> {
     /// Where each message lies: by the map, else where the storage has its GUID.
     fn places(&mut self, index: &Index, map: &Map, storage: Option<&Dir>) -> Result<Vec<(Named, Shown)>, Trouble> {
         let known = |shown: &Shown| Some(map.places.get(&shown.number?)?.0);
-        let scanned = match storage.filter(|_| index.shown.iter().any(|shown| known(shown).is_none())) {
+        let told = |shown: &Shown| known(shown).filter(|_| map.complete);
+        let scanned = match storage.filter(|_| index.shown.iter().any(|shown| told(shown).is_none())) {
             Some(dir) => self.scan(dir)?,
             None => HashMap::new(),
         };
         let named = |shown: &Shown| Named {
             uid: Some(shown.uid),
-            place: known(shown).or_else(|| scanned.get(&shown.guid?).copied()),
+            place: told(shown).or_else(|| scanned.get(&shown.guid?).copied()).or_else(|| known(shown)),
             guid: shown.guid,
             validity: Some(index.validity).filter(|&validity| validity != 0),
             ..Named::default()
@@ -232,7 +252,7 @@ impl Listing<'_> {
                 apart += 1;
                 continue;
             }
-            named.lost = Some(named.place.take().map_or(0, |place| place.file));
+            named.lost = true;
             self.push(named, None);
         }
         if apart > 0 {
@@ -327,9 +347,11 @@ fn open(root: &Root, number: u32, path: &RelPath) -> Result<Opened, Trouble> {
 /// A trouble where its file could not be opened.
 pub fn copy(root: &Root, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts, Trouble> {
     if !item.form.keeps_content() {
-        let error =
-            io::Error::new(io::ErrorKind::Unsupported, "mail out of an mdbox cannot be turned into another form");
-        return Err(trouble(item.root, item.path.as_bytes(), "read", &error));
+        let (Opened { file, stat, .. }, place) = message(root, item.root, &item.path, reader)?;
+        let stat = Stat { size: place.length, ..stat };
+        let subject = Subject { item, file, stat, reader, past: None, begins: Some(place.offset) };
+        let facts = BUFFER.with_borrow_mut(|buffer| converted::copy(&subject, Encoding::Plain, buffer.bytes_mut()));
+        return facts.map_err(|error| trouble(item.root, item.path.as_bytes(), "convert", &error));
     }
     let Opened { file, stat, named, offset } = open(root, item.root, &item.path)?;
     let subject = Subject { item, file, stat, reader, past: None, begins: Some(offset) };
@@ -337,24 +359,97 @@ pub fn copy(root: &Root, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFac
     Ok(CopyFacts { cached: item.medium, ..facts })
 }
 
+/// A message in its file, and where it lies in that.
+fn message(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<(Opened, Span), Trouble> {
+    let opened = open(root, number, path)?;
+    let (begins, size) = (opened.offset, opened.stat.size);
+    let among = Among { medium: by.medium(&opened.file), begins, size };
+    let frame = framed::frame(&among, size, true, &mut vec![0; WINDOW]);
+    let message = frame.map_or(Span::new(0, opened.stat.size), |frame| frame.message);
+    let place = Span::new(opened.offset + message.offset, message.length);
+    Ok((opened, place))
+}
+
 /// Short digests of each piece of a message.
-pub fn pieces(root: &Root, number: u32, path: &RelPath, cuts: &Cuts, by: &Reader<'_>) -> Result<Pieces, Trouble> {
-    let Opened { file, stat, offset, .. } = open(root, number, path)?;
-    let medium = by.medium(&file);
-    let (behind, mut piecer, mut progress) = (read::Behind(&medium, offset), Piecer::new(cuts), 0);
+pub fn pieces(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    (form, cuts): (&Form, &Cuts),
+    by: &Reader<'_>,
+) -> Result<Pieces, Trouble> {
+    let (opened, place) = message(root, number, path, by)?;
+    let medium = by.medium(&opened.file);
+    let (mut piecer, mut progress) = (Piecer::new(cuts), 0);
+    let (mut converter, mut turned) = (Converter::new(form), Vec::new());
     let mut tick = || {
         progress += 1;
         (by.tick)(progress);
     };
-    let mut buffer = vec![0; WINDOW];
-    let frame = framed::frame(&behind, stat.size, true, &mut buffer);
-    let message = frame.map_or(Span::new(0, stat.size), |frame| frame.message);
-    let inner = read::Behind(&medium, offset + message.offset);
-    read::stream(&inner, message.length, &mut buffer, &mut tick, &mut |piece| match piece {
-        Piece::Bytes(bytes) => piecer.feed(bytes),
+    let inner = Behind(&medium, place.offset);
+    read::stream(&inner, place.length, &mut vec![0; WINDOW], &mut tick, &mut |piece| match piece {
+        Piece::Bytes(bytes) => {
+            turned.clear();
+            converter.feed(bytes, &mut turned);
+            piecer.feed(&turned);
+        }
         Piece::Hole(span, _) => piecer.hole(span.length),
     });
+    turned.clear();
+    converter.finish(&mut turned);
+    piecer.feed(&turned);
     Ok(piecer.finish())
+}
+
+/// Sends a message without what stands around it in its file.
+pub fn fetch(
+    root: &Root,
+    number: u32,
+    path: &RelPath,
+    (form, encode): (&Form, Option<Encoding>),
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    by: &Reader<'_>,
+) -> Result<Fetched, Trouble> {
+    let (opened, place) = message(root, number, path, by)?;
+    let medium = by.medium(&opened.file);
+    let (inner, wanted, mut hashing) = (Behind(&medium, place.offset), encode.unwrap_or_default(), Hashing::new());
+    let make = || -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(Converting::new(form, Box::new(read::Quiet::new(&inner, place.length)))))
+    };
+    converted::deliver(&make, (form, wanted), &mut hashing, sink)
+        .map_err(|e| trouble(number, path.as_bytes(), "read", &e))?;
+    let (hashes, mtime) = (hashing.finish(), opened.stat.mtime);
+    if hashes.length != place.length && form.keeps_content() {
+        let error = io::ErrorKind::UnexpectedEof.into();
+        return Err(trouble(number, path.as_bytes(), "read", &error));
+    }
+    Ok(Fetched { digest: hashes.digest, length: hashes.length, stored_as: wanted, mtime, xattrs: Vec::new() })
+}
+
+/// What stands around a message: the header of its frame, and the lines of its trailer where these are sound.
+fn own(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own, Trouble> {
+    let Opened { file, stat, offset, .. } = open(root, number, path)?;
+    let medium = by.medium(&file);
+    let part = |from: u64, most: usize| {
+        let mut bytes = vec![0; usize::try_from(stat.size - from).unwrap_or(most).min(most)];
+        let got =
+            medium.read_at(&mut bytes, offset + from).map_err(|e| trouble(number, path.as_bytes(), "read", &e))?;
+        bytes.truncate(got);
+        Ok(bytes)
+    };
+    let (line, tail) = (part(0, frame::HEADER)?, part(stat.size.saturating_sub(frame::TAIL as u64), frame::TAIL)?);
+    let lines = frame::trailer(&tail).unwrap_or_default().split_inclusive(|&byte| byte == b'\n');
+    let fields = lines.map(|line| OwnField { at: 0, text: line.to_vec(), sound: true }).collect();
+    let (begins, length) = (frame::size_in(&line).is_some(), frame::size_in(&line).unwrap_or(0));
+    Ok(Own { line, begins, fields, head: None, length, empty: 0 })
+}
+
+/// What its file says around a message in one file with others, whichever format it is.
+pub fn own_any(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own, Trouble> {
+    match path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
+        true => own(root, number, path, by),
+        false => packed::own(root, number, path, by),
+    }
 }
 
 /// Lists a mailbox in one file, or one that shares files.

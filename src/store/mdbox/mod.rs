@@ -43,10 +43,10 @@ impl Store for Mdbox {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Named {
     pub uid: Option<u32>,
-    /// Where it lies; `None` where nothing tells, or the storage has nothing there.
+    /// Where it lies, or should; `None` where nothing tells.
     pub place: Option<map::Place>,
-    /// The file that should hold it, and does not.
-    pub lost: Option<u32>,
+    /// The storage has nothing there.
+    pub lost: bool,
     pub guid: Option<Guid>,
     /// Seconds since 1970.
     pub received: Option<i64>,
@@ -61,8 +61,8 @@ impl Named {
         if let Some(place) = self.place {
             name += &format!(",m={},o={},s={}", place.file, place.offset, place.size);
         }
-        if let Some(file) = self.lost {
-            name += &format!(",m={file},lost");
+        if self.lost {
+            name += ",lost";
         }
         if let Some(guid) = self.guid {
             name += ",g=";
@@ -91,7 +91,7 @@ impl Named {
                 Some(("g", digits)) => named.guid = Some(hex_guid(digits.as_bytes())?),
                 Some(("d", received)) => named.received = Some(received.parse().ok()?),
                 Some(("v", validity)) => named.validity = Some(validity.parse().ok()?),
-                None if field == "lost" => named.lost = file.take(),
+                None if field == "lost" => named.lost = true,
                 _ => return None,
             }
         }
@@ -100,6 +100,14 @@ impl Named {
         }
         (named.name() == name).then_some(named)
     }
+}
+
+/// The files of a mailbox that say at their beginning which format it is.
+pub const INDEXES: [&[u8]; 2] = [b"dovecot.index", b"dovecot.index.log"];
+
+/// Whether this is how the index of such a mailbox begins, or its log: with what mdbox alone keeps there.
+pub fn is_index(first: &[u8]) -> bool {
+    memchr::memmem::find(first, b"mdbox-hdr").is_some()
 }
 
 /// The number of a storage file, from its name.
@@ -117,11 +125,12 @@ mod tests {
     fn names_say_where_messages_lie() {
         let guid = "0123456789abcdef0123456789abcdef";
         let full = format!("u.7,m=3,o=16,s=657,g={guid},d=-5,v=9");
-        for name in [&full[..], "u.7", "u.7,m=3,lost,v=9", "u.1,m=4294967295,o=0,s=1"] {
+        for name in [&full[..], "u.7", "u.7,m=3,o=16,s=657,lost,v=9", "u.7,lost", "u.1,m=4294967295,o=0,s=1"] {
             assert_eq!(Named::parse(name.as_bytes()).expect(name).name(), name.as_bytes());
         }
         assert_eq!(Named::parse(full.as_bytes()).unwrap().place, Some(map::Place { file: 3, offset: 16, size: 657 }));
-        for odd in ["u.7,m=3", "u.x", "7", "u.07", "u.7,lost", "u.7,o=1,m=2,s=3", "u.7,m=3,o=16,s=657,g=12", "u.7,z=1"]
+        for odd in
+            ["u.7,m=3", "u.x", "7", "u.07", "u.7,m=3,lost", "u.7,o=1,m=2,s=3", "u.7,m=3,o=16,s=657,g=12", "u.7,z=1"]
         {
             assert_eq!(Named::parse(odd.as_bytes()), None, "{odd}");
         }

@@ -224,6 +224,14 @@ pub fn size_in(header: &[u8]) -> Option<u64> {
     header_of(header, 0, &mut broken).filter(|_| broken.is_empty())
 }
 
+/// The metadata lines at the end of a message, given its last [`TAIL`] bytes; `None` where they are not sound.
+pub fn trailer(tail: &[u8]) -> Option<&[u8]> {
+    let lines = &tail[memchr::memmem::rfind(tail, MAGIC_POST)? + MAGIC_POST.len()..];
+    let mut frame = Frame::around(Span::new(0, 0));
+    trailer_of(lines, 0, 0, &mut frame);
+    frame.broken.is_empty().then_some(lines)
+}
+
 /// The message's size, by its header.
 fn header_of(rest: &[u8], at: u64, broken: &mut Vec<Span>) -> Option<u64> {
     let Some(header) = rest.get(..HEADER) else {
