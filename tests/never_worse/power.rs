@@ -43,7 +43,7 @@ fn assert_journal_is_true(ground: &Ground, at: &str) -> u32 {
 fn assert_done(ground: &Ground, slots: &Path, intent: &Intent, place: &RelPath, at: &str) {
     let path = ground.store.join(std::ffi::OsStr::from_bytes(place.as_bytes()));
     match &intent.step.action {
-        Action::Restore { content, .. } | Action::Rename { content, .. } => {
+        Action::Restore { content, .. } | Action::Rename { content, .. } | Action::Rebuild { content, .. } => {
             let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{at}: {place} is said to be done: {e}"));
             assert_eq!(Digest::of(&bytes), *content, "{at}: {place} is said to be done");
         }
