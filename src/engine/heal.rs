@@ -347,7 +347,7 @@ fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
     if !matches!(harm.verdict, Verdict::Missing(_)) {
         return taken(mailbox, harm).map(str::to_owned);
     }
-    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, harm, undecided));
+    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, undecided));
     held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
 }
 

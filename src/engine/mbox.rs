@@ -2,7 +2,6 @@
 //! whose account they are. Plans nothing.
 
 use super::account::Mailbox;
-use super::harm::Harm;
 use crate::catalog::MessageRow;
 use crate::model::wire::{Entry, FoundMailbox};
 use crate::model::{Format, RelPath};
@@ -130,14 +129,7 @@ impl Homes {
 }
 
 /// Why a missing message cannot be brought back to where it was.
-pub fn holds_back(mailbox: &Mailbox, harm: &Harm, undecided: Undecided) -> Option<&'static str> {
-    let noticed = mailbox.format == Format::Mbox && harm.witnessed.expunged && undecided == Undecided::Report;
-    if noticed {
-        return Some(
-            "held: the server has noticed the loss, and would give the message a new UID; insist with --undecided restore, \
-             best with the server stopped and the mailbox's dovecot.index* moved away, which the file makes up for",
-        );
-    }
+pub fn holds_back(mailbox: &Mailbox, undecided: Undecided) -> Option<&'static str> {
     let folder = mailbox.format == Format::Mbox && undecided == Undecided::Folder;
     folder.then_some("held: a new folder for undecided messages cannot be made of mbox files")
 }

@@ -6,6 +6,7 @@
 pub mod absent;
 pub mod account;
 mod against;
+mod anew;
 mod budget;
 pub mod companions;
 mod deep;
@@ -27,6 +28,7 @@ mod mending;
 pub mod planfile;
 mod quiet;
 pub mod rebuild;
+mod recall;
 pub mod record;
 mod renumbered;
 mod replica;

@@ -31,6 +31,8 @@ pub struct Extras {
     pub state: State,
     /// By extension, in the order in which they were asked for, and UID. Of expunged messages too.
     pub values: Vec<BTreeMap<u32, Value>>,
+    /// What each has for the mailbox as a whole, in the same order.
+    pub headers: Vec<Vec<u8>>,
 }
 
 /// Reads all of it in any state; `names` are those of the extensions that are asked for.
@@ -50,7 +52,7 @@ pub fn read(files: &Files, names: &[&[u8]]) -> Extras {
         replay.current = None;
         log::records(&files.logs[log], logs[log], u64::from(start)).for_each(|record| replay.record(record));
     }
-    Extras { state, values: replay.values }
+    Extras { state, values: replay.values, headers: replay.headers }
 }
 
 /// One extension, by its number.
@@ -76,17 +78,20 @@ struct Replay<'n> {
     known: Vec<Known>,
     current: Option<Current>,
     values: Vec<BTreeMap<u32, Value>>,
+    headers: Vec<Vec<u8>>,
 }
 
 impl<'n> Replay<'n> {
     fn new(names: &'n [&'n [u8]]) -> Replay<'n> {
-        Replay { names, known: Vec::new(), current: None, values: vec![BTreeMap::new(); names.len()] }
+        let values = vec![BTreeMap::new(); names.len()];
+        Replay { names, known: Vec::new(), current: None, values, headers: vec![Vec::new(); names.len()] }
     }
 
     fn start(&mut self, index: &Index, data: &[u8]) {
         for extension in &index.extensions {
             let number = self.add(&extension.name, extension.reset_id);
             let Some(slot) = number.and_then(|number| self.known[number].slot) else { continue };
+            self.headers[slot].clone_from(&extension.data);
             let (first, step) = (size(index.header.size), size(index.header.record_size));
             let records = data.get(first..).unwrap_or_default().chunks_exact(step.max(1));
             for record in records.take(size(index.header.messages)) {
@@ -117,6 +122,7 @@ impl<'n> Replay<'n> {
             // The first keyword makes an extension of its own.
             kind::KEYWORD => drop(self.add(b"keywords", 0)),
             kind::EXT_RESET => self.reset(payload),
+            kind::EXT_HEADER => self.header(payload),
             kind::EXT_RECORDS => {
                 let Some((slot, length)) = self.target() else { return };
                 for entry in payload.chunks_exact((4 + length).next_multiple_of(4)) {
@@ -142,6 +148,19 @@ impl<'n> Replay<'n> {
         let number = if number == NEW { self.add(name, reset_id)? } else { size(number) };
         let known = self.known.get(number)?;
         Some(Current { number, length, ignored: known.reset_id != reset_id })
+    }
+
+    /// Parts of what an extension has for the mailbox, each with its place there.
+    fn header(&mut self, mut payload: &[u8]) {
+        let known = self.current.filter(|current| !current.ignored).and_then(|current| self.known.get(current.number));
+        let Some(header) = known.and_then(|known| known.slot).map(|slot| &mut self.headers[slot]) else { return };
+        while let (Some(at), Some(length)) = (u16_at(payload, 0), u16_at(payload, 2)) {
+            let (at, length) = (usize::from(at), usize::from(length));
+            let Some(part) = payload.get(4..4 + length) else { return };
+            header.resize(header.len().max(at + length), 0);
+            header[at..at + length].copy_from_slice(part);
+            payload = payload.get((4 + length).next_multiple_of(4)..).unwrap_or_default();
+        }
     }
 
     /// Where the next values belong, and their length.

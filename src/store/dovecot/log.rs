@@ -29,10 +29,11 @@ pub(super) mod kind {
     pub const BOUNDARY: u32 = 0x0008_0000;
     pub const ATTRIBUTE: u32 = 0x0010_0000;
     pub const EXT_RESET: u32 = 0x0000_0080;
+    pub const EXT_HEADER: u32 = 0x0000_0100;
     pub const EXT_RECORDS: u32 = 0x0000_0200;
     pub const EXT_INCREASE: u32 = 0x0000_1000;
     /// Extensions' resets, headers, records and counters: [`super::super::extras`] reads them.
-    pub const OTHERS: [u32; 5] = [EXT_RESET, 0x100, EXT_RECORDS, EXT_INCREASE, 0x1_0000];
+    pub const OTHERS: [u32; 5] = [EXT_RESET, EXT_HEADER, EXT_RECORDS, EXT_INCREASE, 0x1_0000];
     pub const MASK: u32 = 0x0fff_ffff;
     pub const EXTERNAL: u32 = 0x1000_0000;
     pub const SYNC: u32 = 0x2000_0000;
