@@ -30,6 +30,8 @@ mod odd;
 mod sick;
 #[path = "reality/signals.rs"]
 mod signals;
+#[path = "reality/splice.rs"]
+mod splice;
 #[path = "reality/triage.rs"]
 mod triage;
 #[path = "reality/user.rs"]

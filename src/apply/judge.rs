@@ -63,10 +63,12 @@ pub(super) fn judge(fs: &dyn Fs, boxes: &mut Mailboxes, prover: &mut dyn Prover,
             rename(fs, boxes, prover, step, (from, inode), &Wanted { content: *content, length: *length })
         }
         Action::Quarantine => aside(fs, step),
-        Action::Restore { .. } | Action::Write { .. } | Action::Rebuild { .. } => match step.action.content() {
-            Some((content, length)) => restore(fs, boxes, prover, step, &Wanted { content, length }),
-            None => Ok(Judged::conflict("the step does not say what it writes")),
-        },
+        Action::Restore { .. } | Action::Write { .. } | Action::Rebuild { .. } | Action::Splice { .. } => {
+            match step.action.content() {
+                Some((content, length)) => restore(fs, boxes, prover, step, &Wanted { content, length }),
+                None => Ok(Judged::conflict("the step does not say what it writes")),
+            }
+        }
     };
     judged.unwrap_or_else(|error| Judged::Over(Outcome::Failed, words("looking at the target", &error, 0, None)))
 }

@@ -44,7 +44,10 @@ struct Wanted<'a> {
 
 fn wanted(step: &Step) -> Option<Wanted<'_>> {
     match &step.action {
-        Action::Restore { attrs, .. } | Action::Write { attrs, .. } | Action::Rebuild { attrs, .. } => {
+        Action::Restore { attrs, .. }
+        | Action::Write { attrs, .. }
+        | Action::Rebuild { attrs, .. }
+        | Action::Splice { attrs, .. } => {
             step.action.content().map(|(content, length)| Wanted { attrs, content, length })
         }
         _ => None,
@@ -171,7 +174,8 @@ fn stored_max(step: &Step, wanted: &Wanted<'_>) -> u64 {
     match &step.action {
         Action::Restore { stored_as: Encoding::Plain | Encoding::Crypted, .. }
         | Action::Write { .. }
-        | Action::Rebuild { .. } => wanted.length,
+        | Action::Rebuild { .. }
+        | Action::Splice { .. } => wanted.length,
         // What does not compress grows a little, and every frame has its ends.
         _ => wanted.length.saturating_add(wanted.length / 16).saturating_add(1 << 20),
     }

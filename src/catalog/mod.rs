@@ -12,6 +12,7 @@ mod companions;
 mod error;
 mod export;
 mod generations;
+mod groups;
 mod health;
 mod import;
 mod mailboxes;

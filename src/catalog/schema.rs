@@ -169,6 +169,15 @@ pub(super) const SEAL: (&str, &str) = (
 ) STRICT",
 );
 
+/// What [`super::groups`] keeps. It can be had again by reading the mail, so it is neither exported nor imported.
+pub(super) const GROUPS: (&str, &str) = (
+    "groups",
+    "CREATE TABLE groups (
+  digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+  chaining BLOB NOT NULL CHECK (length(chaining) BETWEEN 64 AND 131072 AND length(chaining) % 32 = 0)
+) STRICT, WITHOUT ROWID",
+);
+
 // Eight bytes of a digest find its row; more would only make the index larger. The others hold
 // rows for exceptions only.
 const INDEXES: [&str; 5] = [
@@ -183,7 +192,7 @@ const INDEXES: [&str; 5] = [
 pub(super) fn create(conn: &mut Connection) -> Inner<()> {
     conn.pragma_update(None, "page_size", PAGE_SIZE)?;
     let tx = conn.transaction()?;
-    for (_, sql) in TABLES.into_iter().chain([SEAL]) {
+    for (_, sql) in TABLES.into_iter().chain([SEAL, GROUPS]) {
         tx.execute_batch(sql)?;
     }
     for sql in INDEXES {
@@ -210,7 +219,7 @@ pub(super) fn check(conn: &Connection) -> Inner<()> {
         return Err(Fail::corrupt(format!("there is no schema version {found}")));
     }
     let mut statement = conn.prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;
-    for (name, expected) in TABLES.into_iter().chain([SEAL]) {
+    for (name, expected) in TABLES.into_iter().chain([SEAL, GROUPS]) {
         let sql = statement.query_map([name], |row| row.get::<_, Option<String>>(0))?.next().transpose()?.flatten();
         match sql {
             Some(sql) if sql == expected => {}

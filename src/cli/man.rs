@@ -142,6 +142,18 @@ const TRIAGE_STATUS: Section = (
     ],
 );
 
+const SPLICES: Section = (
+    "SEVERAL DAMAGED COPIES",
+    &[
+        "\tWhere no copy of a message is whole, repair puts it together: from the store's own file and those of all sources, \
+       in groups of 16 KiB that the catalog can prove one by one, and, where no copy has a group whole, sector by sector. What \
+       is sick is read again for that, past the cache and down to 512 bytes, and only for messages that no copy can heal. \
+       What comes out has the recorded digest, or nothing is written, and the finding says how many bytes no copy gives. \
+       Without a catalog, for files that the server compressed, and for messages that lie in a file with others or in a \
+       frame of sdbox, nothing is put together.",
+    ],
+);
+
 const VERDICTS: Section = (
     "VERDICTS",
     &[
@@ -451,7 +463,7 @@ fn sections(name: &str) -> Vec<Section> {
         "mailmend-check" => vec![PLUGIN, PLUGIN_STATUS, SEE_ALSO],
         "mailmend-catalog-export" => vec![LINES, EXIT_STATUS, SEE_ALSO],
         "mailmend-catalog-import" | "mailmend-catalog-check" => vec![SEE_ALSO],
-        "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, GENTLE, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
+        "mailmend-repair" => vec![SPEC, VERDICTS, MISSING, SPLICES, GENTLE, PLACES, EXIT_STATUS, SAFETY, SEE_ALSO],
         "mailmend-undo" | "mailmend-quarantine" => vec![PLACES, EXIT_STATUS, SEE_ALSO],
         "mailmend-triage" => vec![TRIAGE, TRIAGE_STATUS, SAFETY, SEE_ALSO],
         "mailmend-completions" => vec![SEE_ALSO],

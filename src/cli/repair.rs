@@ -42,7 +42,9 @@ pub fn run(session: &mut Session, repair: &Repair) -> anyhow::Result<u8> {
     check_store(peer)?;
     // The other side first: while it still counts a message as deleted, the next sync would delete it here again.
     session.another_run(peer)?;
-    let theirs = Repair { store: peer.clone(), quarantine: None, peer: None, ..repair.clone() };
+    // One report tells of both sides.
+    let loss_report = None;
+    let theirs = Repair { store: peer.clone(), quarantine: None, peer: None, loss_report, ..repair.clone() };
     let sync = Sync { partner: Some(partner(&repair.store, true)), both_sides: false };
     let (status, clean) = one_side(session, &theirs, &sync)?;
     session.another_run(&repair.store)?;
@@ -65,7 +67,7 @@ fn one_side(session: &mut Session, repair: &Repair, sync: &Sync) -> anyhow::Resu
     if let Some(dir) = &repair.into {
         refuse_inside(dir, &repair.store.path)?;
     }
-    if let Some(path) = &repair.save_plan {
+    for path in [&repair.save_plan, &repair.loss_report].into_iter().flatten() {
         refuse_existing(path)?;
     }
     let folder = RunFolder::create(&session.settings.state, &session.run)?;
@@ -89,6 +91,7 @@ fn one_side(session: &mut Session, repair: &Repair, sync: &Sync) -> anyhow::Resu
     if repair.plan.is_none() {
         session.nothing_selected(&mut planned.tally);
     }
+    session.tell_losses(repair.loss_report.as_deref(), &mut planned.tally);
     let status = planned.tally.exit();
     let clean = status & !1 == 0 || (!repair.apply && planned.tally.harmed() == planned.tally.repairable);
     session.screen.event(Event::Summary {

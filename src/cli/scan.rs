@@ -1,7 +1,7 @@
 //! `audit` and `verify`: scan, report, and for verify record.
 
 use super::args::{Cli, Command, Verify};
-use super::session::{Scan, Session, check_store, exit_of, spec, told};
+use super::session::{Scan, Session, check_store, exit_of, loss_report, spec, told};
 use super::trend::Early;
 use super::values::StoreArg;
 use crate::catalog::{Catalog, StoreId};
@@ -26,7 +26,7 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
     if save.is_some() && stores.len() > 1 {
         return Err(EngineError::Usage("a plan is for one store: --save-plan takes one STORE".to_owned()).into());
     }
-    if let Some(path) = &save {
+    for path in save.as_deref().into_iter().chain(loss_report(cli)) {
         refuse_existing(path)?;
     }
     let against = match &cli.command {
@@ -64,6 +64,7 @@ pub fn run(session: &mut Session, cli: &Cli) -> anyhow::Result<u8> {
         early(session, catalog.as_ref(), &seen, &mut tally);
     }
     afterwards(session, mode, catalog.as_ref(), record, &mut tally, looked);
+    session.tell_losses(loss_report(cli), &mut tally);
     let status = tally.exit();
     session.screen.event(Event::Summary {
         command: mode.name().to_owned(),
@@ -158,10 +159,13 @@ fn replica(verify: &Verify) -> anyhow::Result<Option<Replica>> {
     Ok(Some(spec(given)))
 }
 
-/// A plan never overwrites a file.
+/// Neither a plan nor a report overwrites a file.
 pub fn refuse_existing(path: &std::path::Path) -> anyhow::Result<()> {
     match path.symlink_metadata() {
-        Ok(_) => Err(EngineError::Usage(format!("{} exists; a plan never overwrites a file", path.display())).into()),
+        Ok(_) => {
+            Err(EngineError::Usage(format!("{} exists; no plan and no report overwrites a file", path.display()))
+                .into())
+        }
         Err(_) => Ok(()),
     }
 }

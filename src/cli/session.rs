@@ -1,6 +1,6 @@
 //! What every command starts with: settings, screen, signals, state folder, catalog, the name of the run.
 
-use super::args::{Cli, Exit, USAGE};
+use super::args::{Cli, Command, Exit, USAGE};
 use super::config::{Settings, StoreSettings};
 use super::screen::{self, Screen};
 use super::values::{Id, IoClass, Owner, ReadFrom, Spec, StoreArg, Undecided};
@@ -13,13 +13,17 @@ use crate::engine::runs::RunFolder;
 use crate::model::event::{Event, Finding, Observer};
 use crate::model::tally::Tally;
 use crate::model::wire;
+use crate::report::losses::Losses;
 use crate::report::{json, sanitise};
 use crate::sys::clock;
 use crate::sys::signals::Signals;
 use crate::sys::users::Users;
 use crate::{plan, source};
 use anyhow::Context;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a read may take before its file is given up.
@@ -31,6 +35,8 @@ pub struct Session {
     pub screen: Screen,
     pub signals: Signals,
     pub run: String,
+    /// What becomes of messages, where a report of that is asked for.
+    pub losses: Option<Losses>,
     /// Options that every command takes, as typed: for commands that are named to the user.
     pub general: Vec<String>,
     pub began: Instant,
@@ -47,7 +53,8 @@ impl Session {
         let general = origin.general.clone();
         let screen = Screen::standard(&settings, origin);
         let signals = Signals::install().map_err(fail)?;
-        Ok(Session { settings, screen, signals, run, general, began: Instant::now() })
+        let losses = loss_report(cli).map(|_| Losses::default());
+        Ok(Session { settings, screen, signals, run, losses, general, began: Instant::now() })
     }
 
     /// Begins another run of the same command, on that store.
@@ -132,7 +139,8 @@ impl Session {
         let describe = move |finding: &Finding| json::line(&run, &Event::Finding(Box::new(finding.clone())));
         let signals = self.signals.clone();
         let stop = move || signals.stopped();
-        let mut poked = Poked { screen: &mut self.screen, signals: self.signals.clone() };
+        let (screen, losses) = (&mut self.screen, self.losses.as_mut());
+        let mut poked = Poked { screen, losses, signals: self.signals.clone() };
         work(&mut poked, &stop, &describe)
     }
 
@@ -193,6 +201,24 @@ impl Session {
         }));
     }
 
+    /// Writes what became of messages, if that is asked for: before the summary, which says so.
+    pub fn tell_losses(&mut self, file: Option<&Path>, tally: &mut Tally) {
+        let (Some(file), Some(losses)) = (file, &mut self.losses) else { return };
+        let text = losses.text(&self.run, tally);
+        let written = write_new(file, text.as_bytes());
+        match written {
+            Ok(()) => {
+                let text = format!("what became of which message stands in {}", file.display());
+                self.screen.event(Event::Note { text });
+            }
+            Err(error) => {
+                tally.own_errors += 1;
+                let (path, what) = (file.display().to_string(), format!("cannot write the report of losses: {error}"));
+                self.screen.event(Event::Error { path, what, hint: None });
+            }
+        }
+    }
+
     pub fn elapsed(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
@@ -219,6 +245,22 @@ fn new_run(settings: &Settings) -> std::io::Result<String> {
     clock::run_id(clock::now(), taken)
 }
 
+/// Makes a file for its owner alone: it names users and their messages.
+fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    to.write_all(bytes)?;
+    to.sync_all()
+}
+
+/// `--loss-report`.
+pub fn loss_report(cli: &Cli) -> Option<&Path> {
+    match &cli.command {
+        Command::Audit(audit) => audit.loss_report.as_deref(),
+        Command::Repair(repair) => repair.loss_report.as_deref(),
+        _ => None,
+    }
+}
+
 /// What a command wants scanned, and what for.
 pub struct Scan {
     pub store: PathBuf,
@@ -235,11 +277,15 @@ pub struct Scan {
 /// The screen, and SIGUSR1's wish for progress.
 struct Poked<'a> {
     screen: &'a mut Screen,
+    losses: Option<&'a mut Losses>,
     signals: Signals,
 }
 
 impl Observer for Poked<'_> {
     fn event(&mut self, event: Event) {
+        if let (Some(losses), Event::Finding(finding)) = (&mut self.losses, &event) {
+            losses.note(finding);
+        }
         self.screen.event(event);
         if self.signals.take_progress() {
             self.screen.poke();

@@ -1,7 +1,7 @@
 //! One account of the store as it is now, beside what the catalog knows of it.
 
 use super::budget::{Due, Night};
-use super::job::Job;
+use super::job::{Job, Mode};
 use super::lane::{LaneError, Listing};
 use super::mbox::Numbers;
 use super::mdbox;
@@ -257,6 +257,7 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         crlf_claim,
         envelope: row.is_none(),
         medium: job.options.medium,
+        groups: job.options.mode == Mode::Verify && row.is_none_or(|row| row.digest.is_none()),
         deep: job.options.deep,
     })
 }

@@ -86,7 +86,7 @@ impl Indexes {
 
     /// How often the mailbox has changed, and the flags that the old ones knew.
     fn log(&self) -> Vec<u8> {
-        let Recalled { uids, flags, keywords } = &self.ledger.recalled;
+        let Recalled { uids, flags, keywords } = &*self.ledger.recalled;
         let has = |uids: &Vec<u32>, uid: u32| uids.binary_search(&uid).is_ok();
         let marks = |&uid: &u32| Marks {
             uid,

@@ -78,7 +78,7 @@ pub fn companions(
     if known.is_empty() && mailboxes.iter().all(|m| m.row.is_none()) {
         by_sources(job, account, mailboxes, sources, around.returning, &present, &mut lost)?;
     }
-    sdbox::unlisted(job, account, mailboxes)?;
+    sdbox::unlisted(job, account, mailboxes, around.menders)?;
     mdbox::without_map(job, account, mailboxes);
     for lost in lost.into_values().filter(|lost| !around.menders.writes(&lost.path)) {
         let verdict = around.verdict(job, &lost.path);
@@ -383,6 +383,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         crlf_claim: None,
         envelope: false,
         medium: false,
+        groups: false,
         deep: false,
     }
 }

@@ -6,11 +6,12 @@ use super::lanes::Lanes;
 use super::planfile::{PlanError, PlanReader};
 use super::rebuild;
 use super::runs::{RunFolder, RunNote};
+use super::splice;
 use crate::apply::{self, Applied, Executor, FileLog, Prover, Stop, Supplied, Supply, SupplyError};
 use crate::model::event::{ActionSummary, Event, Finding, Observer, Phase, Subject};
 use crate::model::form::Form;
 use crate::model::journal::Outcome;
-use crate::model::plan::{Action, Fingerprint, Location, Slice, Step};
+use crate::model::plan::{Action, Fingerprint, Graft, Location, Slice, Step};
 use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, ReadMode};
 use crate::model::{Digest, Format, RelPath};
@@ -69,6 +70,9 @@ impl Supply for LaneSupply {
         if let Action::Rebuild { parts, .. } = &step.action {
             return self.rebuild(step, parts, sink);
         }
+        if let Action::Splice { parts, .. } = &step.action {
+            return self.splice(&step.target, parts, sink);
+        }
         let Action::Restore { from, stored_as, .. } = &step.action else {
             return Err(SupplyError("the step fetches nothing".to_owned()));
         };
@@ -87,6 +91,27 @@ impl Supply for LaneSupply {
 }
 
 impl LaneSupply {
+    fn splice(
+        &mut self,
+        target: &RelPath,
+        parts: &[Graft],
+        sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Supplied, SupplyError> {
+        let mut hashing = Hashing::new();
+        let (store, sources) = (self.store, &self.sources);
+        let place = |from: &Location| match from.source {
+            Some(number) => sources.get(number as usize).copied(),
+            None => splice::is_own(target, from).then_some(store),
+        };
+        splice::compose(parts, &mut self.lanes, &place, &mut |bytes| {
+            hashing.feed(bytes);
+            sink(bytes)
+        })
+        .map_err(SupplyError)?;
+        let hashes = hashing.finish();
+        Ok(Supplied { digest: hashes.digest, length: hashes.length, xattrs: Vec::new() })
+    }
+
     /// A plan can be edited: only what is an mbox is put together anew, and only an mbox comes of it.
     fn rebuild(
         &mut self,
@@ -155,6 +180,7 @@ impl Prover for LaneProver {
             crlf_claim: None,
             envelope: false,
             medium: true,
+            groups: false,
             deep: false,
         };
         let facts =

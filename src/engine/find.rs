@@ -3,7 +3,7 @@
 
 use super::account::{Account, EngineError, Mailbox, is_message};
 use super::foreign::Holdings;
-use super::harm::Harm;
+use super::harm::{Harm, Haul};
 use super::job::Job;
 use super::lane::Listing;
 use super::mbox::Numbers;
@@ -26,12 +26,17 @@ type BySize = HashMap<u64, Vec<(RelPath, Entry)>>;
 /// Who asked for a file, and with which digest.
 type Waiting = HashMap<(RelPath, Option<Digest>, Form), Vec<(usize, Found)>>;
 
+/// Some messages of a mailbox, and their content.
+pub type Proof = Vec<(Key, Digest)>;
+
 /// One mailbox of one generation.
 pub struct Shelf {
     pub listing: Listing,
     by_key: HashMap<Key, Vec<usize>>,
     /// By the names of files without flags: what their messages go by, where that is another name.
     called: HashMap<Vec<u8>, Vec<u8>>,
+    /// Names mean the same messages as in the store.
+    pub same: bool,
 }
 
 impl Shelf {
@@ -81,6 +86,8 @@ pub struct Sources {
     account: RelPath,
     /// The formats of its mailboxes there; none where nothing of it is known.
     home: BTreeSet<Format>,
+    /// Content of some messages of its sdbox mailboxes: proof of what their UIDs mean where no index tells.
+    proofs: HashMap<RelPath, Proof>,
     views: Vec<View>,
 }
 
@@ -99,7 +106,7 @@ pub struct Found {
 }
 
 impl Sources {
-    pub fn new(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox]) -> Sources {
+    pub fn new(job: &Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Haul) -> Sources {
         let view = |dir| View {
             dir,
             boxes: None,
@@ -113,6 +120,7 @@ impl Sources {
         Sources {
             account: account.dir.clone(),
             home: mailboxes.iter().filter(there).map(|mailbox| mailbox.format).collect(),
+            proofs: sdbox::proofs(mailboxes, haul),
             views: job.generations.iter().map(|g| view(g.account_dir(&account.dir, &account.name))).collect(),
         }
     }
@@ -198,7 +206,7 @@ impl Sources {
                 let guid = called.get(name::base(&entry.name));
                 by_key.entry(format.key(guid.unwrap_or(&entry.name))).or_default().push(at);
             }
-            self.views[generation].shelves.insert(rel.clone(), Shelf { listing, by_key, called });
+            self.views[generation].shelves.insert(rel.clone(), Shelf { listing, by_key, called, same });
         }
         Ok(&self.views[generation].shelves[rel])
     }
@@ -223,7 +231,9 @@ impl Sources {
             return Ok(true);
         }
         let Some(theirs) = self.views[generation].dir.as_ref().map(|dir| dir.join_path(rel)) else { return Ok(true) };
-        sdbox::same_uids(job, &self.account.join_path(rel), generation, &theirs)
+        let known = self.proofs.get(rel).map_or(&[][..], Vec::as_slice);
+        let ours = (&self.account.join_path(rel), known);
+        sdbox::same_uids(job, ours, (generation, &theirs), listing)
     }
 
     /// A mailbox that was listed before.
@@ -390,6 +400,7 @@ pub fn read(
             crlf_claim,
             envelope: true,
             medium: false,
+            groups: false,
             deep: true,
         });
         waiting.entry((found.path.clone(), expected, found.form.clone())).or_default().push((index, found));

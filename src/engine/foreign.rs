@@ -124,6 +124,7 @@ fn item(root: u32, path: RelPath, format: Format) -> ReadItem {
         crlf_claim: None,
         envelope: true,
         medium: false,
+        groups: false,
         deep: false,
     }
 }

@@ -6,6 +6,7 @@ use super::mending::Menders;
 use super::rebuild::Ward;
 use crate::catalog::{MessageChange, MessageRow, State};
 use crate::model::event::{Finding, Subject};
+use crate::model::groups::Value;
 use crate::model::message::CopyFacts;
 use crate::model::server::{Says, Witnessed};
 use crate::model::wire::{Entry, Place};
@@ -104,6 +105,8 @@ pub struct Haul {
     pub put_off: Vec<super::account::At>,
     /// Content of every message that was read, by mailbox and key (`--against`).
     pub contents: HashMap<(usize, Key), Digest>,
+    /// Chaining values of contents that the catalog does not have yet.
+    pub groups: Vec<(Digest, Vec<Value>)>,
     /// Messages of files that hold many, which copies heal.
     pub wards: Vec<Ward>,
     /// Damage or read errors were found.

@@ -7,15 +7,16 @@ use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
 use super::job::{Job, Mode, is_harm};
-use super::mending::{Returning, Scene};
+use super::mending::{Menders, Returning, Scene};
 use super::rebuild::{Ward, rebuild};
 use super::sdbox;
+use super::splice::{self, Spliced};
+use super::strays;
 use super::{mbox, mdbox};
-use crate::model::event::{ActionSummary, Finding, Subject};
+use crate::model::event::{ActionSummary, Finding};
 use crate::model::form::Form;
 use crate::model::message::CopyFacts;
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
-use crate::model::server::Witnessed;
 use crate::model::wire::Place;
 use crate::model::{Assurance, Attrs, Digest, Encoding, FaultKind, Format, Missing, RelPath, Stamp, Stat, Verdict};
 use crate::plan::attrs::{Witnesses, settle};
@@ -83,7 +84,7 @@ pub fn heal(
     if !job.stopped() {
         haul.menders.rest(job, &scene, folders, &|m| held.contains_key(&m))?;
     }
-    strays(job, account, mailboxes, haul);
+    strays::report(job, account, mailboxes, haul);
     done
 }
 
@@ -268,7 +269,10 @@ fn treat(
                         treatment = Some(restore(job, account, mailboxes, patient, index, assurance, why)?);
                     }
                 }
-                Choice::Refuse { why } => refused = why,
+                Choice::Refuse { why } => match together(job, mailboxes, patient, why)? {
+                    Ok(whole) => treatment = Some(whole),
+                    Err(why) => refused = why,
+                },
             }
         }
     }
@@ -288,7 +292,7 @@ fn treat(
         .then(|| haul.menders.out_of_reach(job, patient.harm.mailbox))
         .flatten()
         .filter(|_| job.options.undecided == Undecided::Report);
-    let unfit = unfit(job, mailboxes, &patient.harm);
+    let unfit = unfit(job, mailboxes, &haul.menders, &patient.harm);
     let held = held.or(partner.as_ref()).or(far.as_ref()).or(unfit.as_ref());
     match (treatment, held) {
         (Some(treatment), Some(why)) => {
@@ -338,8 +342,25 @@ fn treat(
     Ok(())
 }
 
+/// What several damaged copies come to; else why nothing is done.
+fn together(
+    job: &mut Job<'_>,
+    mailboxes: &[Mailbox],
+    patient: &Patient,
+    why: String,
+) -> Result<Result<Treatment, String>, EngineError> {
+    Ok(match splice::splice(job, mailboxes, patient)? {
+        Spliced::Whole { action, source, why } => {
+            let (assurance, target) = (Assurance::Identical, patient.harm.path(mailboxes));
+            Ok(Treatment { action, assurance, why, source, target, needs: Vec::new() })
+        }
+        Spliced::Lacking(lacking) => Err(format!("{why}; {lacking}")),
+        Spliced::Nothing => Err(why),
+    })
+}
+
 /// Why a missing message cannot simply come back to a mailbox of its format.
-fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
+fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], menders: &Menders, harm: &Harm) -> Option<String> {
     let (mailbox, undecided) = (&mailboxes[harm.mailbox], job.options.undecided);
     if let Some(why) = mdbox::holds_back(mailbox) {
         return Some(why.to_owned());
@@ -347,7 +368,8 @@ fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> Option<String> {
     if !matches!(harm.verdict, Verdict::Missing(_)) {
         return taken(mailbox, harm).map(str::to_owned);
     }
-    let held = sdbox::holds_back(mailbox, harm, undecided).or(mbox::holds_back(mailbox, undecided));
+    let remade = menders.remakes(harm.mailbox);
+    let held = sdbox::holds_back(mailbox, harm, undecided, remade).or(mbox::holds_back(mailbox, undecided));
     held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
 }
 
@@ -642,40 +664,4 @@ pub fn empty_folders(
         folders.need(job, account, mailboxes, (mailbox.format, &mailbox.dir))?;
     }
     Ok(())
-}
-
-/// Reports files that belong to nobody and that no missing message claimed.
-fn strays(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox], haul: &Haul) {
-    for stray in haul.strays.iter().filter(|s| !s.claimed) {
-        let mailbox = &mailboxes[stray.mailbox];
-        let entry = &mailbox.listing.entries[stray.entry];
-        let key = mailbox.key(&entry.name);
-        let twice = mailbox.files.get(&key).is_some_and(|&first| first != stray.entry);
-        let reason = if twice {
-            "a second file of the same message".to_owned()
-        } else {
-            match stray.facts.digest.and_then(|d| haul.fresh.get(&d)) {
-                Some(&(m, at)) => {
-                    let twin = &mailboxes[m].listing.entries[at];
-                    format!("belongs to nobody; the same content as {}", crate::model::path::escape(&twin.name))
-                }
-                None => "belongs to nobody: no mail server gives such a name".to_owned(),
-            }
-        };
-        let as_harm = Harm {
-            mailbox: stray.mailbox,
-            key,
-            verdict: stray.facts.evidence.verdict(),
-            reason,
-            place: entry.place,
-            name: entry.name.clone(),
-            present: true,
-            facts: Some(stray.facts.clone()),
-            row: None,
-            witnessed: Witnessed::default(),
-        };
-        let mut finding = harm::finding(job, &account.name, mailboxes, &as_harm);
-        finding.subject = Subject::Stray;
-        job.finding(finding);
-    }
 }

@@ -9,6 +9,7 @@ use super::account::{Account, EngineError, Mailbox};
 use super::find::Sources;
 use super::folders::Folders;
 use super::job::{Job, Mode};
+use super::reindex;
 use super::server;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::LIST_MAX;
@@ -18,7 +19,7 @@ use crate::model::wire::{Entry, Place};
 use crate::model::{Attrs, Format, Key, Missing, RelPath, Stat, Verdict};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::ledger::{Books, Here, List, Mending, mend};
-use crate::store::dovecot::fresh::{self, Marks};
+use crate::store::dovecot::fresh::{self, Marks, Register};
 use crate::store::dovecot::{flag, keywords, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::sys::clock;
@@ -40,14 +41,16 @@ pub struct Menders {
 }
 
 /// One mailbox's files as they are, and what they need.
-struct Known {
-    own: Ledger,
-    mending: Mending,
+pub(super) struct Known {
+    pub own: Ledger,
+    pub mending: Mending,
     /// What clients see of each message, where the indexes begin anew.
-    marks: Vec<Marks>,
+    pub marks: Vec<Marks>,
+    /// In sdbox: what else the index is made with.
+    pub register: Option<Register>,
     /// The source that knows best, and its files.
-    source: Option<String>,
-    theirs: Vec<(Vec<u8>, Stat)>,
+    pub source: Option<String>,
+    pub theirs: Vec<(Vec<u8>, Stat)>,
 }
 
 /// A message that comes back: how it is called here.
@@ -72,6 +75,10 @@ impl Menders {
         expunged: bool,
     ) -> Result<(), EngineError> {
         let mailbox = &mailboxes[m];
+        if mailbox.format == Format::Sdbox {
+            self.known.extend(reindex::look(job, sources, mailbox, &returning, expunged)?.map(|known| (m, known)));
+            return Ok(());
+        }
         if mailbox.format != Format::Maildir {
             return Ok(());
         }
@@ -101,7 +108,7 @@ impl Menders {
             let marks = if mending.modseq.is_some() { marks(mailbox, &named, &books, &mending) } else { Vec::new() };
             let source = labels.into_iter().next();
             let theirs = books.theirs.into_iter().next().map(|ledger| ledger.files).unwrap_or_default();
-            self.known.insert(m, Known { own: books.own, mending, marks, source, theirs });
+            self.known.insert(m, Known { own: books.own, mending, marks, register: None, source, theirs });
         }
         Ok(())
     }
@@ -122,7 +129,7 @@ impl Menders {
             let mailbox = &scene.mailboxes[m];
             folders.need(job, scene.account, scene.mailboxes, (mailbox.format, &mailbox.dir))?;
             let owner = folders.owner(job, scene.account, scene.mailboxes, &mailbox.dir)?;
-            if known.mending.list.is_some() && !self.forgotten {
+            if (known.mending.list.is_some() || known.mending.restarted.is_some()) && !self.forgotten {
                 self.forgotten = true;
                 forget_mailboxes(job, scene, &mut steps)?;
             }
@@ -165,6 +172,11 @@ impl Menders {
              --undecided restore"
                 .to_owned()
         })
+    }
+
+    /// Whether the plan makes the index of an sdbox mailbox anew.
+    pub fn remakes(&self, m: usize) -> bool {
+        self.known.get(&m).is_some_and(|known| known.register.is_some())
     }
 
     /// Whether a step of this plan writes that file.
@@ -313,6 +325,15 @@ impl Known {
     /// Old indexes go aside. `dovecot.index` is first: without it the logs decide, and the new one is last.
     fn indexes(&self, owner: Owner) -> Vec<(&'static [u8], Action)> {
         let Some(modseq) = self.mending.modseq else { return Vec::new() };
+        if let Some(register) = &self.register {
+            // The server takes a log without a past for the whole index, whatever lies beside it.
+            let seconds = u32::try_from(clock::now().sec).unwrap_or(u32::MAX);
+            let bytes = fresh::register(register, seconds, &self.marks);
+            return vec![(
+                companion::INDEX_LOG,
+                Action::Write { bytes, attrs: self.attrs(owner, companion::INDEX_LOG) },
+            )];
+        }
         let old =
             companion::INDEX.into_iter().filter(|&file| file != companion::INDEX_LOG && self.stat(file).is_some());
         let mut actions: Vec<(&[u8], Action)> = old.map(|file| (file, Action::Quarantine)).collect();
@@ -369,7 +390,8 @@ impl Known {
 
     /// Counts and reports what was wrong with the files themselves, and the file that heals it.
     fn tell(&self, job: &mut Job<'_>, scene: &Scene<'_>, mailbox: &Mailbox, healed: Option<&RelPath>) {
-        let path = healed.cloned().or_else(|| mailbox.dir.join(UIDLIST).ok());
+        let file = if self.register.is_some() { companion::INDEX_LOG } else { UIDLIST };
+        let path = healed.cloned().or_else(|| mailbox.dir.join(file).ok());
         let Some(path) = path.filter(|_| !self.mending.troubles.is_empty()) else { return };
         job.tally.companions_lost += 1;
         job.risk.books += 1;

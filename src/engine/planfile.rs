@@ -1,6 +1,7 @@
 //! Plan files: JSON lines, a header and then one step a line. Written once, never over an existing file,
 //! read step by step, and not trusted.
 
+use super::splice::is_own;
 use crate::model::RelPath;
 use crate::model::limits::LINE_MAX;
 use crate::model::plan::{Action, Header, Location, SCHEMA, Slice, Step};
@@ -166,6 +167,9 @@ pub fn check(path: &Path, store: &Path) -> Result<(), PlanError> {
             Action::Restore { from, .. } => !known(from),
             Action::Rebuild { parts, .. } => {
                 parts.iter().any(|part| matches!(part, Slice::Copy { from, .. } if !known(from)))
+            }
+            Action::Splice { parts, .. } => {
+                parts.iter().any(|part| !known(&part.from) && !is_own(&step.target, &part.from))
             }
             _ => false,
         };

@@ -85,7 +85,7 @@ pub fn account(
     let listed = mailboxes.iter().any(Mailbox::has_witness);
     job.risk.listed += u64::from(listed);
     job.risk.unlisted += u64::from(!listed);
-    let mut sources = Sources::new(job, account, &mailboxes);
+    let mut sources = Sources::new(job, account, &mailboxes, &Haul::default());
     let menders = Menders::default();
     let around = Around { returning: &[], blank: false, harmed: false, menders: &menders };
     companions::companions(job, account, &mailboxes, &mut sources, folders, &around)?;

@@ -319,7 +319,7 @@ fn recalled(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Reca
     let validity = wards.iter().find_map(|ward| Named::parse(&ward.harm.row.as_ref()?.name)?.validity);
     let Some((_, ledger)) = server::ledger_beside(job, mailbox)? else { return Ok(Recalled::default()) };
     let same = validity.is_some() && ledger.uid_validity == validity && ledger.index == Whole::Sound;
-    Ok(if same { ledger.recalled } else { Recalled::default() })
+    Ok(if same { *ledger.recalled } else { Recalled::default() })
 }
 
 fn uid_of(ward: &Ward) -> Option<u32> {

@@ -29,6 +29,7 @@ pub fn record(
     let mut put_off = vec![Vec::new(); mailboxes.len()];
     haul.put_off.iter().for_each(|at| put_off[at.mailbox].push(at.entry));
     let all = mailboxes.iter().zip(&mut haul.changes).zip(&put_off).zip(quiet);
+    catalog.record_groups(&std::mem::take(&mut haul.groups))?;
     for (((mailbox, changes), put_off), quiet) in all.filter(|(((m, _), _), _)| m.selected) {
         if mailbox.folder.is_none() && mailbox.row.is_none() {
             continue;
@@ -51,6 +52,18 @@ pub fn record(
         }
     }
     Ok(())
+}
+
+/// Hands the catalog the chaining values of contents once there are `most`; all of a large store's would fill the memory.
+pub fn groups(job: &mut Job<'_>, haul: &mut Haul, most: usize) {
+    if haul.groups.iter().map(|(_, values)| values.len()).sum::<usize>() < most {
+        return;
+    }
+    let groups = std::mem::take(&mut haul.groups);
+    let (Some(catalog), Some(_)) = (&mut job.catalog, job.run_id) else { return };
+    if let Err(error) = catalog.record_groups(&groups) {
+        job.own_error("record parts of messages", &error.to_string());
+    }
 }
 
 /// What a complete listing tells of a mailbox by itself.
@@ -123,7 +136,10 @@ pub fn forget(job: &mut Job<'_>) {
         return;
     };
     let before = Stamp { sec: job.started.sec.saturating_sub(limits::DELETED_KEPT), nsec: 0 };
-    let forgotten = catalog.forget_deleted(store, before);
+    let forgotten = catalog.forget_deleted(store, before).and_then(|gone| match gone {
+        0 => Ok(0),
+        _ => catalog.forget_groups(),
+    });
     if let Err(error) = forgotten.and_then(|_| catalog.prune_findings(store, limits::RUNS_KEPT)) {
         job.own_error("forget old records", &error.to_string());
     }

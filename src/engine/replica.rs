@@ -194,6 +194,7 @@ pub fn item(root: u32, path: &RelPath, deep: bool) -> ReadItem {
         crlf_claim: claims.crlf,
         envelope: true,
         medium: false,
+        groups: false,
         deep,
     }
 }

@@ -604,7 +604,7 @@ fn examine(
         job.risk.listed += u64::from(listed);
         job.risk.unlisted += u64::from(!listed);
     }
-    let mut sources = Sources::new(job, account, mailboxes);
+    let mut sources = Sources::new(job, account, mailboxes, haul);
     let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
     deep::deep(job, mailboxes, &mut sources, haul)?;
     against::against(job, account, mailboxes, &mut sources, haul)?;

@@ -4,8 +4,7 @@ use super::account::{self, At, EngineError, Mailbox};
 use super::budget;
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
-use super::mbox;
-use super::renumbered;
+use super::{mbox, record, renumbered};
 use crate::catalog::{MessageChange, State};
 use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
@@ -14,6 +13,9 @@ use crate::model::wire::{Entry, EntryKind, Place, Reading, Trouble};
 use crate::model::{Encoding, Format, Key, Span, Verdict};
 use crate::store::maildir::name;
 use std::collections::HashMap;
+
+/// Chaining values that are held before the catalog gets them: half a megabyte.
+const GROUPS_HELD: usize = 1 << 14;
 
 /// Errors of opening or reading that mean: the medium does not give the file.
 pub const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
@@ -124,7 +126,7 @@ fn unsteady_errno(trouble: &Trouble) -> bool {
 
 /// One answer of the lane.
 fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: Reading, haul: &mut Haul) {
-    let mut facts = match result {
+    let mut facts = match keep_groups(job, haul, result) {
         Ok(facts) => facts,
         Err(trouble) if unsteady_errno(&trouble) => return haul.unsteady.push(at),
         Err(trouble) if trouble.errno.is_some_and(|e| MEDIUM_ERRORS.contains(&e)) => unreadable(job, &trouble),
@@ -222,6 +224,17 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
             haul.harms.push(harm);
         }
     }
+}
+
+/// Hands on what a reading came to, without what the catalog is to keep of its parts.
+fn keep_groups(job: &mut Job<'_>, haul: &mut Haul, mut result: Reading) -> Reading {
+    if let Ok(CopyFacts { digest: Some(digest), groups, .. }) = &mut result
+        && groups.len() > 1
+    {
+        haul.groups.push((*digest, std::mem::take(groups)));
+        record::groups(job, haul, GROUPS_HELD);
+    }
+    result
 }
 
 /// What stands around a message is not what was recorded; of that its digest says nothing.

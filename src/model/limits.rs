@@ -57,6 +57,8 @@ pub const LANE_RESTARTS: u32 = 8;
 pub const PATHS_BATCH: usize = 128;
 /// Files of one home, or troubles of one listing, that are told; more are too many to be anybody's work.
 pub const NAMED_MAX: usize = 10_000;
+/// Longest part of a file in one answer. Bytes.
+pub const FRAGMENT_MAX: u64 = 1 << 20;
 /// Blocks of one message that are compared.
 pub const BLOCKS_MAX: usize = 256 << 10;
 /// Steps that are written, synced and renamed together.
@@ -82,5 +84,6 @@ const _: () = assert!(DECODED_MAX <= MESSAGE_MAX && COMPANION_MAX <= MESSAGE_MAX
 const _: () = assert!(LINE_MAX <= FRAME_MAX && LIST_MAX * 3 + (1 << 20) < LINE_MAX as u64);
 const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
 const _: () = assert!((BLOCKS_MAX + CUTS_MAX) * 17 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);
+const _: () = assert!(READ_BATCH * super::groups::GROUPS_MAX as usize * 33 < FRAME_MAX / 2);
 const _: () = assert!(HEADER_MAX <= WINDOW && BODY_HASHES_MAX <= SIGNATURES_MAX);
 const _: () = assert!(CUTS_MAX >= 4 * FAULTS_KEPT);

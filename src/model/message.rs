@@ -3,6 +3,7 @@
 use super::digest::Digest;
 use super::evidence::Evidence;
 use super::form::Marks;
+use super::groups::Value;
 use super::path::bytes_text;
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +142,8 @@ pub struct CopyFacts {
     pub envelope: Option<Envelope>,
     /// What the frame around it says, where there is one that does.
     pub marks: Option<Marks>,
+    /// Chaining values of its groups, where they were asked for and there is more than one.
+    pub groups: Vec<Value>,
     /// The medium was asked for and the cache may have answered.
     pub cached: bool,
 }

@@ -8,6 +8,7 @@ pub mod event;
 pub mod evidence;
 pub mod form;
 pub mod format;
+pub mod groups;
 pub mod journal;
 pub mod limits;
 pub mod message;

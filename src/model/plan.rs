@@ -74,6 +74,8 @@ pub enum Action {
     },
     /// Put a file that holds many messages together anew: what stays as it is, and messages from copies.
     Rebuild { parts: Vec<Slice>, attrs: Attrs, content: Digest, length: u64, heals: Vec<Heal> },
+    /// Put one message together from parts of copies of which none is whole.
+    Splice { parts: Vec<Graft>, attrs: Attrs, content: Digest, length: u64 },
     /// Move a server's file aside, which it makes again.
     Quarantine,
     /// Make a folder (a mailbox and its `cur`, `new`, `tmp`).
@@ -90,6 +92,7 @@ impl Action {
             Action::Rename { .. } => "rename",
             Action::Write { .. } => "write",
             Action::Rebuild { .. } => "rebuild",
+            Action::Splice { .. } => "splice",
             Action::Quarantine => "quarantine",
             Action::MakeFolder { .. } => "make_folder",
             Action::Report => "report",
@@ -106,7 +109,8 @@ impl Action {
         match self {
             Action::Restore { content, length, .. }
             | Action::Rename { content, length, .. }
-            | Action::Rebuild { content, length, .. } => Some((*content, *length)),
+            | Action::Rebuild { content, length, .. }
+            | Action::Splice { content, length, .. } => Some((*content, *length)),
             Action::Write { bytes, .. } => Some((Digest::of(bytes), bytes.len() as u64)),
             Action::Quarantine | Action::MakeFolder { .. } | Action::Report => None,
         }
@@ -115,7 +119,7 @@ impl Action {
     /// Bytes that the step needs on the target before anything that it replaces is gone; 0 for one that writes none.
     pub fn length(&self) -> u64 {
         match self {
-            Action::Restore { length, .. } | Action::Rebuild { length, .. } => *length,
+            Action::Restore { length, .. } | Action::Rebuild { length, .. } | Action::Splice { length, .. } => *length,
             Action::Write { bytes, .. } => bytes.len() as u64,
             _ => 0,
         }
@@ -135,6 +139,13 @@ pub enum Slice {
     },
     /// Bytes of a message of a source, after decompression.
     Copy { from: Location, span: Span },
+}
+
+/// Bytes of one copy, as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Graft {
+    pub from: Location,
+    pub span: Span,
 }
 
 /// One message that is whole once its file is put together.
@@ -207,7 +218,8 @@ impl Step {
         match self.action {
             Action::MakeFolder { .. } => true,
             Action::Write { .. } | Action::Quarantine => self.verdict != Verdict::Damaged,
-            Action::Restore { .. } | Action::Rename { .. } | Action::Rebuild { .. } | Action::Report => false,
+            Action::Restore { .. } | Action::Rename { .. } | Action::Rebuild { .. } | Action::Splice { .. } => false,
+            Action::Report => false,
         }
     }
 

@@ -94,10 +94,16 @@ pub struct Ledger {
     pub held: Vec<u32>,
     /// UIDs of the messages that the server found gone without having been asked; only such as the logs saw given away.
     pub noticed: Vec<u32>,
+    /// In sdbox, whose index alone knows them: what it holds, with the flags.
+    pub flags: Vec<(u32, u8)>,
+    /// In sdbox: since when the index has no past, as where the server began it anew; Unix seconds, 0 where it has one. And
+    /// the messages whose flags it took over then and that nobody has changed since: dsync believes a partner before it.
+    pub reset: u32,
+    pub unsaid: Vec<u32>,
     /// Keywords by the indexes, with the UIDs of the messages that have them.
     pub marked: Vec<(Vec<u8>, Vec<u32>)>,
     /// Only beside mbox files, where no list of UIDs stands.
-    pub recalled: Recalled,
+    pub recalled: Box<Recalled>,
     /// Only in an account's own folder: the log of what was done with mailboxes, and those that were deleted, each by its
     /// GUID or by the hash of its name, with the time. Unix seconds.
     pub mailbox_log: Whole,

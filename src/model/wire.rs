@@ -6,6 +6,7 @@ use super::container::Own;
 use super::digest::Digest;
 use super::form::Form;
 use super::format::Format;
+use super::groups::Value;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
@@ -171,9 +172,21 @@ pub struct ReadItem {
     pub envelope: bool,
     /// Read from the medium, past the page cache, where the file system allows it.
     pub medium: bool,
+    /// Also tell the chaining values of its groups, if it is stored as it is and read whole.
+    pub groups: bool,
     /// Whatever is checked is also judged by its signatures. Else only what the other checks doubt is, and no digest
     /// decides.
     pub deep: bool,
+}
+
+/// A part of a file, as far as the medium gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Given {
+    /// From where it was asked for, up to the end of the file; zeros where there is a hole.
+    #[serde(with = "serde_bytes_vec")]
+    pub bytes: Vec<u8>,
+    /// Within the file.
+    pub holes: Vec<Span>,
 }
 
 /// What reading one file came to.
@@ -221,6 +234,10 @@ pub enum Request {
     Own { id: u64, root: u32, path: RelPath },
     /// Bytes of a file as they are stored, which must still be `file`.
     Range { id: u64, root: u32, path: RelPath, span: Span, file: Option<Stat> },
+    /// Chaining values of the groups of a content of this length, read as closely as the medium allows.
+    Groups { id: u64, root: u32, path: RelPath, length: u64 },
+    /// Bytes of a file with the holes in them, read as closely as the medium allows.
+    Fragment { id: u64, root: u32, path: RelPath, span: Span },
     /// Look around for a while, then read messages drawn by lot.
     Sample { id: u64, order: SampleOrder },
 }
@@ -306,6 +323,15 @@ pub enum Answer {
     Own {
         id: u64,
         own: Result<Own, Trouble>,
+    },
+    /// `None` of a group that the file does not give whole.
+    Groups {
+        id: u64,
+        groups: Result<Vec<Option<Value>>, Trouble>,
+    },
+    Fragment {
+        id: u64,
+        given: Result<Given, Trouble>,
     },
     Data {
         id: u64,

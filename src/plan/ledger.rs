@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How far beyond what is known numbers go on, where the newest witness may not have seen the last ones: a number that
 /// clients know must never be given to something else.
-const GAP: u32 = 1000;
+pub const GAP: u32 = 1000;
 
 /// Letters `a` to `z`.
 const LETTERS: u8 = 26;

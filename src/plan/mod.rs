@@ -13,6 +13,8 @@ pub mod guards;
 pub mod ledger;
 pub mod missing;
 pub mod rate;
+pub mod register;
+pub mod splice;
 pub mod trend;
 pub mod triage;
 

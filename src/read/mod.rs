@@ -2,6 +2,10 @@
 //!
 //! Never writes, never decides what a hole means, never reads a failing place twice.
 
+mod close;
+
+pub use close::{SECTOR, closely};
+
 use crate::model::Span;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -234,9 +238,9 @@ mod tests {
     use proptest::prelude::*;
 
     /// A file whose bad bytes give EIO.
-    struct Sick {
-        bytes: Vec<u8>,
-        bad: Vec<Span>,
+    pub struct Sick {
+        pub bytes: Vec<u8>,
+        pub bad: Vec<Span>,
     }
 
     impl Medium for Sick {

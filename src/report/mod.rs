@@ -6,6 +6,7 @@ pub mod b3sum;
 pub mod base64;
 pub mod check;
 pub mod json;
+pub mod losses;
 pub mod metrics;
 pub mod plan_text;
 pub mod sanitise;

@@ -51,6 +51,10 @@ fn deed(action: &Action, sources: &[PlanSource]) -> String {
             let messages = words::count(heals.len() as u64, "message");
             format!("put the file together anew ({}), with {messages} from copies", words::bytes(*length))
         }
+        Action::Splice { parts, length, .. } => {
+            let parts = words::count(parts.len() as u64, "part");
+            format!("put it together ({}) from {parts} of damaged copies", words::bytes(*length))
+        }
         Action::Quarantine => "move aside; the server makes it again".to_owned(),
         Action::MakeFolder { .. } => "make the folder".to_owned(),
         Action::Report => "nothing can be done".to_owned(),

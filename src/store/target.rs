@@ -24,6 +24,13 @@ pub fn permitted(step: &Step) -> Result<(), String> {
             }
             Err(format!("{target} is neither a message in new/ or cur/ nor a file that belongs to a mailbox"))
         }
+        Action::Splice { attrs, .. } => {
+            plain(target, attrs, 0o777)?;
+            match is_message(target) {
+                true => Ok(()),
+                false => Err(format!("{target} is no message in a file of its own")),
+            }
+        }
         Action::Rebuild { parts, attrs, .. } => {
             plain(target, attrs, 0o777)?;
             rebuilt(target, parts)

@@ -11,6 +11,7 @@ mod dkim_body;
 mod dkim_tags;
 mod encoding;
 mod envelope;
+pub mod groups;
 pub mod hashing;
 mod header;
 mod line_ends;

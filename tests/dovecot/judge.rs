@@ -11,6 +11,8 @@ pub enum Mark {
     Detected,
     /// Every message is there once with its content, and a second `audit` is content.
     Healed,
+    /// What its owner deleted stayed away, but nothing told that from a loss any more: it is left to its owner.
+    Asked,
     Uid,
     Flags,
     Keywords,

@@ -14,7 +14,7 @@ fn a_repair_killed_at_any_call_loses_nothing_and_the_next_one_finishes_it() {
     let calls = ground.calls();
     assert!(calls.len() > 60, "a repair changes files: {calls:?}");
     let (mut killed, mut missed) = (0, 0);
-    for call in sample(&calls, 3) {
+    for call in sample(&calls, 4) {
         ground.go_back("damaged");
         let at = format!("killed at {} {}", call.nth, call.text);
         match ground.tracer.at(&ground.tool, call, "signal=KILL").run(ground.typed()).status {

@@ -47,14 +47,15 @@ fn names_without_flags_and_without_sizes_are_mail() {
 fn thousands_of_empty_folders_take_seconds() {
     let bench = kit::empty();
     let account = kit::mailbox(&bench.store.join("ann/Maildir"));
-    for number in 0..3000 {
+    let folders = if crate::common::long() { 3000 } else { 1000 };
+    for number in 0..folders {
         kit::mailbox(&account.join(format!(".Archive.{number:04}")));
     }
     kit::deliver(&account, 1, 5000);
     bench.replicate();
     let start = Instant::now();
     let answer = bench.tool.verify(&bench.store).expect(0);
-    assert_eq!(answer.count("mailboxes"), 3001, "{answer}");
+    assert_eq!(answer.count("mailboxes"), folders + 1, "{answer}");
     let again = bench.tool.repair(&bench.store, &kit::from(&bench.replica)).expect(0);
     assert_eq!(again.steps(), Vec::<String>::new());
     assert!(start.elapsed() < Duration::from_secs(20), "verify and repair took {:?}", start.elapsed());

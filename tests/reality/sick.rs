@@ -208,6 +208,59 @@ fn bad_sectors_are_holes_and_are_healed_elsewhere() {
     assert_eq!(written, 3, "only what was needed: {healed}");
 }
 
+/// ddrescue's map of a disk on which these bytes are bad.
+fn sector_map(mut sectors: Vec<u64>, size: u64) -> String {
+    sectors.sort_unstable();
+    let mut map = String::from("# Mapfile\n0x0 ? 1\n");
+    let mut at = 0;
+    for sector in sectors {
+        writeln!(map, "{at:#x} {:#x} +\n{sector:#x} 0x200 -", sector - at).expect("text");
+        at = sector + 512;
+    }
+    writeln!(map, "{at:#x} {:#x} +", size - at).expect("text");
+    map
+}
+
+/// Every copy of some messages is damaged, one by single sectors that the disk does not give any more.
+#[test]
+fn a_whole_message_comes_out_of_a_sick_disk_and_a_rotten_replica() {
+    if !possible("splicing from a sick disk") {
+        return;
+    }
+    let bench = bench();
+    bench.replicate();
+    let victims = [3, 90, 120]
+        .map(|number| Path::new("ann/Maildir/cur").join(kit::name(number, kit::letter(number, 20_000).len())));
+    let mut bad = Vec::new();
+    let image = device::image(&bench.store, bench.dir.path(), |store| {
+        bad = victims.iter().map(|victim| block(&store.join(victim), 8192) * 4096 + 1024).collect();
+    });
+    record(&bench, &image);
+    // The same page, another sector; and for the last one the same sector, so that nobody has it.
+    for (victim, at) in victims.iter().zip([8192 + 512, 8192 + 2048, 8192 + 1100]) {
+        let path = bench.replica.join(victim);
+        let mut bytes = fs::read(&path).expect("a copy");
+        bytes[at] ^= 0x10;
+        fs::write(&path, bytes).expect("rot");
+    }
+    let map = bench.dir.path().join("bad.map");
+    fs::write(&map, sector_map(bad, 256 << 20)).expect("a map");
+    let arguments = ["--filter=ddrescue", &spec(&image), &format!("ddrescue-mapfile={}", spec(&map))];
+    let disk = HangingDisk::serving(bench.dir.path(), &arguments);
+    drop_caches();
+    let into = bench.dir.path().join("into");
+    let (store, replica) = (spec(&disk.store()), spec(&bench.replica));
+    let answer = bench.tool.run(["repair", &store, "--from", &replica, "--apply", "--into", &spec(&into)]);
+    assert_eq!((answer.count("repaired"), answer.count("unreadable")), (2, 3), "{answer}");
+    for (victim, healed) in victims.iter().zip([true, true, false]) {
+        let is = fs::read(into.join(victim)).ok();
+        let truth = fs::read(bench.store.join(victim)).expect("the truth");
+        assert!(is == healed.then_some(truth), "{}: {answer}", victim.display());
+    }
+    let told = answer.findings().filter(|f| f.to_string().contains("do not make the recorded content")).count();
+    assert_eq!(told, 1, "{answer}");
+}
+
 /// Readers die in the middle of their work, again and again.
 #[test]
 fn killed_readers_are_replaced_and_nothing_goes_uncounted() {

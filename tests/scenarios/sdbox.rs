@@ -1,6 +1,9 @@
-//! Dovecot's single-dbox without a server: frames made by hand, and no index that would tell what is there.
+//! Dovecot's single-dbox without a server: frames made by hand, and no index that would tell what is there but where a
+//! test makes one.
 
-use crate::common::{Answer, Mailmend, spec, words};
+use crate::common::{Answer, Mailmend, must, spec, words};
+use mailmend::store::dovecot::fresh::{self, Marks, Register};
+use mailmend::store::dovecot::{flag, log, state};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,4 +116,110 @@ fn a_copy_of_nobody_knows_which_time_is_not_taken_by_its_name() {
     let answer = house.tool.run(line).expect(4);
     assert_eq!(answer.count("repaired"), 0, "without an index nothing says that u.5 is the same message: {answer}");
     assert_eq!(fs::metadata(&place).expect("the file").len(), 900);
+}
+
+const FIRST: u32 = 1_700_000_000;
+
+/// An index as a log alone, of the time `validity`: every second message is seen.
+fn index(validity: u32, uids: impl Iterator<Item = u32>) -> Vec<u8> {
+    let marks: Vec<Marks> = uids
+        .map(|uid| Marks { uid, flags: if uid % 2 == 0 { flag::SEEN } else { 0 }, keywords: vec![b"work".to_vec()] })
+        .collect();
+    let next_uid = marks.last().map_or(1, |last| last.uid + 1);
+    let register = Register {
+        indexid: validity,
+        file_seq: 2,
+        modseq: 30,
+        uid_validity: validity,
+        next_uid,
+        mailbox_guid: [7; 16],
+    };
+    fresh::register(&register, validity, &marks)
+}
+
+const LOG: &str = "dovecot.index.log";
+
+/// The house with indexes, known to the catalog, and a backup of it.
+fn indexed() -> (House, PathBuf) {
+    let house = house();
+    for mailbox in ["INBOX", "Work"] {
+        fs::write(mails(&house.store, mailbox).join(LOG), index(FIRST, 1..11)).expect("an index");
+    }
+    house.run("verify").expect(0);
+    let backup = house.dir.path().join("backup");
+    must("cp", &["-a", &spec(&house.store), &spec(&backup)]);
+    (house, backup)
+}
+
+impl House {
+    fn repair(&self, backup: &Path, more: &[&str]) -> Answer {
+        let line = words(&["repair"]).chain([self.store.clone().into(), "--from".into(), backup.into()]);
+        self.tool.run(line.chain(words(&["--apply"])).chain(words(more)))
+    }
+
+    fn state(&self, mailbox: &str) -> state::State {
+        let log = log::parse(&fs::read(mails(&self.store, mailbox).join(LOG)).expect("an index"));
+        state::replay(None, &[&log])
+    }
+}
+
+#[test]
+fn an_index_that_is_gone_is_made_again_from_a_copy() {
+    let (house, backup) = indexed();
+    fs::remove_file(mails(&house.store, "INBOX").join(LOG)).expect("a loss");
+    fs::remove_file(mails(&house.store, "INBOX").join("u.3")).expect("another");
+    let answer = house.repair(&backup, &["--undecided", "restore"]).expect(1);
+    assert_eq!((answer.count("repaired"), answer.count("companions_lost")), (1, 1), "{answer}");
+    assert!(answer.mentions("flags and UIDs"), "{answer}");
+    let state = house.state("INBOX");
+    assert_eq!((state.uid_validity, state.messages.len()), (FIRST, 10));
+    assert!(state.next_uid > 1000, "numbers that may have been given since: {}", state.next_uid);
+    let flags: Vec<u8> = state.messages.values().map(|message| message.flags).collect();
+    assert_eq!(flags, [0, flag::SEEN].repeat(5));
+    assert!(state.messages.values().all(|message| state.keywords_of(message).eq([b"work".as_slice()])));
+    house.run("audit").expect(0);
+    // The lost index is nobody's: undoing takes the new one away again.
+    let run = answer.run_name();
+    house.tool.undo(&run).expect(0);
+    assert!(!mails(&house.store, "INBOX").join(LOG).exists());
+}
+
+#[test]
+fn a_folder_comes_back_with_its_index() {
+    let (house, backup) = indexed();
+    fs::remove_dir_all(house.store.join("ann/sdbox/mailboxes/Work")).expect("a loss");
+    house.repair(&backup, &["--undecided", "restore"]).expect(1);
+    let state = house.state("Work");
+    assert_eq!((state.uid_validity, state.messages.len()), (FIRST, 10));
+    house.run("audit").expect(0);
+}
+
+#[test]
+fn a_mailbox_that_was_begun_anew_gets_its_old_time_back() {
+    let (house, backup) = indexed();
+    let folder = mails(&house.store, "INBOX");
+    fs::write(folder.join(LOG), index(FIRST + 500, 0..0)).expect("a new index");
+    let answer = house.repair(&backup, &[]).expect(1);
+    assert!(answer.mentions("began the mailbox anew"), "{answer}");
+    let state = house.state("INBOX");
+    assert_eq!((state.uid_validity, state.messages.len()), (FIRST, 10));
+    house.run("audit").expect(0);
+}
+
+#[test]
+fn new_mail_under_an_old_number_is_never_taken_for_the_old_one() {
+    for known in [true, false] {
+        let (mut house, backup) = indexed();
+        if !known {
+            house.tool = Mailmend::with_state(house.dir.path().join("another"));
+        }
+        let folder = mails(&house.store, "INBOX");
+        (1..=10).for_each(|uid| fs::remove_file(folder.join(format!("u.{uid}"))).expect("a loss"));
+        let fresh = frame(&letter("another mailbox", 77));
+        fs::write(folder.join("u.1"), &fresh).expect("new mail");
+        fs::write(folder.join(LOG), index(FIRST + 500, 1..2)).expect("a new index");
+        house.repair(&backup, &["--undecided", "restore"]);
+        assert_eq!(fs::read(folder.join("u.1")).expect("the new mail"), fresh, "known: {known}");
+        assert_eq!(house.state("INBOX").uid_validity, FIRST + 500, "known: {known}");
+    }
 }

@@ -74,6 +74,9 @@ pub struct Audit {
     /// Write the plan to FILE, which must not exist
     #[arg(long, value_name = "FILE")]
     pub save_plan: Option<PathBuf>,
+    /// Write to FILE, which must not exist, what became of which message: for the letter to the users
+    #[arg(long, value_name = "FILE")]
+    pub loss_report: Option<PathBuf>,
     /// Say what to plan for messages of which nothing tells whether they were lost or deleted (default: report)
     #[arg(long, value_enum, value_name = "WHAT")]
     pub undecided: Option<Undecided>,
@@ -117,6 +120,9 @@ pub struct Repair {
     /// Write the plan to FILE, which must not exist
     #[arg(long, value_name = "FILE")]
     pub save_plan: Option<PathBuf>,
+    /// Write to FILE, which must not exist, what became of which message: for the letter to the users
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub loss_report: Option<PathBuf>,
     /// Write only the repaired messages below DIR, under their paths in STORE, and leave STORE alone
     #[arg(long, value_name = "DIR")]
     pub into: Option<PathBuf>,

@@ -5,10 +5,11 @@
 use super::{Found, HomeFiles, Lane, LaneError, Listing, serve};
 use crate::model::container::Own;
 use crate::model::form::Form;
+use crate::model::groups::Value;
 use crate::model::message::Encoding;
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::server::{Guids, Ledger, Witness};
-use crate::model::wire::{Answer, Fetched, Request, Stated, Trouble};
+use crate::model::wire::{Answer, Fetched, Given, Request, Stated, Trouble};
 use crate::model::{Format, RelPath, Span, Stat};
 use std::io;
 
@@ -193,6 +194,32 @@ impl Lane {
             _ => None,
         })?;
         Ok(own.flatten())
+    }
+
+    /// Chaining values of the groups of a content of `length` bytes, as far as a file gives them.
+    pub fn groups(
+        &mut self,
+        (root, path): (u32, &RelPath),
+        length: u64,
+    ) -> Result<Result<Vec<Option<Value>>, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Groups { id, root, path: path.clone(), length };
+        let groups = self.ask(&request, (root, path, "read"), |answer| match answer {
+            Answer::Groups { id: got, groups } if got == id => Some(groups),
+            _ => None,
+        })?;
+        Ok(groups.flatten())
+    }
+
+    /// Bytes of a file with the holes in them; at most [`FRAGMENT_MAX`](crate::model::limits::FRAGMENT_MAX).
+    pub fn fragment(&mut self, (root, path): (u32, &RelPath), span: Span) -> Result<Result<Given, Trouble>, LaneError> {
+        let id = self.id();
+        let request = Request::Fragment { id, root, path: path.clone(), span };
+        let given = self.ask(&request, (root, path, "read"), |answer| match answer {
+            Answer::Fragment { id: got, given } if got == id => Some(given),
+            _ => None,
+        })?;
+        Ok(given.flatten())
     }
 
     /// Brings bytes of a file as they are stored, which must still be the one that `file` tells of.

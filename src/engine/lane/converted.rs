@@ -53,6 +53,7 @@ pub fn copy(subject: &Subject<'_>, encoding: Encoding, buffer: &mut [u8]) -> io:
         digest: whole.then_some(hashes.digest),
         canonical: hashes.canonical.filter(|_| whole),
         stored: None,
+        groups: Vec::new(),
         evidence: Some(evidence),
         envelope,
     };

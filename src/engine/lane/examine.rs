@@ -8,6 +8,7 @@ use super::serve::trouble;
 use super::{converted, framed, packed, shared};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
+use crate::model::groups::{GROUP, Value};
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
@@ -21,6 +22,7 @@ use crate::sys::dir::{Dir, Root};
 use crate::sys::direct::{ALIGN, AlignedBuf};
 use crate::verify::checks::{Checks, Claims};
 use crate::verify::convert::Converting;
+use crate::verify::groups::Grouper;
 use crate::verify::hashing::Hashing;
 use crate::verify::{BodyProof, Piecer};
 use std::cell::RefCell;
@@ -242,6 +244,9 @@ impl Subject<'_> {
         let mut checks = check.then(|| self.checks(encoding));
         let mut proof = self.proof(encoding).filter(|_| check);
         let mut holes = Vec::new();
+        let grouped =
+            self.item.groups && encoding == Encoding::Plain && self.stat.size > GROUP && self.begins.is_none();
+        let mut grouper = grouped.then(|| Grouper::new(self.stat.size));
         let mut progress = 0;
         let mut tick = || {
             progress += 1;
@@ -250,6 +255,9 @@ impl Subject<'_> {
         let done = read::stream(&*self.medium(), self.stat.size, buffer, &mut tick, &mut |piece| match piece {
             Piece::Bytes(bytes) => {
                 hashing.feed(bytes);
+                if let Some(grouper) = &mut grouper {
+                    grouper.feed(bytes);
+                }
                 if let Some(checks) = &mut checks {
                     checks.feed(bytes);
                 }
@@ -281,6 +289,10 @@ impl Subject<'_> {
             digest: (done.holes == 0).then_some(hashes.digest),
             canonical: hashes.canonical.filter(|_| done.holes == 0),
             stored: None,
+            groups: grouper
+                .filter(|_| done.holes == 0)
+                .and_then(|g| g.finish().into_iter().collect())
+                .unwrap_or_default(),
             evidence,
             envelope,
         };
@@ -321,7 +333,16 @@ impl Subject<'_> {
         }
         let (evidence, envelope) = checks.finish();
         let (length, evidence) = (self.stat.size, Some(evidence));
-        Some(Pass { length, holes, digest: None, canonical: None, stored: None, evidence, envelope })
+        Some(Pass {
+            length,
+            holes,
+            digest: None,
+            canonical: None,
+            stored: None,
+            groups: Vec::new(),
+            evidence,
+            envelope,
+        })
     }
 
     /// Decodes while hashing both forms. A decoder cannot go on behind a hole or a broken frame.
@@ -366,6 +387,7 @@ impl Subject<'_> {
             digest: whole.then_some(hashes.digest),
             canonical: hashes.canonical.filter(|_| whole),
             stored: whole.then(|| Digest(*stored.finalize().as_bytes())),
+            groups: Vec::new(),
             evidence: Some(evidence),
             envelope,
         };
@@ -406,6 +428,7 @@ impl Subject<'_> {
         facts.length = pass.length;
         facts.digest = pass.digest;
         facts.canonical = pass.canonical;
+        facts.groups = pass.groups;
         facts
     }
 
@@ -417,6 +440,7 @@ impl Subject<'_> {
         facts.digest = pass.digest;
         facts.canonical = pass.canonical;
         facts.stored = pass.stored;
+        facts.groups = pass.groups;
         facts.envelope = pass.envelope;
         match (self.item.expected, facts.digest) {
             (Some(expected), Some(found)) if expected == found => facts.evidence.set(Check::Digest, Outcome::Pass),
@@ -441,6 +465,7 @@ pub(super) struct Pass {
     pub digest: Option<Digest>,
     pub canonical: Option<Digest>,
     pub stored: Option<Digest>,
+    pub groups: Vec<Value>,
     pub evidence: Option<Evidence>,
     pub envelope: Option<crate::model::Envelope>,
 }

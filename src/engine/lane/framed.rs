@@ -117,6 +117,7 @@ fn hashed(subject: &Subject<'_>, message: Span, buffer: &mut [u8]) -> Pass {
         digest: whole.then_some(hashes.digest),
         canonical: hashes.canonical.filter(|_| whole),
         stored: None,
+        groups: Vec::new(),
         evidence: None,
         envelope: None,
     }
@@ -167,6 +168,7 @@ fn checked(subject: &Subject<'_>, frame: Option<&Frame>, buffer: &mut [u8], deep
         digest: whole.then_some(inner.digest),
         canonical: inner.canonical.filter(|_| whole),
         stored: (whole && subject.begins.is_none()).then(|| Digest(*file.finalize().as_bytes())),
+        groups: Vec::new(),
         evidence: Some(evidence),
         envelope,
     };

@@ -6,6 +6,7 @@
 pub mod ahead;
 mod ask;
 mod attached;
+mod closely;
 mod converted;
 pub mod examine;
 mod flight;

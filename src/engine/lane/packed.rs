@@ -243,6 +243,7 @@ fn pass(
         digest: (!holes).then_some(hashes.digest),
         canonical: hashes.canonical.filter(|_| !holes),
         stored: None,
+        groups: Vec::new(),
         evidence,
         envelope,
     };

@@ -407,6 +407,7 @@ fn decoded(root: &Root, into: &Sampled, claims: Claims, tick: &dyn Fn()) -> Resu
         crlf_claim: claims.crlf,
         envelope: false,
         medium: false,
+        groups: false,
         deep: false,
     };
     let folder = root.open_dir(&into.path.parent().unwrap_or_default()).map_err(|e| ("open folder", e))?;

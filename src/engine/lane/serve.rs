@@ -6,7 +6,7 @@
 use super::examine::Reader;
 use super::gentle::Gentle;
 use super::sealing::{Sealing, moved};
-use super::{examine, frame, ledger, packed, roots, sample, shared, witness};
+use super::{closely, examine, frame, ledger, packed, roots, sample, shared, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
@@ -220,6 +220,22 @@ impl Shop {
                 let by = &self.reader(&tick);
                 let result = self.root(*root, path.as_bytes()).and_then(|r| packed::range(r, &at, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
+            }
+            Request::Groups { id, root, path, length } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let groups =
+                    self.root(*root, path.as_bytes()).and_then(|r| closely::groups(r, *root, path, *length, by));
+                self.send(&Answer::Groups { id: *id, groups })
+            }
+            Request::Fragment { id, root, path, span } => {
+                self.name(*id, 0);
+                let tick = |n| self.name(*id, n);
+                let by = &self.reader(&tick);
+                let given =
+                    self.root(*root, path.as_bytes()).and_then(|r| closely::fragment(r, *root, path, *span, by));
+                self.send(&Answer::Fragment { id: *id, given })
             }
             Request::Sample { id, order } => sample::sample(
                 &sample::Desk {

@@ -44,6 +44,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             crlf_claim: None,
             envelope: false,
             medium: false,
+            groups: false,
             deep: false,
         }
     };

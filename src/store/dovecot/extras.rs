@@ -13,6 +13,13 @@ use std::collections::BTreeMap;
 pub const VALUE: usize = 16;
 pub type Value = [u8; VALUE];
 
+/// What sdbox keeps of a mailbox: how often its index was made anew, and the GUID at [`GUID_AT`].
+pub const DBOX: &[u8] = b"dbox-hdr";
+pub const GUID_AT: usize = 4;
+
+/// Bytes of one extension's header that are kept.
+const HEAD_MAX: usize = 1 << 16;
+
 /// Extensions of one index; more are nobody's work.
 const EXTENSIONS_MAX: usize = 256;
 /// What a new extension has for a number.
@@ -31,8 +38,8 @@ pub struct Extras {
     pub state: State,
     /// By extension, in the order in which they were asked for, and UID. Of expunged messages too.
     pub values: Vec<BTreeMap<u32, Value>>,
-    /// What each has for the mailbox as a whole, in the same order.
-    pub headers: Vec<Vec<u8>>,
+    /// What they have for the mailbox as a whole, in the same order.
+    pub heads: Vec<Vec<u8>>,
 }
 
 /// Reads all of it in any state; `names` are those of the extensions that are asked for.
@@ -52,7 +59,7 @@ pub fn read(files: &Files, names: &[&[u8]]) -> Extras {
         replay.current = None;
         log::records(&files.logs[log], logs[log], u64::from(start)).for_each(|record| replay.record(record));
     }
-    Extras { state, values: replay.values, headers: replay.headers }
+    Extras { state, values: replay.values, heads: replay.heads }
 }
 
 /// One extension, by its number.
@@ -78,20 +85,20 @@ struct Replay<'n> {
     known: Vec<Known>,
     current: Option<Current>,
     values: Vec<BTreeMap<u32, Value>>,
-    headers: Vec<Vec<u8>>,
+    heads: Vec<Vec<u8>>,
 }
 
 impl<'n> Replay<'n> {
     fn new(names: &'n [&'n [u8]]) -> Replay<'n> {
-        let values = vec![BTreeMap::new(); names.len()];
-        Replay { names, known: Vec::new(), current: None, values, headers: vec![Vec::new(); names.len()] }
+        let (values, heads) = (vec![BTreeMap::new(); names.len()], vec![Vec::new(); names.len()]);
+        Replay { names, known: Vec::new(), current: None, values, heads }
     }
 
     fn start(&mut self, index: &Index, data: &[u8]) {
         for extension in &index.extensions {
             let number = self.add(&extension.name, extension.reset_id);
             let Some(slot) = number.and_then(|number| self.known[number].slot) else { continue };
-            self.headers[slot].clone_from(&extension.data);
+            self.heads[slot] = extension.data.clone();
             let (first, step) = (size(index.header.size), size(index.header.record_size));
             let records = data.get(first..).unwrap_or_default().chunks_exact(step.max(1));
             for record in records.take(size(index.header.messages)) {
@@ -150,16 +157,21 @@ impl<'n> Replay<'n> {
         Some(Current { number, length, ignored: known.reset_id != reset_id })
     }
 
-    /// Parts of what an extension has for the mailbox, each with its place there.
-    fn header(&mut self, mut payload: &[u8]) {
-        let known = self.current.filter(|current| !current.ignored).and_then(|current| self.known.get(current.number));
-        let Some(header) = known.and_then(|known| known.slot).map(|slot| &mut self.headers[slot]) else { return };
-        while let (Some(at), Some(length)) = (u16_at(payload, 0), u16_at(payload, 2)) {
-            let (at, length) = (usize::from(at), usize::from(length));
-            let Some(part) = payload.get(4..4 + length) else { return };
-            header.resize(header.len().max(at + length), 0);
-            header[at..at + length].copy_from_slice(part);
-            payload = payload.get((4 + length).next_multiple_of(4)..).unwrap_or_default();
+    /// Parts of an extension's header: where, how many bytes, and these.
+    fn header(&mut self, payload: &[u8]) {
+        let Some(current) = self.current.filter(|current| !current.ignored) else { return };
+        let Some(slot) = self.known.get(current.number).and_then(|known| known.slot) else { return };
+        let mut at = 0;
+        while let (Some(from), Some(length)) = (u16_at(payload, at), u16_at(payload, at + 2)) {
+            let (from, length) = (usize::from(from), usize::from(length));
+            let Some(part) = payload.get(at + 4..at + 4 + length) else { return };
+            let head = &mut self.heads[slot];
+            if from + length > HEAD_MAX {
+                return;
+            }
+            head.resize(head.len().max(from + length), 0);
+            head[from..from + length].copy_from_slice(part);
+            at += (4 + length).next_multiple_of(4);
         }
     }
 

@@ -1,17 +1,21 @@
 //! A log with which the server begins the indexes of a mailbox anew, and forgets nothing that clients or partners know.
 //!
-//! The server makes the indexes from the mail and the list of UIDs. What only the old ones knew stands in the log: how
-//! often the mailbox had changed, and which flags are our side's last word. dsync goes by what logs say of flags: a
+//! The server makes the indexes from the mail and the list of UIDs, and those of sdbox, which has no such list, from the
+//! log itself. What only the old ones knew stands in it: how often the mailbox had changed, and which flags are our
+//! side's last word. dsync goes by what logs say of flags: a
 //! partner's log that still has a change would else win over flags that were set since.
 
 use super::flag;
+use super::index::{FIRST_RECENT_AT, NEXT_UID_AT, UID_VALIDITY_AT};
 use std::collections::BTreeMap;
 
+const APPEND_EXTERNAL: u32 = 0x1000_0002;
 const FLAGS_EXTERNAL: u32 = 0x1000_0004;
+const HEADER_EXTERNAL: u32 = 0x1000_0020;
+const EXT_INTRO_EXTERNAL: u32 = 0x1000_0040;
+const EXT_HEADER_EXTERNAL: u32 = 0x1000_0100;
 const KEYWORD_EXTERNAL: u32 = 0x1000_0400;
 const KEYWORD_RESET_EXTERNAL: u32 = 0x1000_0800;
-const EXTENSION_EXTERNAL: u32 = 0x1000_0040;
-const EXTENSION_HEADER_EXTERNAL: u32 = 0x1000_0100;
 /// The extension of mbox files, its bytes for the mailbox, and where in these the GUID stands.
 pub const MBOX: &[u8] = b"mbox";
 const MBOX_HEADER: u32 = 32;
@@ -28,27 +32,101 @@ pub struct Marks {
     pub keywords: Vec<Vec<u8>>,
 }
 
+/// Where a log begins, and what its header says of the mailbox's past. `created` is in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    indexid: u32,
+    file_seq: u32,
+    created: u32,
+    modseq: u64,
+}
+
+/// A mailbox whose index alone knows which messages there are (sdbox).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Register {
+    /// As in the files that are there: then a log without a past replaces all of them at once.
+    pub indexid: u32,
+    pub file_seq: u32,
+    pub modseq: u64,
+    pub uid_validity: u32,
+    pub next_uid: u32,
+    pub mailbox_guid: [u8; 16],
+}
+
 /// The log. `indexid` and the time of creation are the same number, as Dovecot has it. Seconds since 1970. `messages`
 /// ascend by UID; those that the server has not indexed yet are passed over when it reads them.
 pub fn log(indexid: u32, file_seq: u32, modseq: u64, messages: &[Marks]) -> Vec<u8> {
+    let mut log = begin(Start { indexid, file_seq, created: indexid, modseq });
+    say(&mut log, messages);
+    log
+}
+
+/// A log that makes the whole index of an sdbox mailbox, as the server's own does when it begins one anew; but it says
+/// each message's flags once more as a change, for dsync takes a partner's word before what an index merely has.
+pub fn register(register: &Register, created: u32, messages: &[Marks]) -> Vec<u8> {
+    let Register { indexid, file_seq, modseq, uid_validity, next_uid, mailbox_guid } = *register;
+    let mut log = begin(Start { indexid, file_seq, created, modseq });
+    record(&mut log, EXT_INTRO_EXTERNAL, &dbox_intro());
+    // At 0, 24 bytes: how often it was made anew, the GUID, flags.
+    let head = [&[0, 0, 24, 0, 0, 0, 0, 0][..], &mailbox_guid, &[0; 4]].concat();
+    record(&mut log, EXT_HEADER_EXTERNAL, &head);
+    header(&mut log, UID_VALIDITY_AT, uid_validity);
+    for part in messages.chunks(ENTRIES) {
+        let entries = part.iter().flat_map(|marks| {
+            let [a, b, c, d] = marks.uid.to_le_bytes();
+            [a, b, c, d, marks.flags & (flag::VISIBLE | flag::BACKEND), 0, 0, 0]
+        });
+        record(&mut log, APPEND_EXTERNAL, &entries.collect::<Vec<u8>>());
+    }
+    header(&mut log, NEXT_UID_AT, next_uid);
+    header(&mut log, FIRST_RECENT_AT, next_uid);
+    say(&mut log, messages);
+    log
+}
+
+/// What sdbox calls its part of the index: a new extension of 24 bytes in the header, none in records.
+fn dbox_intro() -> Vec<u8> {
+    let name = super::extras::DBOX;
+    let length = u8::try_from(name.len()).unwrap_or_default();
+    let mut intro = [[0xff; 4], [0; 4], [24, 0, 0, 0]].concat();
+    intro.extend([0, 0, 0, 0, 0, 0, length, 0]);
+    intro.extend(name);
+    intro.resize(intro.len().next_multiple_of(4), 0);
+    intro
+}
+
+/// One number of the index's header.
+fn header(log: &mut Vec<u8>, at: usize, number: u32) {
+    let at = u16::try_from(at).unwrap_or_default();
+    let update = [&at.to_le_bytes()[..], &[4, 0], &number.to_le_bytes()].concat();
+    record(log, HEADER_EXTERNAL, &update);
+}
+
+/// The header of a log that follows none.
+fn begin(start: Start) -> Vec<u8> {
     let mut log = vec![1, 3, 40, 0];
-    for number in [indexid, file_seq, 0, 0, indexid] {
+    for number in [start.indexid, start.file_seq, 0, 0, start.created] {
         log.extend(number.to_le_bytes());
     }
-    log.extend(modseq.to_le_bytes());
+    log.extend(start.modseq.to_le_bytes());
     // Little-endian fields, and padding.
     log.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    log
+}
+
+/// Flags and keywords of all messages, as our side's last word.
+fn say(log: &mut Vec<u8>, messages: &[Marks]) {
     for part in messages.chunks(ENTRIES) {
         let entries = part.iter().flat_map(|marks| {
             let [a, b, c, d] = marks.uid.to_le_bytes();
             let flags = marks.flags & flag::VISIBLE;
             [a, b, c, d, a, b, c, d, flags, flag::VISIBLE & !flags, 0, 0]
         });
-        record(&mut log, FLAGS_EXTERNAL, &entries.collect::<Vec<u8>>());
+        record(log, FLAGS_EXTERNAL, &entries.collect::<Vec<u8>>());
     }
     if let Some(last) = messages.last() {
         let all = [1u32.to_le_bytes(), last.uid.to_le_bytes()].concat();
-        record(&mut log, KEYWORD_RESET_EXTERNAL, &all);
+        record(log, KEYWORD_RESET_EXTERNAL, &all);
     }
     let mut by_keyword: BTreeMap<&[u8], Vec<u32>> = BTreeMap::new();
     for marks in messages {
@@ -62,10 +140,9 @@ pub fn log(indexid: u32, file_seq: u32, modseq: u64, messages: &[Marks]) -> Vec<
             payload.extend_from_slice(keyword);
             payload.resize(payload.len().next_multiple_of(4), 0);
             part.iter().for_each(|uid| payload.extend([uid.to_le_bytes(), uid.to_le_bytes()].concat()));
-            record(&mut log, KEYWORD_EXTERNAL, &payload);
+            record(log, KEYWORD_EXTERNAL, &payload);
         }
     }
-    log
 }
 
 /// Appends the GUID of a mailbox that is an mbox file: nothing but the indexes knows it, and partners of a sync do.
@@ -77,9 +154,9 @@ pub fn file_guid(log: &mut Vec<u8>, guid: &[u8; 16]) {
     // Size and alignment of what each message has, no flags, and the length of the name.
     intro.extend([8, 0, 8, 0, 0, 0, 4, 0]);
     intro.extend(MBOX);
-    record(log, EXTENSION_EXTERNAL, &intro);
+    record(log, EXT_INTRO_EXTERNAL, &intro);
     let place = [MBOX_GUID_AT, 16].map(u16::to_le_bytes).concat();
-    record(log, EXTENSION_HEADER_EXTERNAL, &[&place[..], guid].concat());
+    record(log, EXT_HEADER_EXTERNAL, &[&place[..], guid].concat());
 }
 
 /// The GUID in what the extension of mbox files has for the mailbox.
@@ -141,9 +218,35 @@ mod tests {
         file_guid(&mut log, &[7; 16]);
         assert_eq!(parse(&log).faults.count, 0);
         let files = extras::Files { index: None, logs: vec![log] };
-        let headers = extras::read(&files, &[MBOX]).headers;
-        assert_eq!((headers[0].len(), guid_of_file(&headers[0])), (32, Some([7; 16])));
+        let heads = extras::read(&files, &[MBOX]).heads;
+        assert_eq!((heads[0].len(), guid_of_file(&heads[0])), (32, Some([7; 16])));
         assert_eq!(guid_of_file(&[0; 32]), None);
+    }
+
+    #[test]
+    fn a_register_makes_the_whole_index() {
+        let marks = |uid, flags, keywords: &[&str]| Marks {
+            uid,
+            flags,
+            keywords: keywords.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        };
+        let messages = [marks(2, flag::SEEN, &["work"]), marks(9, flag::FLAGGED | flag::BACKEND | flag::DIRTY, &[])];
+        let guid = *b"0123456789abcdef";
+        let made = Register { indexid: 5, file_seq: 4, modseq: 40, uid_validity: 77, next_uid: 12, mailbox_guid: guid };
+        let data = register(&made, 1_700_000_000, &messages);
+        let read = parse(&data);
+        assert_eq!((read.faults.count, read.committed), (0, data.len() as u64), "{:?}", read.faults);
+        let header = read.header.clone().unwrap();
+        assert_eq!((header.indexid, header.file_seq, header.prev_file_seq, header.created), (5, 4, 0, 1_700_000_000));
+        let state = crate::store::dovecot::state::replay(None, &[&read]);
+        assert_eq!((state.uid_validity, state.next_uid, state.complete), (77, 12, true));
+        assert!(state.highest_modseq >= 40);
+        let flags: Vec<(u32, u8)> = state.messages.iter().map(|(uid, message)| (*uid, message.flags)).collect();
+        assert_eq!(flags, [(2, flag::SEEN), (9, flag::FLAGGED | flag::BACKEND)]);
+        assert!(state.keywords_of(&state.messages[&2]).eq([b"work".as_slice()]));
+        let files = crate::store::dovecot::extras::Files { index: None, logs: vec![data] };
+        let extras = crate::store::dovecot::extras::read(&files, &[crate::store::dovecot::extras::DBOX]);
+        assert_eq!(extras.heads[0].get(4..20), Some(&guid[..]));
     }
 
     #[test]

@@ -16,6 +16,8 @@ const NAME_MAX: usize = 64;
 /// Where the header has what logs change too.
 pub(super) const UID_VALIDITY_AT: usize = 24;
 pub(super) const NEXT_UID_AT: usize = 28;
+/// Where it has the first UID that no client has seen yet.
+pub(super) const FIRST_RECENT_AT: usize = 48;
 /// Where a record has its UID.
 pub(super) const UIDS_AT: usize = 0;
 
@@ -164,7 +166,7 @@ fn header(data: &[u8]) -> Result<Header, &'static str> {
         messages: word(32),
         seen: word(40),
         deleted: word(44),
-        first_recent_uid: word(48),
+        first_recent_uid: word(FIRST_RECENT_AT),
         log_file_seq: word(60),
         log_tail_offset: word(64),
         log_head_offset: word(68),

@@ -33,6 +33,8 @@ pub mod flag {
     pub const DRAFT: u8 = 0x10;
     /// All that clients see.
     pub const VISIBLE: u8 = 0x1f;
+    /// In sdbox: its file lies in the alternative storage.
+    pub const BACKEND: u8 = 0x40;
     /// Not yet in the name of the message's file.
     pub const DIRTY: u8 = 0x80;
 
