@@ -27,6 +27,9 @@ const MAP_LOCK: &[u8] = b"dovecot.map.index.log.lock";
 const SUBSCRIPTIONS: &[u8] = b"subscriptions";
 const SUBSCRIPTIONS_LOCK: &[u8] = b"subscriptions.lock";
 
+/// Where Dovecot keeps the indexes of mbox files.
+const BESIDE_FILES: &[u8] = b".imap";
+
 /// Where the lock file lies while it is nowhere else.
 const HOME: &[u8] = b"lock";
 
@@ -56,11 +59,21 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
     if let Some(mailbox) = super::mailbox::mailbox_of(&intent.at) {
         return if matches!(intent.change, Change::Exchange) { None } else { mailbox.join(MAILBOX_LOCK).ok() };
     }
+    if let Some(lock) = lock_beside(&dir).filter(|_| is_index(intent.at.name())) {
+        return Some(lock);
+    }
     match intent.at.name() {
         name if GUARDED.contains(&name) || is_index(name) => dir.join(MAILBOX_LOCK).ok(),
         SUBSCRIPTIONS => dir.join(SUBSCRIPTIONS_LOCK).ok(),
         _ => None,
     }
+}
+
+/// The lock of the mbox file whose indexes lie in a folder: a server must not see the file and its indexes change one by one.
+fn lock_beside(dir: &RelPath) -> Option<RelPath> {
+    let above = dir.parent().filter(|above| above.name() == BESIDE_FILES)?;
+    let name: &[u8] = if dir.name() == b"INBOX" { b"inbox" } else { dir.name() };
+    above.parent()?.join(&[name, b".lock"].concat()).ok()
 }
 
 /// What every session of a mailbox keeps open, where no session may see half of a change: the log, for a change to the

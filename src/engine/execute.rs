@@ -1,10 +1,10 @@
 //! Carries out a plan file or takes a run back, with lanes that deliver and lanes that prove.
 
 use super::account::EngineError;
+use super::compose;
 use super::lane::Settings;
 use super::lanes::Lanes;
 use super::planfile::{PlanError, PlanReader};
-use super::rebuild;
 use super::runs::{RunFolder, RunNote};
 use super::splice;
 use crate::apply::{self, Applied, Executor, FileLog, Prover, Stop, Supplied, Supply, SupplyError};
@@ -123,7 +123,7 @@ impl LaneSupply {
     ) -> Result<Supplied, SupplyError> {
         let mut hashing = Hashing::new();
         let mut first = Vec::new();
-        let mut places = rebuild::Places {
+        let mut places = compose::Places {
             lanes: &mut self.lanes,
             store: self.store,
             sources: self.sources.clone(),
@@ -133,7 +133,7 @@ impl LaneSupply {
         if step.before != Fingerprint::Nothing && !shared {
             places.is_mbox().map_err(SupplyError)?;
         }
-        rebuild::compose(parts, &mut places, &mut |bytes| {
+        compose::compose(parts, &mut places, &mut |bytes| {
             if first.len() < FIRST_LINE {
                 first.extend_from_slice(&bytes[..bytes.len().min(FIRST_LINE - first.len())]);
                 let line = first.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();

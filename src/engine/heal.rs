@@ -373,7 +373,7 @@ fn unfit(job: &Job<'_>, mailboxes: &[Mailbox], menders: &Menders, harm: &Harm) -
         return taken(mailbox, harm).map(str::to_owned);
     }
     let remade = menders.remakes(harm.mailbox);
-    let held = sdbox::holds_back(mailbox, harm, undecided, remade).or(mbox::holds_back(mailbox, harm, undecided));
+    let held = sdbox::holds_back(mailbox, harm, undecided, remade).or(mbox::holds_back(mailbox, undecided));
     held.or_else(|| taken(mailbox, harm)).map(str::to_owned)
 }
 

@@ -2,7 +2,6 @@
 //! whose account they are. Plans nothing.
 
 use super::account::Mailbox;
-use super::harm::Harm;
 use crate::catalog::MessageRow;
 use crate::model::wire::{Entry, FoundMailbox};
 use crate::model::{Format, RelPath};
@@ -21,6 +20,8 @@ pub struct Numbers {
     validity: Option<u32>,
     /// Places and lengths of messages without a UID.
     places: HashSet<(u64, u64)>,
+    /// The same as they are on record, where the file still stands as it stood then but for harm.
+    recorded: HashSet<(u64, u64)>,
     /// UIDs and lengths of the others.
     uids: HashSet<(u32, u64)>,
     any: bool,
@@ -47,8 +48,14 @@ impl Numbers {
     }
 
     /// The same, with the UIDVALIDITY that is on record where the messages are those that are: the number stands in the
-    /// file once, and may be harmed.
+    /// file once, and may be harmed. And with the places on record, where every message begins at one of them: harm makes
+    /// messages longer or shorter, or lets them disappear, and in a small file that soon meets more than it leaves.
     pub fn believing(mut self, recorded: &Numbers) -> Numbers {
+        let began: HashSet<u64> = recorded.places.iter().map(|(place, _)| *place).collect();
+        let there = self.places.iter().all(|(place, _)| began.contains(place));
+        if there && !self.places.is_disjoint(&recorded.places) {
+            self.recorded.clone_from(&recorded.places);
+        }
         if recorded.validity.is_some() && alike(&self.uids, &recorded.uids) {
             self.validity = recorded.validity;
         }
@@ -62,7 +69,7 @@ impl Numbers {
         }
         match (self.validity, other.validity) {
             (Some(one), Some(other)) => one == other,
-            (None, None) => alike(&self.places, &other.places),
+            (None, None) => alike(&self.places, &other.places) || alike(&self.recorded, &other.places),
             _ => false,
         }
     }
@@ -122,14 +129,7 @@ impl Homes {
 }
 
 /// Why a missing message cannot be brought back to where it was.
-pub fn holds_back(mailbox: &Mailbox, harm: &Harm, undecided: Undecided) -> Option<&'static str> {
-    let noticed = mailbox.format == Format::Mbox && harm.witnessed.expunged && undecided == Undecided::Report;
-    if noticed {
-        return Some(
-            "held: the server has noticed the loss, and would give the message a new UID; insist with --undecided restore, \
-             best with the server stopped and the mailbox's dovecot.index* moved away, which the file makes up for",
-        );
-    }
+pub fn holds_back(mailbox: &Mailbox, undecided: Undecided) -> Option<&'static str> {
     let folder = mailbox.format == Format::Mbox && undecided == Undecided::Folder;
     folder.then_some("held: a new folder for undecided messages cannot be made of mbox files")
 }
@@ -147,5 +147,17 @@ mod tests {
         assert!(archive.agree(&numbers(&["o.0,f=0+9,m=5", "o.14,f=14+9,m=50", "o.90,f=90+9,m=1"])), "it grew");
         assert!(!archive.agree(&numbers(&["o.0,f=0+9,m=50", "o.59,f=59+9,m=5"])) && !archive.agree(&one));
         assert!(archive.agree(&numbers(&[])) && numbers(&[]).agree(&one));
+    }
+
+    #[test]
+    fn harm_makes_no_other_file_of_a_small_one() {
+        let numbers = |names: &[&str]| Numbers::of(names.iter().map(|name| name.as_bytes()));
+        let three = ["o.0,f=0+9,m=5", "o.14,f=14+9,m=50", "o.73,f=73+9,m=7"];
+        let recorded = numbers(&three);
+        for harmed in [&["o.0,f=0+9,m=5", "o.14,f=14+9,m=66"][..], &["o.0,f=0+9,m=5", "o.14,f=14+9,m=30"]] {
+            assert!(!numbers(harmed).agree(&recorded) && numbers(harmed).believing(&recorded).agree(&recorded));
+        }
+        let taken = numbers(&["o.0,f=0+9,m=5", "o.16,f=16+9,m=7"]).believing(&recorded);
+        assert!(!taken.agree(&recorded), "what lies behind a message that was taken out lies elsewhere");
     }
 }

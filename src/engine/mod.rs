@@ -6,8 +6,10 @@
 pub mod absent;
 pub mod account;
 mod against;
+mod anew;
 mod budget;
 pub mod companions;
+mod compose;
 mod deep;
 pub mod execute;
 pub mod find;
@@ -28,6 +30,7 @@ mod mending;
 pub mod planfile;
 mod quiet;
 pub mod rebuild;
+mod recall;
 pub mod record;
 mod reindex;
 mod renumbered;

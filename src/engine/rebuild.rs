@@ -4,25 +4,26 @@
 //! Plans one step a file. Reads through lanes; writes nothing.
 
 use super::account::{Account, EngineError, Mailbox};
+use super::anew::Indexes;
+use super::compose::{Places, compose};
 use super::folders::Folders;
 use super::frames;
 use super::harm::Harm;
 use super::heal;
 use super::job::Job;
-use super::lanes::Lanes;
-use super::server;
+use super::{recall, server};
 use crate::model::container::{self, Own, OwnField};
-use crate::model::event::{ActionSummary, Finding};
+use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
-use crate::model::wire::{EntryKind, Place};
-use crate::model::{Assurance, Attrs, Digest, Encoding, Format, RelPath, Span, Stat, Verdict};
+use crate::model::server::{Recalled, Whole};
+use crate::model::wire::EntryKind;
+use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Span, Stat, Verdict};
 use crate::plan::Undecided;
 use crate::store::mbox::Named;
 use crate::store::mbox::scan::digest_of;
 use crate::store::mbox::unframe::Unframe;
 use crate::verify::Hashing;
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes by which a message may be longer in its place than its copy with the fields around it: anything more there is
 /// something else.
@@ -117,12 +118,17 @@ fn one_file(
     let Some(attrs) = attrs(job, mailbox, standing.as_ref(), wards) else {
         return Ok(Err("nothing tells whose file it was: name the owner with --owner".to_owned()));
     };
-    let parts = match mailbox.format {
-        Format::Mdbox => frames::parts(job, mailboxes, (&target, standing), wards)?,
-        _ => match noticed(job, mailbox, wards)? {
-            Some(why) => Err(why),
-            None => parts(job, mailbox, wards)?,
-        },
+    let (indexes, recalled, parts) = match mailbox.format {
+        Format::Mdbox => (None, Recalled::default(), frames::parts(job, mailboxes, (&target, standing), wards)?),
+        _ => {
+            let indexes = match noticed(job, mailbox, wards)? {
+                Ok(indexes) => indexes,
+                Err(why) => return Ok(Err(why)),
+            };
+            let recalled = recalled(job, mailbox, wards)?;
+            let parts = parts(job, mailbox, wards, &recalled)?;
+            (indexes, recalled, parts)
+        }
     };
     let parts = match parts {
         Ok(parts) => parts,
@@ -153,6 +159,10 @@ fn one_file(
     if let (None, Some(above)) = (standing, target.parent()) {
         folders.need_plain(job, account, mailboxes, &above)?;
     }
+    let needs = match indexes {
+        Some(indexes) => indexes.begin(job, account, mailbox)?,
+        None => Vec::new(),
+    };
     let mut step = Step {
         number: 0,
         account: account.name.clone(),
@@ -170,10 +180,11 @@ fn one_file(
         },
         assurance: wards.iter().map(|ward| ward.assurance).min(),
         why: "its messages are put right in one go".to_owned(),
-        needs: Vec::new(),
+        needs,
         details: Details::default(),
     };
     job.push_step(&mut step)?;
+    lost_for_good(job, account, mailbox, wards, &recalled);
     Ok(Ok(()))
 }
 
@@ -184,20 +195,52 @@ fn standing(job: &mut Job<'_>, target: &RelPath) -> Result<Option<Stat>, EngineE
     Ok(stated.filter(|stated| stated.kind == EntryKind::File).map(|stated| stated.stat))
 }
 
-/// Whether the server already counts one of the messages as gone: it would take what comes back under its UID in the middle
-/// of the others for garbage, and give all that follow new UIDs.
-fn noticed(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Option<String>, EngineError> {
-    if job.options.undecided != Undecided::Report {
-        return Ok(None);
+/// Tells of messages that the server knows behind the last whole one of the file, and that stand nowhere any more: they
+/// came since every copy was made.
+fn lost_for_good(job: &mut Job<'_>, account: &Account, mailbox: &Mailbox, wards: &[Ward], recalled: &Recalled) {
+    let uid = |name: &[u8]| Named::parse(name).and_then(|named| named.uid);
+    let is_ward = |uid: u32| wards.iter().any(|ward| uid_of(ward) == Some(uid));
+    let there: BTreeSet<u32> = mailbox.messages().filter_map(|(_, entry)| uid(&entry.name)).collect();
+    let last = there.iter().rev().find(|uid| !is_ward(**uid)).copied().unwrap_or(0);
+    let known: BTreeSet<u32> = mailbox.rows.values().filter_map(|row| uid(&row.name)).collect();
+    let gone = |uid: &&u32| **uid > last && !there.contains(*uid) && !known.contains(*uid) && !is_ward(**uid);
+    for uid in recalled.uids.iter().filter(gone) {
+        let Ok(path) = mailbox.dir.join(format!("u.{uid}").as_bytes()) else { continue };
+        let reason = "its server knows it, and it stands neither in the file nor in any copy".to_owned();
+        let verdict = Verdict::Missing(Missing::Lost);
+        let finding = Finding {
+            account: account.name.clone(),
+            mailbox: mailbox.name.clone(),
+            key: Some(Key(format!("u.{uid}").into_bytes())),
+            uid: Some(*uid),
+            ..Finding::of_file(Subject::Message, &job.store.text, path, verdict, reason)
+        };
+        heal::count_and_report(job, finding);
     }
+}
+
+/// The server's indexes, if they already count one of the messages as gone, or all under another UIDVALIDITY.
+fn noticed(
+    job: &mut Job<'_>,
+    mailbox: &Mailbox,
+    wards: &[Ward],
+) -> Result<Result<Option<Indexes>, String>, EngineError> {
     let names: Vec<Vec<u8>> = wards.iter().map(|ward| ward.harm.name.clone()).collect();
     let asked = server::beside_a_file(job, mailbox, &names)?;
-    let gone = (0..wards.len()).any(|nth| asked.of(nth).expunged);
-    Ok(gone.then(|| {
-        "the server has noticed the loss, and would give what follows new UIDs: stop it, move the mailbox's dovecot.index* \
-         away, which the file makes up for, and repair again; or insist with --undecided restore"
-            .to_owned()
-    }))
+    let validity = wards.iter().find_map(|ward| Named::parse(&ward.harm.row.as_ref()?.name)?.validity);
+    // The first message carries the UIDVALIDITY for all, and comes back with the one that is on record.
+    let first = |ward: &Ward| Named::parse(&ward.harm.name).is_some_and(|named| named.line.offset == 0);
+    let renumbered = validity.is_some() && wards.iter().any(first) && {
+        let theirs = server::ledger_beside(job, mailbox)?.and_then(|(_, ledger)| ledger.uid_validity);
+        theirs.is_some() && theirs != validity
+    };
+    if !renumbered && !(0..wards.len()).any(|nth| asked.of(nth).expunged) {
+        return Ok(Ok(None));
+    }
+    match Indexes::look(job, mailbox, validity)? {
+        Err(_) if job.options.undecided != Undecided::Report => Ok(Ok(None)),
+        looked => Ok(looked.map(Some)),
+    }
 }
 
 fn heal_of(ward: &Ward, mailboxes: &[Mailbox]) -> Heal {
@@ -236,7 +279,12 @@ struct Listed {
 }
 
 /// The parts of the new file, in order.
-fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<Vec<Slice>, String>, EngineError> {
+fn parts(
+    job: &mut Job<'_>,
+    mailbox: &Mailbox,
+    wards: &[Ward],
+    recalled: &Recalled,
+) -> Result<Result<Vec<Slice>, String>, EngineError> {
     let size = mailbox.folder.map_or(0, |stat| stat.size);
     let listed = match listed(mailbox, wards) {
         Ok(listed) => listed,
@@ -265,7 +313,7 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
     out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
     for at in 0..=listed.len() {
         for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
-            if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, true))? {
+            if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, true, recalled))? {
                 return Ok(Err(why));
             }
             out.made(b"\n".to_vec());
@@ -276,7 +324,7 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
             None => out.keep(one.named.line.offset, next),
             Some(w) => {
                 let shared = hidden(one, wards).next().is_some();
-                if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, shared))? {
+                if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, shared, recalled))? {
                     return Ok(Err(why));
                 }
                 match one.named.message.end() {
@@ -292,6 +340,14 @@ fn parts(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Result<
         }
     }
     Ok(Ok(out.0))
+}
+
+/// What the server's indexes know of flags, where they are whole and count UIDs as the file does.
+fn recalled(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Recalled, EngineError> {
+    let validity = wards.iter().find_map(|ward| Named::parse(&ward.harm.row.as_ref()?.name)?.validity);
+    let Some((_, ledger)) = server::ledger_beside(job, mailbox)? else { return Ok(Recalled::default()) };
+    let same = validity.is_some() && ledger.uid_validity == validity && ledger.index == Whole::Sound;
+    Ok(if same { *ledger.recalled } else { Recalled::default() })
 }
 
 fn uid_of(ward: &Ward) -> Option<u32> {
@@ -394,7 +450,7 @@ fn add(
     mailbox: &Mailbox,
     out: &mut Parts,
     ward: &Ward,
-    (highest, shared): (u32, bool),
+    (highest, shared, recalled): (u32, bool, &Recalled),
 ) -> Result<Result<(), String>, EngineError> {
     let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
     let (lane, root) = (generation.lane, generation.root);
@@ -422,7 +478,8 @@ fn add(
     let first = out.0.is_empty();
     let mut whole = Parts::default();
     let skipped = line.len() as u64;
-    let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest });
+    let marks = uid_of(ward).and_then(|uid| recall::of(recalled, uid));
+    let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest, marks });
     whole.made(line);
     let mut at = 0;
     for field in fields {
@@ -474,13 +531,15 @@ fn line(ours: &Own, theirs: &Own, recorded: Option<&Named>) -> Option<Vec<u8>> {
 }
 
 /// What is known of a message and its file.
-struct Facts {
+struct Facts<'a> {
     uid: Option<u32>,
     recorded: Option<Named>,
     /// It is the first in the file.
     first: bool,
     /// The highest UID in the file.
     highest: u32,
+    /// What the server's indexes know of its flags.
+    marks: Option<recall::Marks<'a>>,
 }
 
 /// Fields of the server's own that are no flags.
@@ -488,7 +547,7 @@ const NUMBERS: [&[u8]; 3] = [b"x-uid", b"x-imapbase", b"content-length"];
 
 /// The server's own fields of a message, each at its place in it: as they stand in the file where they are sound, else as in
 /// the copy.
-fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
+fn fields(ours: &Own, theirs: &Own, facts: &Facts<'_>) -> Vec<OwnField> {
     let head = theirs.head.unwrap_or(theirs.length);
     let sound = |name: &[u8]| ours.fields.iter().find(|field| field.sound && field.name() == name);
     let mut out: Vec<OwnField> = Vec::new();
@@ -514,6 +573,9 @@ fn fields(ours: &Own, theirs: &Own, facts: &Facts) -> Vec<OwnField> {
     if let (true, false, Some(validity)) = (facts.first, has_base, facts.recorded.and_then(|named| named.validity)) {
         let ours = ours.fields.iter().find(|field| field.name() == b"x-imapbase");
         out.insert(0, OwnField { at: head, text: based(ours, validity, facts.highest, end), sound: true });
+    }
+    if let Some(marks) = &facts.marks {
+        recall::write(&mut out, marks, &|name| sound(name).is_some() || removed(name), head, end);
     }
     for field in &mut out {
         let text = match &field.name()[..] {
@@ -545,7 +607,7 @@ fn based(ours: Option<&OwnField>, validity: u32, highest: u32, end: &str) -> Vec
 }
 
 /// Whether a field of the file may be believed: what counts for all messages only as it is on record.
-fn fits(name: &[u8], field: &OwnField, facts: &Facts) -> bool {
+fn fits(name: &[u8], field: &OwnField, facts: &Facts<'_>) -> bool {
     let text = String::from_utf8_lossy(&field.text).into_owned();
     let first = text.split_once(':').and_then(|(_, value)| value.split_whitespace().next()).map(str::to_owned);
     let number = first.and_then(|word| word.parse::<u32>().ok());
@@ -559,7 +621,7 @@ fn fits(name: &[u8], field: &OwnField, facts: &Facts) -> bool {
 }
 
 /// An X-IMAPbase whose last UID is none that a message has already passed: no UID is ever given twice.
-fn base(text: &[u8], facts: &Facts) -> String {
+fn base(text: &[u8], facts: &Facts<'_>) -> String {
     let text = String::from_utf8_lossy(text).into_owned();
     let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     if let Some(last) = words.get_mut(2) {
@@ -569,88 +631,4 @@ fn base(text: &[u8], facts: &Facts) -> String {
         }
     }
     words.join(" ")
-}
-
-/// Where parts come from.
-pub struct Places<'a> {
-    pub lanes: &'a mut Lanes,
-    /// Lane and root.
-    pub store: (usize, u32),
-    pub sources: Vec<(usize, u32)>,
-    pub target: RelPath,
-}
-
-impl Places<'_> {
-    /// Makes sure that the target is an mbox: at least one message in it begins as one does.
-    ///
-    /// # Errors
-    /// Words for people.
-    pub fn is_mbox(&mut self) -> Result<(), String> {
-        let (lane, root) = self.store;
-        let dir = container::mailbox_in(&self.target);
-        let listing = self.lanes.lanes[lane].list(root, &dir, Format::Mbox, false);
-        let listing = listing.map_err(|error| error.to_string())?;
-        let begins = |name: &[u8]| Named::parse(name).is_some_and(|named| named.check.is_some());
-        let size = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map_or(0, |(_, stat)| stat.size);
-        match size == 0 || listing.entries.iter().any(|entry| begins(&entry.name)) {
-            true => Ok(()),
-            false => Err("nothing in the file shows that it is an mbox".to_owned()),
-        }
-    }
-}
-
-/// Hands the bytes of the parts to `sink`, in order.
-///
-/// # Errors
-/// Words for people.
-pub fn compose(
-    parts: &[Slice],
-    places: &mut Places<'_>,
-    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(), String> {
-    for part in parts {
-        match part {
-            Slice::Made { bytes } => sink(bytes).map_err(|error| error.to_string())?,
-            Slice::Fill { length } => {
-                let (window, mut left) = ([b' '; 4096], *length);
-                while left > 0 {
-                    let now = left.min(window.len() as u64);
-                    sink(&window[..now as usize]).map_err(|error| error.to_string())?;
-                    left -= now;
-                }
-            }
-            Slice::Keep { span } => {
-                let (lane, root) = places.store;
-                let kept = places.lanes.lanes[lane].range((root, &places.target), *span, None, sink);
-                kept.map_err(|error| error.to_string())?
-                    .map_err(|t| format!("what is to stay cannot be read: {}", t.detail))?;
-            }
-            Slice::Copy { from, span } => {
-                let known = from.source.and_then(|number| places.sources.get(number as usize).copied());
-                let (lane, root) = known.ok_or_else(|| "the plan names a source that it does not list".to_owned())?;
-                let mut at = 0u64;
-                let fetched = places.lanes.lanes[lane].fetch(
-                    root,
-                    &from.path,
-                    (&from.form, Some(Encoding::Plain)),
-                    &mut |bytes| {
-                        let hit = span.clipped(Span::new(at, bytes.len() as u64));
-                        let start = usize::try_from(hit.offset.saturating_sub(at)).unwrap_or(usize::MAX);
-                        at += bytes.len() as u64;
-                        if hit.length == 0 {
-                            return Ok(());
-                        }
-                        sink(bytes.get(start..start + hit.length as usize).unwrap_or_default())
-                    },
-                );
-                fetched
-                    .map_err(|error| error.to_string())?
-                    .map_err(|t| format!("the copy cannot be read: {}", t.detail))?;
-                if at < span.end() {
-                    return Err("the copy is shorter than it was".to_owned());
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -152,17 +152,30 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     Ok(Asked(own.messages))
 }
 
-/// The same of a mailbox in one file: its indexes lie in `.imap/NAME` beside it, and know messages by their UIDs.
-pub fn beside_a_file(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
-    let file = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
+/// Where the indexes of a mailbox in one file lie, if not apart from all mail: in `.imap/NAME` beside it.
+fn folder_beside(job: &Job<'_>, mailbox: &Mailbox) -> Option<RelPath> {
+    let file = container::file_of_mailbox(&mailbox.dir)?;
     let name = if file.name().eq_ignore_ascii_case(b"inbox") { b"INBOX" } else { file.name() };
     let beside = file.parent().and_then(|dir| dir.join(b".imap").and_then(|dir| dir.join(name)).ok());
-    let Some(dir) = beside.filter(|_| mailbox.folder.is_some() && job.store.desk.is_none()) else {
-        return Ok(Asked::default());
-    };
+    beside.filter(|_| mailbox.folder.is_some() && job.store.desk.is_none())
+}
+
+/// All that the indexes of a mailbox in one file say, and the folder that they lie in; `None` where there are none or they
+/// could not be read, as beside most files.
+pub fn ledger_beside(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Option<(RelPath, Ledger)>, EngineError> {
+    let Some(dir) = folder_beside(job, mailbox) else { return Ok(None) };
+    let (lane, root) = (job.store.lane, job.store.root);
+    Ok(job.lanes.lanes[lane].ledger(root, &dir)?.ok().map(|ledger| (dir, ledger)))
+}
+
+/// The same of a mailbox in one file: its indexes know messages by their UIDs.
+pub fn beside_a_file(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
+    let Some(dir) = folder_beside(job, mailbox) else { return Ok(Asked::default()) };
     let known_as = |name: &Vec<u8>| {
-        let uid = Named::parse(name).and_then(|named| named.uid);
-        (uid.map_or_else(Vec::new, |uid| format!("u.{uid}").into_bytes()), uid)
+        let named = Named::parse(name);
+        let uid = named.and_then(|named| named.uid);
+        let era = named.and_then(|named| named.validity).map(|validity| format!(",v={validity}")).unwrap_or_default();
+        (uid.map_or_else(Vec::new, |uid| format!("u.{uid}{era}").into_bytes()), uid)
     };
     let asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(known_as).collect();
     let at = (job.store.lane, job.store.root);

@@ -104,6 +104,8 @@ pub struct Ledger {
     pub unsaid: Vec<u32>,
     /// Keywords by the indexes, with the UIDs of the messages that have them.
     pub marked: Vec<(Vec<u8>, Vec<u32>)>,
+    /// Only beside mbox files, where no list of UIDs stands.
+    pub recalled: Box<Recalled>,
     /// Only in an account's own folder: the log of what was done with mailboxes, and those that were deleted, each by its
     /// GUID or by the hash of its name, with the time. Unix seconds.
     pub mailbox_log: Whole,
@@ -148,6 +150,16 @@ impl Ledger {
             ..std::mem::take(self)
         };
     }
+}
+
+/// Flags of the messages that indexes hold, and of those that the server found gone without having been asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Recalled {
+    /// All of them, ascending.
+    pub uids: Vec<u32>,
+    /// Each flag as the indexes have it, with the UIDs of the messages that bear it.
+    pub flags: Vec<(u8, Vec<u32>)>,
+    pub keywords: Vec<(Vec<u8>, Vec<u32>)>,
 }
 
 /// A message in a list of UIDs.

@@ -79,7 +79,7 @@ pub struct Account {
     pub store: PathBuf,
     pub replica: PathBuf,
     pub server: Dovecot,
-    make: Make,
+    pub make: Make,
 }
 
 impl Account {

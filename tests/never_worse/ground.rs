@@ -64,8 +64,20 @@ fn build(store: &Path) {
         kit::dbox(&store.join("eve/sdbox"), mailbox, first, 3, 3000);
     }
     shared::fill(store);
-    let accounts =
-        [("ann", 61_001), ("bob", 61_002), ("cid", 61_003), ("dan", 61_004), ("eve", 61_005), ("fay", 61_006)];
+    fs::create_dir_all(store.join("gil/mail")).expect("a folder of mbox files");
+    for (file, first) in PACKED {
+        let all: Vec<u8> = (first..first + 4).flat_map(packed).collect();
+        kit::put(&store.join(file), &all);
+    }
+    let accounts = [
+        ("ann", 61_001),
+        ("bob", 61_002),
+        ("cid", 61_003),
+        ("dan", 61_004),
+        ("eve", 61_005),
+        ("fay", 61_006),
+        ("gil", 61_007),
+    ];
     for (account, owner) in accounts {
         for entry in walkdir::WalkDir::new(store.join(account)) {
             let path = entry.expect("a readable store").into_path();
@@ -77,6 +89,14 @@ fn build(store: &Path) {
 /// A message of the account whose mail is in MH.
 fn numbered(store: &Path, number: u64) -> PathBuf {
     store.join(format!("dan/mh/inbox/{number}"))
+}
+
+/// Files that hold many messages, with the numbers of the first.
+pub const PACKED: [(&str, u64); 2] = [("gil/mail/inbox", 90), ("gil/mail/Old", 100)];
+
+/// A message as it stands in such a file.
+fn packed(number: u64) -> Vec<u8> {
+    [b"From ann@example.org  Mon Jan  1 00:00:00 2024\n", &kit::letter(number, 3000)[..], b"\n"].concat()
 }
 
 /// The one file in `cur` with this number.
@@ -107,6 +127,10 @@ pub fn break_it(store: &Path) {
     disk::set_mtime(&cur, time).expect("its date");
     silently(&numbered(store, 1), &kit::letter(51, 3000)[..1200]);
     shared::break_it(store, &silently);
+    let [whole, cut] = PACKED.map(|(file, _)| store.join(file));
+    kit::damage(&whole, 100);
+    let short = fs::read(&cut).expect("a file")[..packed(100).len() * 2 + 700].to_vec();
+    silently(&cut, &short);
     let inbox = store.join("dan/mh/inbox");
     let time = disk::mtime_of(&disk::stat(&inbox).expect("a folder"));
     fs::remove_file(numbered(store, 2)).expect("a lost message");
@@ -220,6 +244,13 @@ impl Ground {
         }
         let tree = self.tree();
         shared::assert_old_or_new(&tree, [&self.damaged, &self.truth], at);
+        for (file, _) in PACKED {
+            let path = RelPath::new(file.as_bytes()).expect("a path");
+            let now = tree.get(&path).unwrap_or_else(|| panic!("{at}: {file} is gone"));
+            let whole =
+                [&self.damaged, &self.truth].iter().any(|t| t.get(&path).is_some_and(|t| t.digest == now.digest));
+            assert!(whole, "{at}: {file} is neither as it was nor healed");
+        }
         for (path, was) in self.damaged.files().filter(|(path, was)| self.intact(path, was)) {
             let is = tree.get(path).unwrap_or_else(|| panic!("{at}: the intact {path} is gone"));
             let difference = was.difference(is, Strictness::Untouched);

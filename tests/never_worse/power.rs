@@ -44,7 +44,7 @@ fn assert_journal_is_true(ground: &Ground, at: &str) -> u32 {
 fn assert_done(ground: &Ground, slots: &Path, intent: &Intent, place: &RelPath, at: &str) {
     let path = ground.store.join(std::ffi::OsStr::from_bytes(place.as_bytes()));
     match &intent.step.action {
-        Action::Restore { content, .. } | Action::Rename { content, .. } => {
+        Action::Restore { content, .. } | Action::Rename { content, .. } | Action::Rebuild { content, .. } => {
             let mut bytes = fs::read(&path).unwrap_or_else(|e| panic!("{at}: {place} is said to be done: {e}"));
             if path.parent().is_some_and(|folder| folder.ends_with("dbox-Mails")) {
                 // What counts is the message in its frame.

@@ -4,16 +4,16 @@
 
 use super::serve::trouble;
 use super::witness::{Files, LIST, NAME_MAX};
-use crate::model::server::{Ledger, Line, Whole};
+use crate::model::server::{Ledger, Line, Recalled, Whole};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat, container};
 use crate::store::dovecot::mailbox_log::{self, Deed};
-use crate::store::dovecot::{extras, fate, index, keywords, log, state, uidlist};
+use crate::store::dovecot::{extras, fate, fresh, index, keywords, log, state, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::store::sdbox;
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -140,6 +140,10 @@ fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
         let having = ledger.marked.iter_mut().enumerate().filter(|(number, _)| state.has_keyword(message, *number));
         having.for_each(|(_, (_, uids))| uids.push(*uid));
     }
+    if files.path.parent().is_some_and(|above| above.name() == BESIDE_FILES) && ledger.list == Whole::Absent {
+        ledger.mailbox_guid = file_guid(files)?;
+        *ledger.recalled = recalled(&state, index.is_some().then(|| state::replay(None, &all)), &ledger.noticed);
+    }
     ledger.highest_modseq = state.highest_modseq;
     let newest = logs.last().and_then(|log| log.header.as_ref());
     ledger.log_seq = newest.map_or(0, |header| header.file_seq);
@@ -148,6 +152,46 @@ fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
         register(ledger, &raw, &state, logs.last());
     }
     Ok(())
+}
+
+/// Where a server keeps the indexes of mbox files.
+const BESIDE_FILES: &[u8] = b".imap";
+const RECALLED_MAX: usize = 1 << 18;
+
+/// What partners of a sync know a mailbox by.
+fn file_guid(files: &Files<'_>) -> Result<Option<[u8; 16]>, Trouble> {
+    let mut all = extras::Files { index: files.read(b"dovecot.index")?, logs: Vec::new() };
+    for file in LOGS {
+        all.logs.extend(files.read(file)?);
+    }
+    Ok(fresh::guid_of_file(&extras::read(&all, &[fresh::MBOX]).heads[0]))
+}
+
+/// What the server knows of flags. An index that was written since forgets what the logs still tell.
+fn recalled(state: &state::State, alone: Option<state::State>, noticed: &[u32]) -> Recalled {
+    let alone = alone.filter(|alone| alone.complete && alone.uid_validity == state.uid_validity);
+    let mut told = Recalled::default();
+    let mut flags: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+    let mut keywords: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+    let left = |uid: &u32| {
+        let logged = alone.as_ref().and_then(|alone| Some((alone, alone.gone.get(uid)?)));
+        state.gone.get(uid).map(|message| (state, message)).or(logged)
+    };
+    let there = state.messages.iter().map(|(uid, message)| (*uid, (state, message)));
+    let gone = noticed.iter().filter_map(|uid| Some((*uid, left(uid)?)));
+    let mut all: Vec<(u32, (&state::State, &state::Message))> = there.chain(gone).take(RECALLED_MAX).collect();
+    all.sort_by_key(|(uid, _)| *uid);
+    for (uid, (state, message)) in all {
+        told.uids.push(uid);
+        for flag in (0..8).map(|bit| 1u8 << bit).filter(|flag| state::visible(message.flags) & flag != 0) {
+            flags.entry(flag).or_default().push(uid);
+        }
+        for name in state.keywords_of(message).take(KEYWORDS_MAX) {
+            keywords.entry(name.to_vec()).or_default().push(uid);
+        }
+    }
+    (told.flags, told.keywords) = (flags.into_iter().collect(), keywords.into_iter().collect());
+    told
 }
 
 /// What the index of an sdbox mailbox alone knows.

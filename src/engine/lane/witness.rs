@@ -7,7 +7,7 @@ use crate::model::limits::SERVER_FILE_MAX;
 use crate::model::server::{Guids, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat, container};
-use crate::store::dovecot::fate::{self, fate};
+use crate::store::dovecot::fate::{self, fate_under};
 use crate::store::dovecot::{Fate, Guid, flag, index, log, message_guid, state, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::store::{self, sdbox};
@@ -75,8 +75,11 @@ impl Known {
     /// What is said of one message: by its UID, or, where no list has it, by its GUID, which a client's request names.
     fn say(&self, record: Option<&uidlist::Record>, file: &[u8], given: Option<u32>) -> Witnessed {
         let logs: Vec<&log::Log> = self.logs.iter().collect();
-        if let Some(uid) = store::uid(file) {
-            return self.say_of(&logs, uid, None, true);
+        let mut fields = file.split(|&byte| byte == b',');
+        if let Some(uid) = fields.next().and_then(store::uid).or_else(|| store::uid(file)) {
+            let era =
+                fields.next().and_then(|field| std::str::from_utf8(field.strip_prefix(b"v=")?).ok()?.parse().ok());
+            return self.say_of(&logs, uid, None, (true, era));
         }
         let guid = message_guid(record.map_or(name::base(file), uidlist::Record::guid));
         let given = given.filter(|&uid| self.is_free(uid));
@@ -89,16 +92,23 @@ impl Known {
         };
         // A UID that only a request names is no more than that.
         let named = record.map(|record| record.uid).or(given);
-        Witnessed { uid: named, ..self.say_of(&logs, uid, Some(guid), record.is_some()) }
+        Witnessed { uid: named, ..self.say_of(&logs, uid, Some(guid), (record.is_some(), None)) }
     }
 
     /// What is said of the message with a UID: requests for it name its GUID, where a list gives it one.
-    fn say_of(&self, logs: &[&log::Log], uid: u32, guid: Option<Guid>, listed: bool) -> Witnessed {
+    /// `era`: the UIDVALIDITY under which it had that.
+    fn say_of(
+        &self,
+        logs: &[&log::Log],
+        uid: u32,
+        guid: Option<Guid>,
+        (listed, era): (bool, Option<u32>),
+    ) -> Witnessed {
         let known = self.state.messages.get(&uid);
         let there = known.is_some();
         // Of Maildir the bit says something else, and its files lie nowhere else.
         let apart = guid.is_none() && known.is_some_and(|message| message.flags & flag::BACKEND != 0);
-        let says = match fate(logs, uid, guid) {
+        let says = match fate_under(logs, uid, guid, era) {
             Some(Fate::ByUser) => Says::DeletedByUser,
             Some(Fate::NoticedLoss) => Says::LossNoticed,
             Some(Fate::BySync) => Says::DeletedBySync,

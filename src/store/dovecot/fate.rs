@@ -31,16 +31,22 @@ enum Asked {
 /// What the logs say of one message; `logs` oldest first (`.log.2`, `.log`). `None` if they do not say that it is
 /// gone, or contradict themselves. A log that is not of one line with the last one is left out.
 pub fn fate(logs: &[&Log], uid: u32, guid: Option<Guid>) -> Option<Fate> {
+    fate_under(logs, uid, guid, None)
+}
+
+/// The same, where the UIDVALIDITY is known under which the message had its UID: what happened under others is of others.
+pub fn fate_under(logs: &[&Log], uid: u32, guid: Option<Guid>, era: Option<u32>) -> Option<Fate> {
     let (mut asked, mut fate, mut uid_validity) = (Asked::Nobody, None, None);
     for event in line(logs).iter().flat_map(|log| &log.events) {
         match &event.change {
             Change::Header { uid_validity: Some(now), .. } => {
                 // From here on the UID is another message's.
-                if uid_validity.is_some_and(|was| was != *now) {
+                if era.is_none() && uid_validity.is_some_and(|was| was != *now) {
                     (asked, fate) = (Asked::Nobody, None);
                 }
                 uid_validity = Some(*now);
             }
+            _ if era.is_some() && uid_validity.is_some() && uid_validity != era => {}
             Change::Append(entries) if entries.iter().any(|(appended, _)| *appended == uid) => {
                 (asked, fate) = (Asked::Nobody, None);
             }
@@ -198,6 +204,13 @@ mod tests {
         let with = |last: Event| fate(&[&log(1, 0, vec![header(7), gone.clone(), last])], 4, None);
         assert_eq!(with(header(7)), Some(Fate::NoticedLoss));
         assert_eq!(with(header(8)), None);
+        let story = log(
+            1,
+            0,
+            vec![header(7), gone.clone(), header(8), Event { change: Change::Append(vec![(4, 0)]), ..header(8) }],
+        );
+        assert_eq!(fate_under(&[&story], 4, None, Some(7)), Some(Fate::NoticedLoss), "it is asked for as it was then");
+        assert_eq!(fate_under(&[&story], 4, None, Some(8)), None);
         assert_eq!(with(Event { change: Change::Append(vec![(4, 0)]), ..header(7) }), None);
     }
 

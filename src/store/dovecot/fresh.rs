@@ -16,6 +16,10 @@ const EXT_INTRO_EXTERNAL: u32 = 0x1000_0040;
 const EXT_HEADER_EXTERNAL: u32 = 0x1000_0100;
 const KEYWORD_EXTERNAL: u32 = 0x1000_0400;
 const KEYWORD_RESET_EXTERNAL: u32 = 0x1000_0800;
+/// The extension of mbox files, its bytes for the mailbox, and where in these the GUID stands.
+pub const MBOX: &[u8] = b"mbox";
+const MBOX_HEADER: u32 = 32;
+const MBOX_GUID_AT: u16 = 16;
 /// Entries of one record, so that no record grows beyond what Dovecot itself would write.
 const ENTRIES: usize = 4096;
 
@@ -141,6 +145,27 @@ fn say(log: &mut Vec<u8>, messages: &[Marks]) {
     }
 }
 
+/// Appends the GUID of a mailbox that is an mbox file: nothing but the indexes knows it, and partners of a sync do.
+pub fn file_guid(log: &mut Vec<u8>, guid: &[u8; 16]) {
+    let mut intro = vec![0xff; 4];
+    for number in [0, MBOX_HEADER] {
+        intro.extend(number.to_le_bytes());
+    }
+    // Size and alignment of what each message has, no flags, and the length of the name.
+    intro.extend([8, 0, 8, 0, 0, 0, 4, 0]);
+    intro.extend(MBOX);
+    record(log, EXT_INTRO_EXTERNAL, &intro);
+    let place = [MBOX_GUID_AT, 16].map(u16::to_le_bytes).concat();
+    record(log, EXT_HEADER_EXTERNAL, &[&place[..], guid].concat());
+}
+
+/// The GUID in what the extension of mbox files has for the mailbox.
+pub fn guid_of_file(header: &[u8]) -> Option<[u8; 16]> {
+    let at = usize::from(MBOX_GUID_AT);
+    let guid: [u8; 16] = header.get(at..at + 16)?.try_into().ok()?;
+    (guid != [0; 16]).then_some(guid)
+}
+
 /// Appends a record: its length in words, seven bits in a byte, then the kind and the content.
 fn record(log: &mut Vec<u8>, kind: u32, payload: &[u8]) {
     let words = (payload.len() + 8) >> 2;
@@ -184,6 +209,18 @@ mod tests {
         assert_eq!(told, [(2, flag::SEEN, 0x1f & !flag::SEEN), (9, flag::FLAGGED, 0x1f & !flag::FLAGGED)]);
         assert_eq!(all[..], [1..=9]);
         assert_eq!((&name[..], &uids[..]), (&b"work"[..], &[2..=2, 9..=9][..]));
+    }
+
+    #[test]
+    fn the_guid_of_a_file_is_read_again() {
+        use crate::store::dovecot::extras;
+        let mut log = log(1_700_000_000, 7, 40, &[]);
+        file_guid(&mut log, &[7; 16]);
+        assert_eq!(parse(&log).faults.count, 0);
+        let files = extras::Files { index: None, logs: vec![log] };
+        let heads = extras::read(&files, &[MBOX]).heads;
+        assert_eq!((heads[0].len(), guid_of_file(&heads[0])), (32, Some([7; 16])));
+        assert_eq!(guid_of_file(&[0; 32]), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct State {
     pub highest_modseq: u64,
     pub keywords: Vec<Vec<u8>>,
     pub messages: BTreeMap<u32, Message>,
+    /// Messages that were expunged, as they were.
+    pub gone: BTreeMap<u32, Message>,
     /// The mailbox was deleted.
     pub deleted: bool,
     /// Whether nothing is missing between the index and the end of the last log.
@@ -141,7 +143,8 @@ impl Replay {
             Change::Expunge(entries) if event.origin.is_done() => {
                 for entry in entries {
                     let gone: Vec<u32> = self.state.messages.range(entry.uids.clone()).map(|(uid, _)| *uid).collect();
-                    gone.iter().for_each(|uid| drop(self.state.messages.remove(uid)));
+                    let State { messages, gone: left, .. } = &mut self.state;
+                    left.extend(gone.iter().filter_map(|uid| messages.remove_entry(uid)));
                 }
             }
             Change::Flags(changes) => {
