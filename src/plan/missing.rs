@@ -93,9 +93,7 @@ pub fn classify(absence: &Absence) -> (Missing, String) {
             let reason = "the server began anew here, and never knew it: its UIDVALIDITY is another";
             return (Missing::Lost, reason.to_owned());
         }
-        Says::Apart => {
-            return (Missing::Undecided, "the server has it in the alternative storage (ALT=)".to_owned());
-        }
+        Says::Apart => return (Missing::Undecided, "kept in the alternative storage (ALT=)".to_owned()),
         Says::Listed | Says::Restarted | Says::Nothing => {}
     }
     if absence.folder == Fate::Deleted {
