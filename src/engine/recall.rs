@@ -108,7 +108,7 @@ mod tests {
     fn the_server_knows_better_than_a_copy_and_the_file_better_than_the_server() {
         assert_eq!(
             written(7, &["Status: O\n", "X-Keywords: old, and longer       \n"], &[]),
-            ["5 Status: RO\n", "5 X-Keywords: urgent work            \n", "9 X-Status: A\n"]
+            ["5 Status: RO\n", "5 X-Keywords: urgent work           \n", "9 X-Status: A\n"]
         );
         assert_eq!(written(7, &["Status: O\n"], &[b"status", b"x-status", b"x-keywords"]), ["5 Status: O\n"]);
         assert_eq!(written(3, &["Status: RO\n", "X-Status: AF\n"], &[]), ["5 Status: RO\n", "5 X-Status:   \n"]);

@@ -14,7 +14,7 @@ fn a_repair_killed_at_any_call_loses_nothing_and_the_next_one_finishes_it() {
     let calls = ground.calls();
     assert!(calls.len() > 60, "a repair changes files: {calls:?}");
     let (mut killed, mut missed) = (0, 0);
-    for call in sample(&calls, 4) {
+    for call in sample(&calls, 11) {
         ground.go_back("damaged");
         let at = format!("killed at {} {}", call.nth, call.text);
         match ground.tracer.at(&ground.tool, call, "signal=KILL").run(ground.typed()).status {
@@ -43,7 +43,7 @@ fn an_undo_killed_at_any_call_loses_nothing_and_the_next_one_finishes_it() {
     let calls = ground.calls();
     assert!(calls.len() > 20, "an undo changes files: {calls:?}");
     let (mut killed, mut missed) = (0, 0);
-    for call in sample(&calls, 2) {
+    for call in sample(&calls, 5) {
         ground.go_back("repaired");
         let at = format!("killed at {} {}", call.nth, call.text);
         match ground.tracer.at(&ground.tool, call, "signal=KILL").run(typed.clone()).status {

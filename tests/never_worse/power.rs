@@ -65,7 +65,7 @@ fn assert_done(ground: &Ground, slots: &Path, intent: &Intent, place: &RelPath, 
 
 /// Calls at which something that a cut can take away is under way.
 fn moments(calls: &[Call]) -> Vec<&Call> {
-    sample(calls, 4)
+    sample(calls, 11)
 }
 
 fn cuts(kind: &str, mib: u64, apart: bool) {

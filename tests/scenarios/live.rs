@@ -8,9 +8,9 @@ use mailmend::drill::truth::{Snapshot, Strictness};
 use mailmend::drill::{DrillOptions, Found, Undecided, names};
 use mailmend::model::{Missing, RelPath, Verdict};
 
-/// 50 accounts with 5,000 messages.
+/// 30 accounts with 3,000 messages; in a long run 50 with 5,000.
 fn big() -> Bench {
-    Bench::with(corpus::mails(11), 50, 100)
+    Bench::with(corpus::mails(11), if crate::common::long() { 50 } else { 30 }, 100)
 }
 
 /// Ten of each kind, a folder, nameless files, lost companions.
