@@ -37,7 +37,7 @@ fn repair(error: usize) {
     ground.tracer.listening(&ground.tool).run(ground.typed()).expect(1);
     let calls = ground.calls();
     let mut count = Count::default();
-    for call in sample(&calls, 13) {
+    for call in sample(&calls, 29) {
         ground.go_back("damaged");
         let at = format!("{name} at {} {}", call.nth, call.text);
         let answer = hit(&ground, call, name, ground.typed());
@@ -69,7 +69,7 @@ fn undo(error: usize) {
     ground.tracer.listening(&ground.tool).run(typed.clone()).expect(0);
     let calls = ground.calls();
     let mut count = Count::default();
-    for call in sample(&calls, 7) {
+    for call in sample(&calls, 13) {
         ground.go_back("repaired");
         let at = format!("{name} at {} {}", call.nth, call.text);
         let answer = hit(&ground, call, name, typed.clone());

@@ -14,7 +14,7 @@ fn a_repair_killed_at_any_call_loses_nothing_and_the_next_one_finishes_it() {
     let calls = ground.calls();
     assert!(calls.len() > 60, "a repair changes files: {calls:?}");
     let (mut killed, mut missed) = (0, 0);
-    for call in sample(&calls, 11) {
+    for call in sample(&calls, 19) {
         ground.go_back("damaged");
         let at = format!("killed at {} {}", call.nth, call.text);
         match ground.tracer.at(&ground.tool, call, "signal=KILL").run(ground.typed()).status {
@@ -25,7 +25,7 @@ fn a_repair_killed_at_any_call_loses_nothing_and_the_next_one_finishes_it() {
         ground.finish(&at);
         ground.take_all_back(&at);
     }
-    assert!(killed >= 30 && missed * 20 <= killed, "{killed} killed, {missed} not");
+    assert!(killed >= 20 && missed * 20 <= killed, "{killed} killed, {missed} not");
     eprintln!("kills: {killed} of a repair with {} calls; lost 0", calls.len());
 }
 
@@ -43,7 +43,7 @@ fn an_undo_killed_at_any_call_loses_nothing_and_the_next_one_finishes_it() {
     let calls = ground.calls();
     assert!(calls.len() > 20, "an undo changes files: {calls:?}");
     let (mut killed, mut missed) = (0, 0);
-    for call in sample(&calls, 5) {
+    for call in sample(&calls, 9) {
         ground.go_back("repaired");
         let at = format!("killed at {} {}", call.nth, call.text);
         match ground.tracer.at(&ground.tool, call, "signal=KILL").run(typed.clone()).status {

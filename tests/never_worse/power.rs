@@ -65,7 +65,7 @@ fn assert_done(ground: &Ground, slots: &Path, intent: &Intent, place: &RelPath, 
 
 /// Calls at which something that a cut can take away is under way.
 fn moments(calls: &[Call]) -> Vec<&Call> {
-    sample(calls, 11)
+    sample(calls, 23)
 }
 
 fn cuts(kind: &str, mib: u64, apart: bool) {
@@ -90,7 +90,7 @@ fn cuts(kind: &str, mib: u64, apart: bool) {
         ground.finish(&at);
         ground.take_all_back(&at);
     }
-    assert!(cut >= 20 && (proven > 0 || !long()), "{cut} cuts, {proven} steps proven");
+    assert!(cut >= 15 && (proven > 0 || !long()), "{cut} cuts, {proven} steps proven");
     eprintln!("power cuts: {cut} on {kind}, state apart: {apart}; {proven} journalled steps there; lost 0");
 }
 
