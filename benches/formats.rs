@@ -9,7 +9,7 @@ use mailmend::drill::corpus::Mails;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What the issue that asked for this promises.
@@ -82,9 +82,12 @@ fn convert(dir: &Path) {
     fs::create_dir_all(&own).expect("a folder for the server");
     let conf = own.join("dovecot.conf");
     let text = format!(
-        "base_dir = {0}/run\nlog_path = {0}/log\nssl = no\nprotocols = imap\nfirst_valid_uid = 1\n\
-         mail_location = maildir:{1}/Maildir/%u/Maildir\nmail_uid = {OWNER}\nmail_gid = {OWNER}\nmbox_write_locks = dotlock fcntl\n\
-         userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={1}/home/%u\n}}\nnamespace inbox {{\n  inbox = yes\n}}\n",
+        "base_dir = {0}/run\nlog_path = {0}/log\nssl = no\nprotocols = imap\nlisten = 127.0.0.1\nfirst_valid_uid = 1\n\
+         mail_location = maildir:{1}/Maildir/%u/Maildir\nmail_uid = {OWNER}\nmail_gid = {OWNER}\n\
+         passdb {{\n  driver = static\n  args = nopassword=y\n}}\n\
+         userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={1}/home/%u\n}}\n\
+         namespace inbox {{\n  inbox = yes\n  separator = /\n}}\nservice stats {{\n  chroot =\n}}\n\
+         service imap-login {{\n  chroot =\n  inet_listener imap {{\n    port = 0\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n",
         own.display(),
         dir.display()
     );
@@ -92,6 +95,7 @@ fn convert(dir: &Path) {
     for entry in walkdir::WalkDir::new(dir) {
         chown(entry.expect("a readable folder").path(), Some(OWNER), Some(OWNER)).expect("this bench needs root");
     }
+    let _server = Server::start(&conf, &own.join("run/auth-userdb"));
     for format in ["sdbox", "mdbox", "mbox"] {
         for account in (0..ACCOUNTS).map(user) {
             let home = store(dir, format).join(&account);
@@ -111,6 +115,31 @@ fn convert(dir: &Path) {
     }
 }
 
+/// The server, which alone knows its users. Ends when this is dropped.
+struct Server(Child);
+
+impl Server {
+    fn start(conf: &Path, ready: &Path) -> Server {
+        let mut command = Command::new("dovecot");
+        command.arg("-F").arg("-c").arg(conf).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server(command.spawn().expect("dovecot (install dovecot-imapd)"));
+        for _ in 0..200 {
+            if ready.exists() {
+                return server;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("dovecot does not start");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status());
+        drop(self.0.wait());
+    }
+}
+
 /// Runs a command on a store, and holds the answer to what must come of it: a fast wrong answer is none. Seconds, bytes of mail.
 fn run(command: &str, store: &Path, state: &Path, messages: usize) -> (f64, u64) {
     let mut tool = Command::new(env!("CARGO_BIN_EXE_mailmend"));
@@ -123,7 +152,8 @@ fn run(command: &str, store: &Path, state: &Path, messages: usize) -> (f64, u64)
     let time = began.elapsed().as_secs_f64();
     let text = String::from_utf8_lossy(&answer.stdout);
     let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap_or("")).expect("a summary");
-    assert!(answer.status.success(), "{summary}");
+    let first = text.lines().find(|line| line.contains("\"finding\"")).unwrap_or_default();
+    assert!(answer.status.success(), "{}: {first}\n{summary}", store.display());
     assert_eq!(summary["messages"].as_u64(), Some(messages as u64), "{summary}");
     (time, summary["bytes"].as_u64().expect("bytes"))
 }

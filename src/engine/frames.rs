@@ -10,7 +10,7 @@ use super::rebuild::{Parts, Ward};
 use crate::model::container::{self, Framed, Own, Storage};
 use crate::model::plan::Slice;
 use crate::model::{Digest, Encoding, Format, RelPath, Stat};
-use crate::store::dovecot::Guid;
+use crate::store::dovecot::{Guid, message_guid};
 use crate::store::mdbox::Named;
 use crate::store::mdbox::map::Place;
 use crate::store::sdbox::frame::{HEADER, MAGIC, MAGIC_POST};
@@ -259,6 +259,9 @@ impl Known {
             ]
         });
         let with_guid = |mut lines: Vec<Vec<u8>>| {
+            if self.is_named(&lines) {
+                return Some(lines);
+            }
             let line = lines.iter_mut().find(|line| line.first() == Some(&b'G'))?;
             *line = format!("G{}\n", self.guid).into_bytes();
             Some(lines)
@@ -276,7 +279,14 @@ impl Known {
         let crlf = value(lines, b'V').and_then(|text| u64::from_str_radix(&text, 16).ok());
         let received = value(lines, b'R').and_then(|text| i64::from_str_radix(&text, 16).ok());
         let dated = self.received.is_none_or(|known| received == Some(known));
-        value(lines, b'G') == Some(self.guid.clone()) && dated && (compressed || crlf == Some(self.crlf))
+        self.is_named(lines) && dated && (compressed || crlf == Some(self.crlf))
+    }
+}
+
+impl Known {
+    /// Whether the GUID in the lines is the one in the index, which has a hash of any that is not 32 digits.
+    fn is_named(&self, lines: &[Vec<u8>]) -> bool {
+        value(lines, b'G').is_some_and(|guid| hex(&message_guid(guid.as_bytes())) == self.guid)
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Ends {
 /// What the frame around a message says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marks {
-    /// 32 hexadecimal digits.
+    /// As its server keeps it: 32 hexadecimal digits, or the name that it had in a Maildir.
     pub guid: String,
     /// Unix seconds.
     pub received: i64,

@@ -10,7 +10,7 @@ use crate::model::limits::WINDOW;
 use crate::model::{CopyFacts, Digest, Encoding, Span};
 use crate::read::{self, Medium, Piece};
 use crate::store::codec;
-use crate::store::dovecot::{Guid, hex_guid};
+use crate::store::dovecot::{Guid, message_guid};
 use crate::store::sdbox::frame::{self, Frame};
 use crate::store::sdbox::parts::Part;
 use crate::sys::dir::Root;
@@ -61,7 +61,7 @@ fn part(file: &dyn Medium, from: u64, most: usize, buffer: &mut [u8]) -> Option<
 pub fn copy(subject: &Subject<'_>, guid: Option<Guid>, buffer: &mut [u8]) -> CopyFacts {
     let mut frame = frame(&*subject.medium(), subject.stat.size, subject.begins.is_some(), buffer);
     if let (Some(frame), Some(guid)) = (&mut frame, guid)
-        && frame.guid.as_deref().and_then(hex_guid).is_some_and(|own| own != guid)
+        && frame.guid.as_deref().map(message_guid).is_some_and(|own| own != guid)
     {
         let end = frame.message.end();
         frame.broken.push(Span::new(end, subject.stat.size.saturating_sub(end)));

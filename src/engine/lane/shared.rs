@@ -17,7 +17,7 @@ use crate::model::wire::{Entry, EntryKind, Fetched, Place, ReadItem, Trouble};
 use crate::model::{CopyFacts, Encoding, RelPath, Span, Stamp, Stat};
 use crate::read::{self, Behind, Medium, Piece};
 use crate::store::dovecot::extras::Files;
-use crate::store::dovecot::{Guid, hex_guid};
+use crate::store::dovecot::{Guid, message_guid};
 use crate::store::maildir::companion;
 use crate::store::mbox::window::Window;
 use crate::store::mdbox::map::{self, Index, Map, Shown};
@@ -206,7 +206,7 @@ impl Listing<'_> {
             let mut scanner = Scanner::new(window(WINDOW), window(AHEAD));
             for part in scanner.by_ref() {
                 let sound = part.frame.broken.is_empty() && part.frame.short_of.is_none();
-                let guid = part.frame.guid.as_deref().and_then(hex_guid);
+                let guid = part.frame.guid.as_deref().map(message_guid);
                 let (Ok(offset), Ok(size)) = (u32::try_from(part.offset), u32::try_from(part.size)) else { continue };
                 let place = map::Place { file: number, offset, size };
                 if let Some(guid) = guid.filter(|guid| sound || !found.contains_key(guid)) {

@@ -273,7 +273,7 @@ fn trailer_of(lines: &[u8], at: u64, size: u64, frame: &mut Frame) {
         match key {
             b'R' => frame.received = number().and_then(|seconds| seconds.try_into().ok()),
             b'V' => frame.crlf = number(),
-            b'G' => frame.guid = (value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit)).then(|| value.to_vec()),
+            b'G' => frame.guid = is_guid(value).then(|| value.to_vec()),
             b'Z' => frame.partial = true,
             b'X' => (frame.partial, frame.parts) = (true, super::parts::read(value)),
             _ => sound &= key.is_ascii_uppercase() && !value.iter().any(u8::is_ascii_control),
@@ -293,6 +293,17 @@ fn trailer_of(lines: &[u8], at: u64, size: u64, frame: &mut Frame) {
     }
 }
 
+/// What a server may have written as a message's GUID: 32 digits of its own, or, where the mail came from a Maildir by dsync,
+/// the name of a file. What is all but 32 digits is neither.
+fn is_guid(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+    match value.len() {
+        0 | 256.. => false,
+        32 if digits >= 28 => digits == 32,
+        _ => value.iter().all(u8::is_ascii_graphic),
+    }
+}
+
 fn hexadecimal_of_any_case(digits: &[u8]) -> Option<u64> {
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     plain.then(|| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()).flatten()
@@ -302,6 +313,20 @@ fn hexadecimal_of_any_case(digits: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn mail_that_came_from_a_maildir_has_the_name_of_a_file_for_a_guid() {
+        for (guid, sound) in [
+            ("1700000000.M0P1.mx,S=2039", true),
+            ("0123456789abcdef0123456789abcdef", true),
+            ("0123456789abcdef0123456789abcd%f", false),
+            ("", false),
+            ("a blank", false),
+        ] {
+            let tail = format!("text\n\x01\x03\nR6560a1b1\nV6\nG{guid}\n\n");
+            assert_eq!(trailer(tail.as_bytes()).is_some(), sound, "{guid}");
+        }
+    }
 
     fn file(message: &[u8]) -> Vec<u8> {
         let crlf = message.len() + message.iter().filter(|&&byte| byte == b'\n').count();
