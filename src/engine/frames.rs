@@ -4,10 +4,11 @@
 //! Plans nothing by itself: makes the parts of one file for `rebuild`. Reads through lanes; writes nothing.
 
 use super::account::{EngineError, Mailbox};
+use super::compose::Parts;
 use super::harm::Harm;
 use super::job::Job;
-use super::rebuild::{Parts, Ward};
-use crate::model::container::{self, Framed, Own, Storage};
+use super::rebuild::Ward;
+use crate::model::container::{self, Framed, Lies, Own, Storage};
 use crate::model::plan::Slice;
 use crate::model::{Digest, Encoding, Format, RelPath, Stat};
 use crate::store::dovecot::{Guid, message_guid};
@@ -24,7 +25,7 @@ pub fn named(mailbox: &Mailbox, harm: &Harm) -> Option<Named> {
 }
 
 /// The file that a message lies in, or should.
-pub fn house(mailbox: &Mailbox, harm: &Harm) -> Option<RelPath> {
+pub fn file_of(mailbox: &Mailbox, harm: &Harm) -> Option<RelPath> {
     let place = named(mailbox, harm)?.place?;
     container::shared(&mailbox.dir)?.storage.join(format!("m.{}", place.file).as_bytes()).ok()
 }
@@ -215,10 +216,9 @@ fn read(job: &mut Job<'_>, ward: &Ward) -> Result<Result<Content, String>, Engin
     if (hashes.digest, hashes.length) != (ward.content, ward.length) {
         return Ok(Err("the copy changed since it was read".to_owned()));
     }
-    let shared = ward.from.path.parent().is_some_and(|dir| container::is_shared(dir.name()));
-    let own = match shared {
-        true => job.lanes.lanes[lane].own(root, &ward.from.path)?.unwrap_or_default(),
-        false => Own::default(),
+    let own = match container::lies(&ward.from.path) {
+        Lies::InStorage => job.lanes.lanes[lane].own(root, &ward.from.path)?.unwrap_or_default(),
+        Lies::InMbox | Lies::Alone => Own::default(),
     };
     Ok(Ok(Content { length: hashes.length, crlf: hashes.length + feeds, lines: lines(&own) }))
 }
@@ -281,9 +281,7 @@ impl Known {
         let dated = self.received.is_none_or(|known| received == Some(known));
         self.is_named(lines) && dated && (compressed || crlf == Some(self.crlf))
     }
-}
 
-impl Known {
     /// Whether the GUID in the lines is the one in the index, which has a hash of any that is not 32 digits.
     fn is_named(&self, lines: &[Vec<u8>]) -> bool {
         value(lines, b'G').is_some_and(|guid| hex(&message_guid(guid.as_bytes())) == self.guid)

@@ -6,10 +6,10 @@
 //! (HIGHESTMODSEQ, RFC 7162) must never fall. May not decide which messages come back.
 
 use super::account::{Account, EngineError, Mailbox};
-use super::find::Sources;
+use super::find::{Shelf, Sources};
 use super::folders::Folders;
 use super::job::{Job, Mode};
-use super::reindex;
+use super::sdbox_index;
 use super::server;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::LIST_MAX;
@@ -76,19 +76,25 @@ impl Menders {
     ) -> Result<(), EngineError> {
         let mailbox = &mailboxes[m];
         if mailbox.format == Format::Sdbox {
-            self.known.extend(reindex::look(job, sources, mailbox, &returning, expunged)?.map(|known| (m, known)));
+            self.known.extend(sdbox_index::look(job, sources, mailbox, &returning, expunged)?.map(|known| (m, known)));
             return Ok(());
         }
         if mailbox.format != Format::Maildir {
             return Ok(());
         }
-        let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
+        let kept = |name: &[u8]| companion::is_list(name) || companion::is_index(name);
         let desk = job.store.desk.is_some();
-        if !kept && !desk && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {
+        if !mailbox.companions().any(kept)
+            && !desk
+            && returning.is_empty()
+            && (mailbox.files.is_empty() || job.generations.is_empty())
+        {
             return Ok(());
         }
         let Some(own) = server::ledger(job, mailbox)? else { return Ok(()) };
-        let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
+        let wanted = |shelf: &Shelf, _| shelf.top().any(|entry| kept(&entry.name));
+        let told = server::ledgers_of_sources(job, sources, &mailbox.rel, &wanted)?;
+        let (theirs, labels): (Vec<Ledger>, Vec<String>) = told.into_iter().unzip();
         let here = here(mailbox, &own);
         let named: BTreeMap<Key, Vec<u8>> = returning.into_iter().collect();
         let returning: BTreeMap<Key, Vec<u8>> =
@@ -209,33 +215,6 @@ fn forget_mailboxes(job: &mut Job<'_>, scene: &Scene<'_>, steps: &mut Vec<u64>) 
         steps.push(step.number);
     }
     Ok(())
-}
-
-/// What the sources' servers say of one mailbox, the newest first, and what the sources are called.
-fn of_sources(
-    job: &mut Job<'_>,
-    sources: &mut Sources,
-    rel: &RelPath,
-) -> Result<(Vec<Ledger>, Vec<String>), EngineError> {
-    let mut order = Vec::new();
-    for generation in 0..job.generations.len() {
-        let kept = |e: &Entry| companion::is_list(&e.name) || companion::is_index(&e.name);
-        if sources.shelf(job, generation, rel)?.top().any(kept) {
-            order.push((sources.content_time(job, generation)?, job.generations[generation].rank, generation));
-        }
-    }
-    order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
-    let (mut ledgers, mut labels) = (Vec::new(), Vec::new());
-    for (_, _, generation) in order {
-        let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(rel)) else { continue };
-        let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-        // A source that cannot say is no trouble: the others may.
-        if let Ok(ledger) = job.lanes.lanes[lane].ledger(root, &dir)? {
-            ledgers.push(ledger);
-            labels.push(job.generations[generation].label.clone());
-        }
-    }
-    Ok((ledgers, labels))
 }
 
 /// Messages that are there, by the keys that the server's list knows them by.

@@ -160,6 +160,26 @@ pub fn split(path: &RelPath) -> Option<(RelPath, &[u8])> {
     Some((file, path.name()))
 }
 
+/// What a message lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lies {
+    /// In a file of its own.
+    Alone,
+    /// In a file that is a mailbox.
+    InMbox,
+    /// In one of the files that the mailboxes of an account share.
+    InStorage,
+}
+
+/// What the message at `path` lies in.
+pub fn lies(path: &RelPath) -> Lies {
+    match path.parent() {
+        Some(dir) if dir.name() == MBOX => Lies::InMbox,
+        Some(dir) if is_shared(dir.name()) => Lies::InStorage,
+        _ => Lies::Alone,
+    }
+}
+
 /// The mailbox in a file.
 pub fn mailbox_in(file: &RelPath) -> RelPath {
     file.join(MBOX).unwrap_or_default()
@@ -193,6 +213,8 @@ mod tests {
         assert_eq!(shown(&path("ann/cur/1")), path("ann/cur/1"));
         assert_eq!(file_of_mailbox(&mailbox_in(&RelPath::root())), Some(RelPath::root()));
         assert_eq!(split(&path("ann/cur/1")), None);
+        let storage = mailbox_beside(&path("ann/mailboxes/dbox-Mails"), 2).join(b"u.7").unwrap();
+        assert_eq!([&message, &storage, &path("u.7")].map(lies), [Lies::InMbox, Lies::InStorage, Lies::Alone]);
     }
 
     #[test]

@@ -21,6 +21,17 @@ pub struct Witness {
     pub indexes: Vec<(Vec<u8>, Stat)>,
 }
 
+/// A message that a server's files are asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Question {
+    /// What its file is or was called.
+    pub name: Vec<u8>,
+    /// The UID that another list gives it, for one that the server's own has forgotten.
+    pub uid: Option<u32>,
+    /// The UIDVALIDITY under which it has the UID in its name, where that is known.
+    pub era: Option<u32>,
+}
+
 /// What the server knows of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Witnessed {

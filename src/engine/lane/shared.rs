@@ -9,7 +9,7 @@ use super::serve::trouble;
 use super::storage::MAP;
 use super::witness;
 use super::{converted, framed, packed};
-use crate::model::container::{self, Own, OwnField, Shared};
+use crate::model::container::{self, Lies, Own, OwnField, Shared};
 use crate::model::form::Form;
 use crate::model::limits::{MESSAGE_MAX, WINDOW};
 use crate::model::pieces::{Cuts, Pieces};
@@ -446,9 +446,9 @@ fn own(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own,
 
 /// What its file says around a message in one file with others, whichever format it is.
 pub fn own_any(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own, Trouble> {
-    match path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        true => own(root, number, path, by),
-        false => packed::own(root, number, path, by),
+    match container::lies(path) {
+        Lies::InStorage => own(root, number, path, by),
+        Lies::InMbox | Lies::Alone => packed::own(root, number, path, by),
     }
 }
 

@@ -5,13 +5,13 @@
 //! writes when it begins an index anew: it reads all from it, and drops what the other files say.
 
 use super::account::{EngineError, Mailbox};
-use super::find::Sources;
+use super::find::{Shelf, Sources};
 use super::job::Job;
 use super::mending::{Known, Returning};
 use super::server;
+use crate::model::Format;
 use crate::model::limits::LIST_MAX;
 use crate::model::server::{Ledger, Whole};
-use crate::model::{Format, RelPath};
 use crate::plan::ledger::Mending;
 use crate::plan::register::{Shelves, register};
 use crate::store;
@@ -36,7 +36,13 @@ pub fn look(
     if returning.is_empty() && job.generations.is_empty() {
         return Ok(None);
     }
-    let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
+    // Only where its UIDs mean the same messages.
+    let wanted = |shelf: &Shelf, format| {
+        shelf.same && format == Format::Sdbox && shelf.top().any(|entry| companion::is_index(&entry.name))
+    };
+    let mut told = server::ledgers_of_sources(job, sources, &mailbox.rel, &wanted)?;
+    told.retain(|(ledger, _)| ledger.index == Whole::Sound);
+    let (theirs, labels): (Vec<Ledger>, Vec<String>) = told.into_iter().unzip();
     let uids = |name: &[u8]| store::uid(name);
     let shelves = Shelves {
         here: mailbox.files.keys().filter_map(|key| uids(&key.0)).collect(),
@@ -71,35 +77,4 @@ pub fn look(
     let source = labels.into_iter().next();
     let files = theirs.drain(..).next().map(|ledger| ledger.files).unwrap_or_default();
     Ok(Some(Known { own, mending, marks, register: Some(head), source, theirs: files }))
-}
-
-/// What the servers of sources say of one mailbox where its UIDs mean the same messages, the newest first, and what the
-/// sources are called.
-fn of_sources(
-    job: &mut Job<'_>,
-    sources: &mut Sources,
-    rel: &RelPath,
-) -> Result<(Vec<Ledger>, Vec<String>), EngineError> {
-    let mut order = Vec::new();
-    for generation in 0..job.generations.len() {
-        let shelf = sources.shelf(job, generation, rel)?;
-        let indexed = shelf.same && shelf.top().any(|e| companion::is_index(&e.name));
-        if indexed && sources.format(generation, rel) == Format::Sdbox {
-            order.push((sources.content_time(job, generation)?, job.generations[generation].rank, generation));
-        }
-    }
-    order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
-    let (mut ledgers, mut labels) = (Vec::new(), Vec::new());
-    for (_, _, generation) in order {
-        let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(rel)) else { continue };
-        let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-        // A source that cannot say is no trouble: the others may.
-        if let Ok(ledger) = job.lanes.lanes[lane].ledger(root, &dir)?
-            && ledger.index == Whole::Sound
-        {
-            ledgers.push(ledger);
-            labels.push(job.generations[generation].label.clone());
-        }
-    }
-    Ok((ledgers, labels))
 }
