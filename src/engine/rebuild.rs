@@ -9,8 +9,9 @@ use super::folders::Folders;
 use super::harm::Harm;
 use super::job::Job;
 use super::mbox_index::Indexes;
+use super::mending::{Menders, Scene};
 use super::server::{self, Beside};
-use super::{frames, heal, mbox, mbox_flags};
+use super::{frames, heal, mbox, mbox_flags, storage_anew};
 use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
@@ -46,40 +47,53 @@ pub fn rebuild(
     job: &mut Job<'_>,
     account: &Account,
     mailboxes: &[Mailbox],
-    folders: &mut Folders,
+    (folders, menders): (&mut Folders, &mut Menders),
     wards: Vec<Ward>,
 ) -> Result<(), EngineError> {
     let mut files: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
+    let mut shown_no_more: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
     for ward in wards {
-        files.entry(file_of(mailboxes, &ward.harm)).or_default().push(ward);
+        match storage_anew::storage_of(mailboxes, &ward.harm) {
+            Some(storage) => shown_no_more.entry(storage).or_default().push(ward),
+            None => files.entry(file_of(mailboxes, &ward.harm)).or_default().push(ward),
+        }
+    }
+    for (storage, same) in shown_no_more {
+        let scene = Scene { account, mailboxes };
+        let planned = storage_anew::bring_back(job, &scene, (folders, menders), &storage, &same)?;
+        tell(job, same, planned);
     }
     for (target, same) in files {
         if job.stopped() {
             same.into_iter().for_each(|ward| heal::count_and_report(job, ward.finding));
             continue;
         }
-        match one_file(job, account, mailboxes, folders, target, &same)? {
+        let planned = one_file(job, account, mailboxes, folders, target, &same)?;
+        tell(job, same, planned);
+    }
+    Ok(())
+}
+
+/// Counts and reports what was planned, or why nothing was.
+fn tell(job: &mut Job<'_>, wards: Vec<Ward>, planned: Result<(), String>) {
+    for mut ward in wards {
+        match &planned {
             Ok(()) => {
-                for mut ward in same {
-                    ward.finding.action = Some(summary("rebuild", &ward, ward.why.clone()));
-                    job.tally.count(ward.harm.verdict);
-                    job.tally.repairable += 1;
-                    match job.options.hold_findings {
-                        true => job.remember(&ward.finding),
-                        false => job.finding(ward.finding),
-                    }
+                ward.finding.action = Some(summary("rebuild", &ward, ward.why.clone()));
+                job.tally.count(ward.harm.verdict);
+                job.tally.repairable += 1;
+                match job.options.hold_findings {
+                    true => job.remember(&ward.finding),
+                    false => job.finding(ward.finding),
                 }
             }
             Err(why) => {
-                for mut ward in same {
-                    job.tally.held += 1;
-                    ward.finding.action = Some(summary("report", &ward, format!("held: {why}")));
-                    heal::count_and_report(job, ward.finding);
-                }
+                job.tally.held += 1;
+                ward.finding.action = Some(summary("report", &ward, format!("held: {why}")));
+                heal::count_and_report(job, ward.finding);
             }
         }
     }
-    Ok(())
 }
 
 /// The file that a message lies in with others, or should; the root where that is the store, or is not known.
@@ -114,7 +128,7 @@ fn one_file(
         Format::Mdbox => standing(job, &target)?,
         _ => mailbox.folder,
     };
-    let Some(attrs) = attrs(job, mailbox, standing.as_ref(), wards) else {
+    let Some(attrs) = attrs(job, mailbox, standing.as_ref(), &wards.iter().collect::<Vec<_>>()) else {
         return Ok(Err("nothing tells whose file it was: name the owner with --owner".to_owned()));
     };
     let beside = server::beside(job, mailbox)?;
@@ -131,20 +145,18 @@ fn one_file(
         Ok(parts) => parts,
         Err(why) => return Ok(Err(why)),
     };
-    let (mut content, mut length) = (Digest([0; 32]), 0);
-    if job.plan.is_some() {
-        let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
-        let store = (job.store.lane, job.store.root);
-        let standing_mbox = mailbox.format == Format::Mbox && standing.is_some_and(|stat| stat.size > 0);
-        if let Err(why) = if standing_mbox { mbox::holds_messages(job.lanes, store, &target) } else { Ok(()) } {
-            return Ok(Err(why));
-        }
-        let mut places = Places { lanes: &mut *job.lanes, store, sources, target: target.clone() };
-        match measured(&mut |_| Ok(()), |sink| compose(&parts, &mut places, sink)) {
-            Ok(measured) => (content, length) = measured,
-            Err(why) => return Ok(Err(why)),
-        }
+    let store = (job.store.lane, job.store.root);
+    let standing_mbox = mailbox.format == Format::Mbox && standing.is_some_and(|stat| stat.size > 0);
+    if standing_mbox
+        && job.plan.is_some()
+        && let Err(why) = mbox::holds_messages(job.lanes, store, &target)
+    {
+        return Ok(Err(why));
     }
+    let measured = match measure(job, &parts, &target) {
+        Ok(measured) => measured,
+        Err(why) => return Ok(Err(why)),
+    };
     if let (None, Some(above)) = (standing, target.parent()) {
         folders.need_plain(job, account, mailboxes, &above)?;
     }
@@ -152,33 +164,60 @@ fn one_file(
         Some(indexes) => indexes.begin(job, account, mailbox)?,
         None => Vec::new(),
     };
-    let mut step = Step {
-        number: 0,
-        account: account.name.clone(),
-        mailbox: mailbox.name.clone(),
-        key: None,
-        verdict: Verdict::Damaged,
-        target,
-        before: standing.map_or(Fingerprint::Nothing, Fingerprint::Inode),
-        action: Action::Rebuild {
-            parts,
-            attrs,
-            content,
-            length,
-            heals: wards.iter().map(|w| heal_of(w, mailboxes)).collect(),
-        },
-        assurance: wards.iter().map(|ward| ward.assurance).min(),
-        why: "its messages are put right in one go".to_owned(),
-        needs,
-        details: Details::default(),
-    };
+    let before = standing.map_or(Fingerprint::Nothing, Fingerprint::Inode);
+    let made = Made { target, before, parts, attrs, measured };
+    let mut step = made.step(account, mailboxes, &wards.iter().collect::<Vec<_>>(), needs);
     job.push_step(&mut step)?;
     lost_for_good(job, account, mailbox, wards, recalled);
     Ok(Ok(()))
 }
 
+/// A file that is put together.
+pub(super) struct Made {
+    pub target: RelPath,
+    pub before: Fingerprint,
+    pub parts: Vec<Slice>,
+    pub attrs: Attrs,
+    /// What comes of it: its digest and its length.
+    pub measured: (Digest, u64),
+}
+
+impl Made {
+    /// The step that does it, and heals these messages.
+    pub fn step(self, account: &Account, mailboxes: &[Mailbox], wards: &[&Ward], needs: Vec<u64>) -> Step {
+        let Made { target, before, parts, attrs, measured: (content, length) } = self;
+        let heals = wards.iter().map(|ward| heal_of(ward, mailboxes)).collect();
+        let mailbox = wards.first().map(|ward| mailboxes[ward.harm.mailbox].name.clone()).unwrap_or_default();
+        Step {
+            number: 0,
+            account: account.name.clone(),
+            mailbox,
+            key: None,
+            verdict: Verdict::Damaged,
+            target,
+            before,
+            action: Action::Rebuild { parts, attrs, content, length, heals },
+            assurance: wards.iter().map(|ward| ward.assurance).min(),
+            why: "its messages are put right in one go".to_owned(),
+            needs,
+            details: Details::default(),
+        }
+    }
+}
+
+/// What such a file comes to, where this run makes a plan; else it is not looked at.
+pub(super) fn measure(job: &mut Job<'_>, parts: &[Slice], target: &RelPath) -> Result<(Digest, u64), String> {
+    if job.plan.is_none() {
+        return Ok((Digest([0; 32]), 0));
+    }
+    let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
+    let store = (job.store.lane, job.store.root);
+    let mut places = Places { lanes: &mut *job.lanes, store, sources, target: target.clone() };
+    measured(&mut |_| Ok(()), |sink| compose(parts, &mut places, sink))
+}
+
 /// The file as it stands.
-fn standing(job: &mut Job<'_>, target: &RelPath) -> Result<Option<Stat>, EngineError> {
+pub(super) fn standing(job: &mut Job<'_>, target: &RelPath) -> Result<Option<Stat>, EngineError> {
     let root = job.store.root;
     let stated = job.store_lane().stat(root, target)?.ok();
     Ok(stated.filter(|stated| stated.kind == EntryKind::File).map(|stated| stated.stat))
@@ -246,7 +285,7 @@ fn heal_of(ward: &Ward, mailboxes: &[Mailbox]) -> Heal {
 }
 
 /// Owner, mode and times of the file: as it stands, else as it was.
-fn attrs(job: &Job<'_>, mailbox: &Mailbox, standing: Option<&Stat>, wards: &[Ward]) -> Option<Attrs> {
+pub(super) fn attrs(job: &Job<'_>, mailbox: &Mailbox, standing: Option<&Stat>, wards: &[&Ward]) -> Option<Attrs> {
     if let Some(stat) = standing {
         let (uid, gid, mode, mtime) = (stat.uid, stat.gid, stat.mode & 0o777, stat.mtime);
         return Some(Attrs { uid, gid, mode, mtime, xattrs: Vec::new() });

@@ -4,6 +4,7 @@ use super::account::{Account, EngineError, Mailbox};
 use super::find::{Shelf, Sources};
 use super::job::Job;
 use super::lane::{LaneError, NOT_A_FILE, serve};
+use super::mdbox;
 use crate::model::server::{Ledger, Question, Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{Format, Key, RelPath, Stamp, container};
@@ -151,6 +152,9 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
         }
     }
     partners(job, sources, mailbox, &asked, &mut own);
+    if mailbox.format == Format::Mdbox {
+        mdbox::deleted(job, mailbox, names, &mut own.messages)?;
+    }
     Ok(Asked(own.messages))
 }
 
