@@ -17,6 +17,7 @@ pub mod folders;
 mod foreign;
 mod frames;
 mod gaps;
+mod group;
 pub mod harm;
 pub mod heal;
 pub mod job;

@@ -1,15 +1,16 @@
-//! The only file with unsafe code: six system calls that no dependency offers safely.
+//! The only file with unsafe code: seven system calls that no dependency offers safely.
 //!
 //! `mount_setattr` (every mount read-only in one step, without walking into any of them), `unshare` (safe
 //! unless descriptors are unshared, which is not offered here), the installation of a system-call filter, and
-//! `close_range` (only ever to mark descriptors, which closes none), `fcntl` for a lease, and `ioprio_set` for the calling
-//! thread alone.
+//! `close_range` (only ever to mark descriptors, which closes none), `fcntl` for a lease, `ioprio_set` for the calling
+//! thread alone, and the `ioctl` that asks where a file lies on its device.
 //! Audited: each call passes only integers and pointers to values that outlive the call, of the sizes that
 //! the kernel is told; none hands memory to the kernel for longer. Beside them a mapping of shared memory that cannot shrink,
 //! reached by atomic operations only. May hold no logic and no policy.
 #![allow(unsafe_code)]
 
 use rustix::fs::SealFlags;
+use rustix::ioctl::{Updater, ioctl};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::UnshareFlags;
 use std::ffi::c_void;
@@ -234,6 +235,43 @@ impl Drop for Shared {
         // SAFETY: unmaps what was mapped with this length; every reference into it has ended.
         let _gone = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.numbers * size_of::<AtomicU64>()) };
     }
+}
+
+/// Extents that one question about a file is answered with.
+pub const EXTENTS: usize = 32;
+
+/// `struct fiemap_extent` of linux/fiemap.h.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FiemapExtent {
+    pub logical: u64,
+    pub physical: u64,
+    pub length: u64,
+    reserved64: [u64; 2],
+    pub flags: u32,
+    reserved: [u32; 3],
+}
+
+/// `struct fiemap` of linux/fiemap.h, with room for its extents.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fiemap {
+    pub start: u64,
+    pub length: u64,
+    flags: u32,
+    pub mapped: u32,
+    count: u32,
+    reserved: u32,
+    pub extents: [FiemapExtent; EXTENTS],
+}
+
+/// The first extents of a file. Nothing is written back for it.
+pub fn fiemap(file: BorrowedFd<'_>) -> io::Result<Fiemap> {
+    let mut map = Fiemap { length: u64::MAX, count: EXTENTS as u32, ..Fiemap::default() };
+    // SAFETY: FS_IOC_FIEMAP reads and writes the header and at most `count` extents behind it, for which `map` has room; it
+    // lives through the call, and any bit pattern is a value of it.
+    unsafe { ioctl(file, Updater::<0xC020_660B, Fiemap>::new(&mut map)) }?;
+    Ok(map)
 }
 
 /// Puts this thread into the idle I/O class.

@@ -64,6 +64,8 @@ pub(super) struct Subject<'a> {
     pub past: Option<Window>,
     /// Where it begins, among others in its file.
     pub begins: Option<u64>,
+    /// All of its bytes, where the device itself gave them.
+    pub loaded: Option<&'a [u8]>,
 }
 
 /// Reads one file and says what it is worth.
@@ -82,14 +84,18 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, reader, past, begins: None };
-    let facts =
-        BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
+    let subject = Subject { item, file, stat, reader, past, begins: None, loaded: None };
+    let facts = examined(dir, &subject).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
     if (after.size, after.mtime) != (stat.size, stat.mtime) {
         return Err(fail("read", io::Error::new(io::ErrorKind::ResourceBusy, "changed while it was read")));
     }
     Ok(facts)
+}
+
+/// What a file in this folder is worth.
+pub(super) fn examined(dir: &Dir, subject: &Subject<'_>) -> io::Result<CopyFacts> {
+    BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut()))
 }
 
 /// What lies among others in a file, as if it were a file.
@@ -131,7 +137,7 @@ impl Subject<'_> {
                 _ => self.compressed(encoding, buffer),
             }
         };
-        facts.cached = self.item.medium && self.past.is_none();
+        facts.cached = self.item.medium && self.past.is_none() && self.loaded.is_none();
         Ok(facts)
     }
 
@@ -146,6 +152,9 @@ impl Subject<'_> {
     }
 
     pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
+        if let Some(bytes) = self.loaded {
+            return Box::new(bytes);
+        }
         let medium = self.reader.medium(&self.file);
         if let Some(begins) = self.begins {
             return Box::new(Among { medium, begins, size: self.stat.size });
