@@ -8,6 +8,7 @@ pub mod account;
 mod against;
 mod anew;
 mod budget;
+mod closer;
 pub mod companions;
 mod compose;
 mod deep;
