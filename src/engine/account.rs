@@ -7,7 +7,7 @@ use super::mbox::Numbers;
 use super::mdbox;
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::form::Form;
-use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
+use crate::model::wire::{Effort, Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Format, Key, RelPath, Stamp, Stat};
 pub use crate::store::is_message;
 use crate::store::maildir::companion;
@@ -257,9 +257,20 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         crlf_claim,
         envelope: row.is_none(),
         medium: job.options.medium,
+        effort: effort(job, mailbox, row),
         groups: job.options.mode == Mode::Verify && row.is_none_or(|row| row.digest.is_none()),
         deep: job.options.deep,
     })
+}
+
+/// What a digest proves, a copy may prove as well, and then nothing is read again; of anything else each byte may count.
+fn effort(job: &Job<'_>, mailbox: &Mailbox, row: Option<&MessageRow>) -> Effort {
+    match row.is_some_and(|row| row.digest.is_some()) {
+        _ if mailbox.format.is_packed() => Effort::Pages,
+        true => Effort::Swift,
+        false if job.options.medium => Effort::Closely(Vec::new()),
+        false => Effort::Pages,
+    }
 }
 
 /// Which of several accounts that are read together a message belongs to, and where it stands there.

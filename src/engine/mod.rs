@@ -7,6 +7,7 @@ pub mod absent;
 pub mod account;
 mod against;
 mod budget;
+mod closer;
 pub mod companions;
 mod compose;
 mod dbox_index;

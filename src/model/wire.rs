@@ -188,11 +188,24 @@ pub struct ReadItem {
     pub envelope: bool,
     /// Read from the medium, past the page cache, where the file system allows it.
     pub medium: bool,
+    pub effort: Effort,
     /// Also tell the chaining values of its groups, if it is stored as it is and read whole.
     pub groups: bool,
     /// Whatever is checked is also judged by its signatures. Else only what the other checks doubt is, and no digest
     /// decides.
     pub deep: bool,
+}
+
+/// How a place that the medium does not give at once is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Effort {
+    /// Again, page by page.
+    #[default]
+    Pages,
+    /// Not again for now: a copy elsewhere may do.
+    Swift,
+    /// Again, sector by sector past the cache; these places at once so, for they are known not to be given.
+    Closely(Vec<Span>),
 }
 
 /// Where a file lies.

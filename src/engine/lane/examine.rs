@@ -14,7 +14,7 @@ use crate::model::groups::{GROUP, Value};
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
-use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
+use crate::model::wire::{Effort, Fetched, ReadItem, ReadMode, Trouble};
 use crate::model::{Digest, Format, RelPath, Span, Stat};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
@@ -76,7 +76,11 @@ pub(super) struct Subject<'a> {
 pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts, Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(item.root, item.path.as_bytes(), operation, &error);
     let name = item.path.name();
-    let direct = if item.medium { dir.open_direct(name).map_err(|e| fail("open", e))? } else { None };
+    let direct = if item.medium || matches!(item.effort, Effort::Closely(_)) {
+        dir.open_direct(name).map_err(|e| fail("open", e))?
+    } else {
+        None
+    };
     let (file, past) = match direct {
         Some(file) => (file, Some(Window::default())),
         None => (dir.open_file(name).map_err(|e| fail("open", e))?, None),
@@ -113,6 +117,19 @@ impl Medium for Among<'_> {
     }
 }
 
+/// A file of which no place is read twice.
+struct Once<'a>(Paced<'a>);
+
+impl Medium for Once<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn unit_end(&self, _: u64) -> Option<u64> {
+        None
+    }
+}
+
 impl Subject<'_> {
     fn examine(&self, dir: &Dir, buffer: &mut [u8]) -> io::Result<CopyFacts> {
         let known = match self.medium().read_at(&mut buffer[..ALIGN], 0) {
@@ -137,6 +154,7 @@ impl Subject<'_> {
                 _ => self.compressed(encoding, buffer),
             }
         };
+        facts.closely = self.past.is_some() && matches!(self.item.effort, Effort::Closely(_));
         facts.cached = self.item.medium && self.past.is_none() && self.loaded.is_none();
         Ok(facts)
     }
@@ -160,7 +178,8 @@ impl Subject<'_> {
             return Box::new(Among { medium, begins, size: self.stat.size });
         }
         match &self.past {
-            Some(window) => Box::new(Past { medium, size: self.stat.size, window }),
+            Some(window) => Box::new(Past { medium, size: self.stat.size, window, effort: &self.item.effort }),
+            None if self.item.effort == Effort::Swift => Box::new(Once(medium)),
             None => Box::new(medium),
         }
     }

@@ -29,11 +29,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes that are asked of a device at a time: of a quick one so many that it has no time to idle between two of them.
-const CHUNK: u64 = 4 << 20;
+const CHUNK: u64 = 8 << 20;
 const CHUNK_FIRST: u64 = 256 << 10;
 const CHUNK_LEAST: u64 = 64 << 10;
 /// A read that takes longer was too large, and one that takes half as long too small.
-const CHUNK_TIME: Duration = Duration::from_millis(60);
+const CHUNK_TIME: Duration = Duration::from_millis(120);
 /// After which what was read is judged, and told, before more is read.
 const PORTION_TIME: Duration = Duration::from_millis(150);
 /// What lies between two messages and is read along with them: a seek would take as long. Bytes.

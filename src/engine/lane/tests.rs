@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::Format;
 use crate::model::form::Form;
-use crate::model::wire::ReadMode;
+use crate::model::wire::{Effort, ReadMode};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -45,6 +45,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             crlf_claim: None,
             envelope: false,
             medium: false,
+            effort: Effort::Pages,
             groups: false,
             deep: false,
         }
