@@ -239,6 +239,10 @@ mod tests {
         assert_eq!(register(&shelves), None);
         // A loss that was not noticed needs no more than its file.
         assert_eq!(register(&Shelves { here: uids(&[1]), returning: uids(&[2]), ..shelves }), None);
+        // Unless somebody says so: then it is what it was.
+        let renewed = Shelves { own: own.clone(), here: uids(&[1, 2]), renew: true, ..Shelves::default() };
+        let made = register(&renewed).expect("the same once more");
+        assert_eq!((flags(&made), made.troubles.len(), made.reborn), (vec![(1, 0), (2, SEEN)], 0, false));
         assert_eq!(register(&Shelves { own: Ledger::default(), here: uids(&[1]), ..Shelves::default() }), None);
         let damaged = Ledger { index: Whole::Damaged, ..own };
         assert_eq!(register(&Shelves { own: damaged, ..Shelves::default() }), None);
