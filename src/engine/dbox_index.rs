@@ -57,6 +57,7 @@ pub(super) fn told(
         own,
         theirs,
         expunged,
+        renew: false,
         now: u64::try_from(clock::now().sec).unwrap_or_default(),
     };
     Ok(Some(Told { shelves, labels }))
@@ -67,6 +68,11 @@ impl Told {
     pub fn returning(&mut self, uids: impl Iterator<Item = u32>) {
         self.shelves.returning = uids.collect();
         self.shelves.expunged = !self.shelves.returning.is_empty();
+    }
+
+    /// The same, where the index is made anew whatever it says.
+    pub fn renew(&mut self) {
+        self.shelves.renew = true;
     }
 
     /// When a message was put into the mailbox, by its copy. Seconds since 1970.

@@ -4,13 +4,14 @@
 use super::account::{EngineError, Mailbox};
 use super::harm::{Harm, Haul};
 use super::job::Job;
+use super::rebuild::Ward;
 use crate::model::container::{self, Framed, Own};
 use crate::model::server::{Says, Witnessed};
 use crate::model::wire::{Entry, Place};
 use crate::model::{Format, Missing, Verdict};
 use crate::store::dovecot::{Guid, message_guid};
 use crate::store::mdbox::{Named, map};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Notes which messages their owner deleted, where the server has no memory of it: the storage still has them, and by the map
 /// no mailbox shows them. The server counts whenever it makes the map anew, and what it finds lost has no place in that.
@@ -51,6 +52,16 @@ pub fn deleted(
         }
     }
     Ok(())
+}
+
+/// Mailboxes in which a message gets another length in its place: the server knows the old one, and would break off a client
+/// that asks for that message before it finds out.
+pub fn resized(mailboxes: &[Mailbox], wards: &[Ward]) -> BTreeSet<usize> {
+    let other = |ward: &&Ward| {
+        let facts = ward.harm.facts.as_ref().filter(|_| mailboxes[ward.harm.mailbox].format == Format::Mdbox);
+        facts.is_some_and(|facts| facts.length != ward.length)
+    };
+    wards.iter().filter(other).map(|ward| ward.harm.mailbox).collect()
 }
 
 /// Messages that are looked at for one that was deleted.

@@ -223,6 +223,28 @@ impl Menders {
         true
     }
 
+    /// Makes the index of a mailbox of mdbox anew as it is, if that does not come of other reasons.
+    pub fn renew(
+        &mut self,
+        job: &mut Job<'_>,
+        scene: &Scene<'_>,
+        folders: &mut Folders,
+        m: usize,
+    ) -> Result<(), EngineError> {
+        if self.known.contains_key(&m) {
+            return Ok(());
+        }
+        let made = self.told.get_mut(&m).and_then(|told| {
+            told.renew();
+            told.made(job, &scene.mailboxes[m], &[])
+        });
+        if let Some(known) = made {
+            self.known.insert(m, known);
+            self.needs(job, scene, folders, m)?;
+        }
+        Ok(())
+    }
+
     /// When a message was put into a mailbox of mdbox, by its copy. Seconds since 1970.
     pub fn saved(&self, m: usize, uid: u32) -> Option<u32> {
         self.told.get(&m)?.saved(uid)

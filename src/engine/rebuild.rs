@@ -11,7 +11,7 @@ use super::job::Job;
 use super::mbox_index::Indexes;
 use super::mending::{Menders, Scene};
 use super::server::{self, Beside};
-use super::{frames, heal, mbox, mbox_flags, storage_anew};
+use super::{frames, heal, mbox, mbox_flags, mdbox, storage_anew};
 use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
@@ -69,6 +69,11 @@ pub fn rebuild(
             continue;
         }
         let planned = one_file(job, account, mailboxes, folders, target, &same)?;
+        if planned.is_ok() {
+            for m in mdbox::resized(mailboxes, &same) {
+                menders.renew(job, &Scene { account, mailboxes }, folders, m)?;
+            }
+        }
         tell(job, same, planned);
     }
     Ok(())
