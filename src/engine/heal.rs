@@ -456,6 +456,8 @@ fn restore(
     let (harm, found, facts) = (&patient.harm, &patient.found[index], &patient.candidates[index].facts);
     let generation = job.generations[found.generation].clone();
     let mailbox = &mailboxes[harm.mailbox];
+    let undated = harm.row.is_none().then(|| mbox::read_by(job, generation.lane, &found.path)).flatten();
+    let why = why + undated.as_deref().unwrap_or_default();
     let named = mailbox.store().delivered(&harm.name);
     let kept = mailbox.format != Format::Maildir || name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
     // A server that notes the date in the file does not keep it in the file's time.

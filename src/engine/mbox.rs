@@ -2,9 +2,10 @@
 //! whose account they are. Plans nothing.
 
 use super::account::Mailbox;
+use super::job::Job;
 use crate::catalog::MessageRow;
 use crate::model::wire::{Entry, FoundMailbox};
-use crate::model::{Format, RelPath};
+use crate::model::{Format, RelPath, container};
 use crate::plan::Undecided;
 use crate::store::mbox::{Named, is_altered};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -126,6 +127,14 @@ impl Homes {
         }
         accounts
     }
+}
+
+/// What is to be said of the date of a copy whose line does not tell which clock wrote it.
+pub fn read_by(job: &Job<'_>, lane: usize, copy: &RelPath) -> Option<String> {
+    let named = Named::parse(container::split(copy)?.1)?;
+    let zone = &job.lanes.lanes[lane].zone().name;
+    let undated = named.received.is_some() && !named.zoned;
+    undated.then(|| format!("; its date names no zone and was read as of {zone} (--mbox-timezone)"))
 }
 
 /// Why a missing message cannot be brought back to where it was.

@@ -25,3 +25,4 @@ pub mod simfs;
 pub mod slots;
 pub mod smart;
 pub mod users;
+pub mod zone;

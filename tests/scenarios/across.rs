@@ -127,8 +127,13 @@ impl House {
     }
 
     fn repair(&self) -> Answer {
+        self.repair_by("+00:00")
+    }
+
+    /// The same, with the dates of an mbox read by that clock.
+    fn repair_by(&self, zone: &str) -> Answer {
         let (store, copy) = (spec(&self.store()), spec(&self.dir.path().join("copy")));
-        self.tool.run(words(&["repair", &store, "--from", &copy, "--apply"]))
+        self.tool.run(words(&["repair", &store, "--from", &copy, "--mbox-timezone", zone, "--apply"]))
     }
 
     fn assert_whole(&self, number: u32, answer: &Answer) {
@@ -211,6 +216,24 @@ fn without_a_catalog_a_copy_must_equal_what_is_left() {
         house.assert_whole(2, &answer);
         let left = fs::read(kind.path(&house.store(), 3)).expect("the message");
         assert!(left[1024..2048].iter().all(|&byte| byte == 0), "{kind:?} from {copy:?}");
+    }
+}
+
+#[test]
+fn the_clock_of_an_mbox_is_stated_where_it_decides() {
+    for known in [false, true] {
+        let house = House::of(Kind::Maildir, Kind::Mbox);
+        if known {
+            house.verify();
+        }
+        house.harm(2, |bytes| bytes[1024..2048].fill(0));
+        let answer = house.repair_by("-01:30");
+        assert_eq!(answer.count("repaired"), 1, "known {known}: {answer}");
+        assert_eq!(answer.mentions("--mbox-timezone"), !known, "{answer}");
+        let when =
+            fs::metadata(Kind::Maildir.path(&house.store(), 2)).and_then(|meta| meta.modified()).expect("a date");
+        let later = when.duration_since(SystemTime::UNIX_EPOCH).expect("since 1970").as_secs() - RECEIVED - 2;
+        assert_eq!(later, if known { 0 } else { 5400 });
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::path::escape;
 use crate::model::wire::{
     Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
 };
-use crate::model::{Format, RelPath, Stamp, Stat, container};
+use crate::model::{Format, RelPath, Stamp, Stat, Zone, container};
 use crate::store::{self, discover, maildir::companion, sdbox};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
@@ -36,8 +36,8 @@ struct Shop {
     attachments: Option<Root>,
     slots: Slots,
     pace: Gentle,
-    /// Seconds east of UTC of the clock that wrote dates without a zone.
-    zone: i64,
+    /// The clock that wrote dates without a zone.
+    zone: Zone,
     maps: Maps,
     out: Mutex<UnixStream>,
     todo: Mutex<Todo>,
@@ -155,7 +155,7 @@ impl Shop {
     }
 
     fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone, maps: &self.maps }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: &self.zone, maps: &self.maps }
     }
 
     fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {

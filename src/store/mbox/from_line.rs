@@ -2,6 +2,8 @@
 //!
 //! Pure. Takes what mail software of forty years wrote, and no sentence that merely begins with "From".
 
+use crate::model::Zone;
+
 /// A longer line is none.
 pub const LINE_MAX: usize = 1024;
 
@@ -19,8 +21,9 @@ pub struct Received {
 
 impl Received {
     /// Seconds since 1970; `zone` is the clock's that wrote it, where the line does not tell.
-    pub fn at(self, zone: i64) -> Option<i64> {
-        Some(self.local? - self.zone.unwrap_or(zone))
+    pub fn at(self, zone: &Zone) -> Option<i64> {
+        let local = self.local?;
+        Some(self.zone.map_or_else(|| zone.to_utc(local), |zone| local - zone))
     }
 }
 
@@ -201,9 +204,12 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), at, "{line}");
         }
         let zoned = parse(b"From x@y Sun Dec 31 23:59:59 2023 +0130\n").unwrap();
-        assert_eq!((zoned.at(0), zoned.at(7200)), (Some(1_704_067_199 - 5400), Some(1_704_067_199 - 5400)));
-        assert_eq!(parse(b"From x@y Sun, 31 Dec 2023 23:59:59 GMT").and_then(|r| r.at(3600)), Some(1_704_067_199));
-        assert_eq!(parse(b"From x@y Thu Jan  1 00:00 1970").and_then(|r| r.at(0)), Some(0));
+        let (utc, east) = (Zone::utc(), Zone::new("+02:00", 7200, Vec::new()));
+        assert_eq!([&utc, &east].map(|zone| zoned.at(zone)), [Some(1_704_067_199 - 5400); 2]);
+        let greenwich = parse(b"From x@y Sun, 31 Dec 2023 23:59:59 GMT");
+        assert_eq!(greenwich.and_then(|r| r.at(&east)), Some(1_704_067_199));
+        let first = parse(b"From x@y Thu Jan  1 00:00 1970").unwrap();
+        assert_eq!([&utc, &east].map(|zone| first.at(zone)), [Some(0), Some(-7200)]);
     }
 
     #[test]
