@@ -11,7 +11,7 @@ use super::{closely, examine, frame, ledger, packed, roots, sample, shared, stor
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{
-    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
+    Answer, Entry, EntryKind, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
 };
 use crate::model::{Format, RelPath, Stamp, Stat, Zone, container};
 use crate::store::{self, discover, maildir::companion, sdbox};
@@ -171,8 +171,7 @@ impl Shop {
             }
             Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
             Request::StatPath { id, root, path } => {
-                self.name(*id, 0);
-                let stat = self.root(*root, path.as_bytes()).and_then(|r| stat_path(r, *root, path));
+                let stat = self.look(*id, (*root, path), |r, _| stat_path(r, *root, path));
                 self.send(&Answer::Stated { id: *id, stat })
             }
             Request::Read { items, written } => {
@@ -180,67 +179,50 @@ impl Shop {
                 self.read(items)
             }
             Request::Witness { id, root, dir, names } => {
-                self.name(*id, 0);
-                let witness = self.root(*root, dir.as_bytes()).and_then(|r| witness::witness(r, *root, dir, names));
+                let witness = self.look(*id, (*root, dir), |r, _| witness::witness(r, *root, dir, names));
                 self.send(&Answer::Witness { id: *id, witness })
             }
             Request::Guids { id, root, dir } => {
-                self.name(*id, 0);
-                let guids = self.root(*root, dir.as_bytes()).map(|r| witness::guids(r, dir)).unwrap_or_default();
-                let sent = guids
-                    .chunks(LIST_BATCH)
-                    .try_for_each(|part| self.send(&Answer::Guids { id: *id, guids: part.to_vec() }));
-                sent.and_then(|()| self.send(&Answer::GuidsEnd { id: *id }))
+                let guids = self.look(*id, (*root, dir), |r, _| Ok(witness::guids(r, dir))).unwrap_or_default();
+                self.in_parts(&guids, |guids| Answer::Guids { id: *id, guids })?;
+                self.send(&Answer::GuidsEnd { id: *id })
             }
             Request::Ledger { id, root, dir } => {
-                self.name(*id, 0);
-                let mut ledger = self.root(*root, dir.as_bytes()).and_then(|r| ledger::ledger(r, *root, dir));
+                let mut ledger = self.look(*id, (*root, dir), |r, _| ledger::ledger(r, *root, dir));
                 let lines = ledger.as_mut().map(|ledger| std::mem::take(&mut ledger.lines)).unwrap_or_default();
-                let sent = lines
-                    .chunks(LIST_BATCH)
-                    .try_for_each(|part| self.send(&Answer::Lines { id: *id, lines: part.to_vec() }));
-                sent.and_then(|()| self.send(&Answer::Ledger { id: *id, ledger }))
+                self.in_parts(&lines, |lines| Answer::Lines { id: *id, lines })?;
+                self.send(&Answer::Ledger { id: *id, ledger })
             }
             Request::Pieces { id, root, path, form, cuts } => {
-                self.name(*id, 0);
-                let pieces = self
-                    .root(*root, path.as_bytes())
-                    .and_then(|r| examine::pieces(r, *root, path, (form, cuts), &self.reader(&|n| self.name(*id, n))));
+                let pieces = self.look(*id, (*root, path), |r, by| examine::pieces(r, *root, path, (form, cuts), by));
                 self.send(&Answer::Pieces { id: *id, pieces })
             }
             Request::Fetch { id, root, path, form, encode } => {
-                self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
-                let result: Result<Fetched, Trouble> = self.root(*root, path.as_bytes()).and_then(|r| {
-                    examine::fetch(r, *root, path, (form, *encode), sink, &self.reader(&|n| self.name(*id, n)))
-                });
+                let how = (form, *encode);
+                let result = self.look(*id, (*root, path), |r, by| examine::fetch(r, *root, path, how, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
-            Request::Own { id, root, path } => self.own(*id, *root, path),
-            Request::Storage { id, root, path } => self.storage(*id, *root, path),
+            Request::Own { id, root, path } => {
+                let own = self.look(*id, (*root, path), |r, by| shared::own_any(r, *root, path, by));
+                self.send(&Answer::Own { id: *id, own })
+            }
+            Request::Storage { id, root, path } => {
+                let storage = self.look(*id, (*root, path), |r, by| storage::storage(r, *root, path, by));
+                self.send(&Answer::Storage { id: *id, storage })
+            }
             Request::Range { id, root, path, span, file } => {
-                self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
                 let at = packed::At { number: *root, path, span: *span, file: *file };
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let result = self.root(*root, path.as_bytes()).and_then(|r| packed::range(r, &at, sink, by));
+                let result = self.look(*id, (*root, path), |r, by| packed::range(r, &at, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
             Request::Groups { id, root, path, length } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let groups =
-                    self.root(*root, path.as_bytes()).and_then(|r| closely::groups(r, *root, path, *length, by));
+                let groups = self.look(*id, (*root, path), |r, by| closely::groups(r, *root, path, *length, by));
                 self.send(&Answer::Groups { id: *id, groups })
             }
             Request::Fragment { id, root, path, span } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let given =
-                    self.root(*root, path.as_bytes()).and_then(|r| closely::fragment(r, *root, path, *span, by));
+                let given = self.look(*id, (*root, path), |r, by| closely::fragment(r, *root, path, *span, by));
                 self.send(&Answer::Fragment { id: *id, given })
             }
             Request::Sample { id, order } => sample::sample(
@@ -257,20 +239,21 @@ impl Shop {
         done
     }
 
-    fn own(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
+    /// Does what one question about one path wants, under its number.
+    fn look<T>(
+        &self,
+        id: u64,
+        (root, path): (u32, &RelPath),
+        ask: impl FnOnce(&Root, &Reader<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         self.name(id, 0);
         let tick = |progress| self.name(id, progress);
-        let root = self.root(number, path.as_bytes());
-        let own = root.and_then(|root| shared::own_any(root, number, path, &self.reader(&tick)));
-        self.send(&Answer::Own { id, own })
+        ask(self.root(root, path.as_bytes())?, &self.reader(&tick))
     }
 
-    fn storage(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
-        self.name(id, 0);
-        let tick = |progress| self.name(id, progress);
-        let root = self.root(number, path.as_bytes());
-        let storage = root.and_then(|root| storage::storage(root, number, path, &self.reader(&tick)));
-        self.send(&Answer::Storage { id, storage })
+    /// Sends a long answer in frames of bounded size.
+    fn in_parts<T: Clone>(&self, all: &[T], answer: impl Fn(Vec<T>) -> Answer) -> io::Result<()> {
+        all.chunks(LIST_BATCH).try_for_each(|part| self.send(&answer(part.to_vec())))
     }
 
     fn read(&self, items: &[ReadItem]) -> io::Result<()> {
