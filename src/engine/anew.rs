@@ -9,7 +9,7 @@ use super::job::Job;
 use super::server;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::server::{Ledger, Recalled};
-use crate::model::{Attrs, Missing, RelPath, Stat, Verdict, container};
+use crate::model::{Attrs, Missing, RelPath, Stat, Verdict};
 use crate::store::dovecot::fresh::{self, Marks};
 use crate::store::maildir::companion;
 use crate::store::mbox::Named;
@@ -37,7 +37,7 @@ impl Indexes {
         mailbox: &Mailbox,
         validity: Option<u32>,
     ) -> Result<Result<Indexes, String>, EngineError> {
-        let name = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
+        let name = job.store.file_of(&mailbox.dir).unwrap_or_default();
         // The lock of the file is known by the folder's name alone, and that has lost how a file INBOX is written.
         let sure = !name.name().eq_ignore_ascii_case(b"inbox") || name.name() == b"inbox";
         match server::ledger_beside(job, mailbox)? {

@@ -12,7 +12,7 @@ use super::harm::Harm;
 use super::heal;
 use super::job::Job;
 use super::{recall, server};
-use crate::model::container::{self, Own, OwnField};
+use crate::model::container::{Own, OwnField};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
 use crate::model::server::{Recalled, Whole};
@@ -52,7 +52,7 @@ pub fn rebuild(
 ) -> Result<(), EngineError> {
     let mut houses: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
     for ward in wards {
-        houses.entry(house(mailboxes, &ward.harm)).or_default().push(ward);
+        houses.entry(house(job, mailboxes, &ward.harm)).or_default().push(ward);
     }
     for (target, same) in houses {
         if job.stopped() {
@@ -83,12 +83,12 @@ pub fn rebuild(
     Ok(())
 }
 
-/// The file that a message lies in with others, or should; the root where that is the store, or is not known.
-fn house(mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
+/// The file that a message lies in with others, or should; the root where that is not known.
+fn house(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
     let mailbox = &mailboxes[harm.mailbox];
     match mailbox.format {
         Format::Mdbox => frames::house(mailbox, harm).unwrap_or_default(),
-        _ => container::file_of_mailbox(&mailbox.dir).unwrap_or_default(),
+        _ => job.store.file_of(&mailbox.dir).unwrap_or_default(),
     }
 }
 
@@ -109,7 +109,7 @@ fn one_file(
     let Some(first) = wards.first() else { return Ok(Ok(())) };
     let mailbox = &mailboxes[first.harm.mailbox];
     if target.is_root() {
-        return Ok(Err("the store is this one file: name the folder that it lies in as STORE".to_owned()));
+        return Ok(Err("which file the message lies in is not known".to_owned()));
     }
     let standing = match mailbox.format {
         Format::Mdbox => standing(job, &target)?,

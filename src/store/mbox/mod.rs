@@ -148,6 +148,12 @@ pub fn is_mbox(first: &[u8]) -> bool {
     line.len() < first.len() && from_line::parse(line).is_some()
 }
 
+/// Where Dovecot keeps its indexes of a file, if with the mail. It calls only an INBOX something else than the file.
+pub fn indexes(file: &RelPath) -> Option<RelPath> {
+    let name = if file.name().eq_ignore_ascii_case(b"inbox") { b"INBOX" } else { file.name() };
+    file.parent()?.join(b".imap").and_then(|dir| dir.join(name)).ok()
+}
+
 /// What people call the mailbox in `dir` below its account: the file, without what mail programs add to its name.
 pub fn mailbox_name(dir: &RelPath) -> String {
     let file = container::shown(dir);
