@@ -129,12 +129,16 @@ impl Homes {
     }
 }
 
-/// What is to be said of the date of a copy whose line does not tell which clock wrote it.
-pub fn read_by(job: &Job<'_>, lane: usize, copy: &RelPath) -> Option<String> {
-    let named = Named::parse(container::split(copy)?.1)?;
-    let zone = &job.lanes.lanes[lane].zone().name;
-    let undated = named.received.is_some() && !named.zoned;
-    undated.then(|| format!("; its date names no zone and was read as of {zone} (--mbox-timezone)"))
+/// What is to be said of a date that comes from a line that does not tell which clock wrote it, or goes into one.
+pub fn by_clock(job: &Job<'_>, mailbox: &Mailbox, copy: &RelPath) -> Option<String> {
+    let zone = &job.lanes.lanes[job.store.lane].zone().name;
+    let Some((_, name)) = container::split(copy) else {
+        let written = mailbox.format == Format::Mbox;
+        return written.then(|| format!("; its date is written as of {zone} (--mbox-timezone)"));
+    };
+    let undated = Named::parse(name).is_some_and(|named| named.received.is_some() && !named.zoned);
+    let read = undated && mailbox.format != Format::Mbox;
+    read.then(|| format!("; its date names no zone and was read as of {zone} (--mbox-timezone)"))
 }
 
 /// Why a missing message cannot be brought back to where it was.

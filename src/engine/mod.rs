@@ -25,6 +25,7 @@ pub mod lane;
 pub mod lanes;
 mod listed;
 mod mbox;
+mod mbox_frame;
 mod mdbox;
 mod mending;
 pub mod planfile;

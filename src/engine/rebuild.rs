@@ -11,13 +11,13 @@ use super::frames;
 use super::harm::Harm;
 use super::heal;
 use super::job::Job;
-use super::{recall, server};
-use crate::model::container::{Own, OwnField};
+use super::{mbox_frame, recall, server};
+use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
 use crate::model::server::{Recalled, Whole};
 use crate::model::wire::EntryKind;
-use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Span, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Span, Stamp, Stat, Verdict};
 use crate::plan::Undecided;
 use crate::store::mbox::Named;
 use crate::store::mbox::scan::digest_of;
@@ -37,6 +37,8 @@ pub struct Ward {
     /// Of the message in the copy.
     pub content: Digest,
     pub length: u64,
+    /// When it was received.
+    pub received: Stamp,
     pub assurance: Assurance,
     pub why: String,
     pub source: String,
@@ -454,11 +456,6 @@ fn add(
 ) -> Result<Result<(), String>, EngineError> {
     let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
     let (lane, root) = (generation.lane, generation.root);
-    let theirs = match job.lanes.lanes[lane].own(root, &ward.from.path)? {
-        Ok(own) if own.head.is_some() => own,
-        Ok(_) => return Ok(Err("the copy has no end of its header".to_owned())),
-        Err(trouble) => return Ok(Err(format!("the copy cannot be read: {}", trouble.detail))),
-    };
     let mut ours = Own::default();
     if ward.harm.present
         && let Some(path) = mailbox.dir.join(&ward.harm.name).ok()
@@ -467,6 +464,17 @@ fn add(
         // What the medium does not give, the copy has.
         ours = job.store_lane().own(root, &path)?.unwrap_or_default();
     }
+    let theirs = match container::split(&ward.from.path) {
+        Some(_) => match job.lanes.lanes[lane].own(root, &ward.from.path)? {
+            Ok(own) if own.head.is_some() => own,
+            Ok(_) => return Ok(Err("the copy has no end of its header".to_owned())),
+            Err(trouble) => return Ok(Err(format!("the copy cannot be read: {}", trouble.detail))),
+        },
+        None => match mbox_frame::around(job, mailbox, ward, &ours)? {
+            Ok(own) => own,
+            Err(why) => return Ok(Err(why)),
+        },
+    };
     // With others that come back out of the same place, that is looked at for all of them together.
     if !shared && hides_another(&ours, &theirs, theirs.line.len()) {
         return Ok(Err(MORE_LIES_THERE.to_owned()));
@@ -608,12 +616,9 @@ fn based(ours: Option<&OwnField>, validity: u32, highest: u32, end: &str) -> Vec
 
 /// Whether a field of the file may be believed: what counts for all messages only as it is on record.
 fn fits(name: &[u8], field: &OwnField, facts: &Facts<'_>) -> bool {
-    let text = String::from_utf8_lossy(&field.text).into_owned();
-    let first = text.split_once(':').and_then(|(_, value)| value.split_whitespace().next()).map(str::to_owned);
-    let number = first.and_then(|word| word.parse::<u32>().ok());
     match name {
         b"x-imapbase" => match facts.recorded.and_then(|named| named.validity) {
-            Some(validity) => number == Some(validity),
+            Some(validity) => field.number() == Some(validity),
             None => true,
         },
         _ => true,

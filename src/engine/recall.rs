@@ -24,6 +24,13 @@ pub struct Marks<'a> {
     keywords: BTreeSet<&'a [u8]>,
 }
 
+impl Marks<'_> {
+    /// Of a message with these flags and no keywords.
+    pub fn of(flags: u8) -> Marks<'static> {
+        Marks { flags, keywords: BTreeSet::new() }
+    }
+}
+
 /// Of the message with a UID, if the server knows it.
 pub fn of(recalled: &Recalled, uid: u32) -> Option<Marks<'_>> {
     let has = |uids: &Vec<u32>| uids.binary_search(&uid).is_ok();

@@ -36,6 +36,15 @@ pub fn parse(line: &[u8]) -> Option<Received> {
     date(rest)
 }
 
+/// Whom a line names as the sender.
+pub fn sender(line: &[u8]) -> Option<&[u8]> {
+    parse(line)?;
+    let rest = line.strip_prefix(b"From ")?;
+    let dated = |day: &&str| memchr::memmem::rfind(rest, &[b" ", day.as_bytes()].concat());
+    let at = DAYS.iter().filter_map(dated).max()?;
+    Some(rest[..at].trim_ascii()).filter(|sender| !sender.is_empty())
+}
+
 /// Whether the sender that a line names is one: an address, or what stands for none.
 pub fn names_sender(line: &[u8]) -> bool {
     let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()).skip(1);
@@ -245,6 +254,7 @@ mod tests {
         fn what_is_written_is_read(local in 0i64..7_000_000_000) {
             let line = write(b"ann@example.org", local);
             prop_assert_eq!(parse(&line), Some(Received { local: Some(local), zone: None }));
+            prop_assert_eq!(sender(&line), Some(&b"ann@example.org"[..]));
         }
 
         #[test]
