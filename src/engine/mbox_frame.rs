@@ -8,7 +8,7 @@ use super::job::Job;
 use super::rebuild::Ward;
 use super::recall::{self, Marks};
 use crate::model::container::{self, Own, OwnField};
-use crate::model::server::Recalled;
+use crate::model::server::Ledger;
 use crate::model::{Encoding, Format, Span};
 use crate::store;
 use crate::store::dovecot::flag;
@@ -57,8 +57,8 @@ pub fn around(
         fields.insert(behind, made(format!("X-UID: {uid}")));
     }
     if uid.is_some() {
-        let recalled = recalled(job, ward)?;
-        let marks = marks(ward, &recalled);
+        let ledger = ledger(job, ward)?;
+        let marks = marks(ward, &ledger);
         let there: Vec<Vec<u8>> = fields.iter().map(OwnField::name).collect();
         let ours = |name: &[u8]| there.iter().any(|own| own == name);
         recall::write(&mut fields, &marks, &ours, head, std::str::from_utf8(end).unwrap_or("\n"));
@@ -203,25 +203,24 @@ fn neighbours(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Vec<Vec<u8>>, Engi
     Ok(senders)
 }
 
-/// What the server of the copy notes of flags beside it.
-fn recalled(job: &mut Job<'_>, ward: &Ward) -> Result<Recalled, EngineError> {
+/// What the server of the copy notes of it where only an index has flags.
+fn ledger(job: &mut Job<'_>, ward: &Ward) -> Result<Ledger, EngineError> {
     let Some((Format::Sdbox | Format::Mdbox, dir, _)) = store::split_message_path(&ward.from.path) else {
-        return Ok(Recalled::default());
+        return Ok(Ledger::default());
     };
     let (lane, root) = from(job, ward);
-    let ledger = job.lanes.lanes[lane].ledger(root, &container::folder(&dir))?;
-    Ok(ledger.map(|ledger| *ledger.recalled).unwrap_or_default())
+    Ok(job.lanes.lanes[lane].ledger(root, &container::folder(&dir))?.unwrap_or_default())
 }
 
 /// The flags of the copy.
-fn marks<'r>(ward: &Ward, recalled: &'r Recalled) -> Marks<'r> {
+fn marks<'l>(ward: &Ward, ledger: &'l Ledger) -> Marks<'l> {
     match store::split_message_path(&ward.from.path) {
         Some((Format::Maildir, _, file)) => Marks::of(flag::of_letters(name::parse(file).flags)),
-        Some((format, _, file)) => {
-            let key = store::of(format).key(file);
-            let digits = key.0.strip_prefix(b"u.").and_then(|digits| std::str::from_utf8(digits).ok());
-            digits.and_then(|digits| recall::of(recalled, digits.parse().ok()?)).unwrap_or_default()
+        Some((Format::Sdbox | Format::Mdbox, _, file)) => {
+            let key = file.split(|&byte| byte == b',').next().and_then(|key| key.strip_prefix(b"u."));
+            let uid = key.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            uid.map(|uid| recall::noted(ledger, uid)).unwrap_or_default()
         }
-        None => Marks::default(),
+        _ => Marks::default(),
     }
 }

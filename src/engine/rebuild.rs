@@ -315,10 +315,10 @@ fn parts(
     out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
     for at in 0..=listed.len() {
         for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
-            if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, true, recalled))? {
-                return Ok(Err(why));
+            match add(job, mailbox, &mut out, &wards[w], (highest, true, recalled))? {
+                Ok(end) => out.made(end.to_vec()),
+                Err(why) => return Ok(Err(why)),
             }
-            out.made(b"\n".to_vec());
         }
         let Some(one) = listed.get(at) else { break };
         let next = listed.get(at + 1).map_or(size, |next| next.named.line.offset);
@@ -326,12 +326,13 @@ fn parts(
             None => out.keep(one.named.line.offset, next),
             Some(w) => {
                 let shared = hidden(one, wards).next().is_some();
-                if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, shared, recalled))? {
-                    return Ok(Err(why));
-                }
+                let line_end = match add(job, mailbox, &mut out, &wards[w], (highest, shared, recalled))? {
+                    Ok(line_end) => line_end,
+                    Err(why) => return Ok(Err(why)),
+                };
                 match one.named.message.end() {
                     end if end < next => out.keep(end, next),
-                    _ => out.made(b"\n".to_vec()),
+                    _ => out.made(line_end.to_vec()),
                 }
             }
         }
@@ -446,14 +447,14 @@ impl Parts {
     }
 }
 
-/// Adds a message from its copy.
+/// Adds a message from its copy; what ends its lines.
 fn add(
     job: &mut Job<'_>,
     mailbox: &Mailbox,
     out: &mut Parts,
     ward: &Ward,
     (highest, shared, recalled): (u32, bool, &Recalled),
-) -> Result<Result<(), String>, EngineError> {
+) -> Result<Result<&'static [u8], String>, EngineError> {
     let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
     let (lane, root) = (generation.lane, generation.root);
     let mut ours = Own::default();
@@ -486,6 +487,7 @@ fn add(
     let first = out.0.is_empty();
     let mut whole = Parts::default();
     let skipped = line.len() as u64;
+    let line_end: &[u8] = if line.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
     let marks = uid_of(ward).and_then(|uid| recall::of(recalled, uid));
     let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest, marks });
     whole.made(line);
@@ -502,7 +504,7 @@ fn add(
         return Ok(Err(why));
     }
     out.extend(whole);
-    Ok(Ok(()))
+    Ok(Ok(line_end))
 }
 
 /// Whether what is put together holds the very message that was chosen, as whoever reads the file takes it apart.

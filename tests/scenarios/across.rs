@@ -265,6 +265,44 @@ fn an_mbox_is_healed_from_every_format() {
 }
 
 #[test]
+fn an_mbox_that_is_lost_comes_back_from_every_format() {
+    for copy in KINDS {
+        let house = House::of(Kind::Mbox, copy);
+        let path = Kind::Mbox.path(&house.store(), 1);
+        let whole = fs::read_to_string(&path).expect("an archive");
+        house.verify();
+        fs::remove_file(&path).expect("a loss");
+        let answer = house.repair();
+        assert_eq!((answer.status, answer.count("repaired")), (1, 6), "{copy:?}: {answer}");
+        let read = if copy == Kind::Maildir { "RO" } else { "O" };
+        let found = fs::read_to_string(&path).expect("text again");
+        assert!(found == whole.replace("Status: RO", &format!("Status: {read}")), "{copy:?}: {}", &found[..600]);
+        house.verify();
+    }
+}
+
+#[test]
+fn an_archive_with_other_line_ends_keeps_them() {
+    let house = House::of(Kind::Mbox, Kind::Maildir);
+    let path = Kind::Mbox.path(&house.store(), 1);
+    let own = |line: &&str| !["X-", "Status", "Content"].iter().any(|name| line.starts_with(name));
+    let whole: String = (1..=6).map(archived).collect::<String>().split_inclusive('\n').filter(own).collect();
+    let whole = whole.replace('\n', "\r\n");
+    fs::write(&path, &whole).expect("an archive");
+    house.verify();
+    let at = |text: &str| whole.find(text).expect("a message");
+    let mut harmed = whole.clone().into_bytes();
+    harmed[at("line 2 of") + 1024..][..512].fill(0);
+    harmed[at("From ann@example.org  Tue Nov 14 22:13:23")] ^= 1;
+    fs::write(&path, harmed).expect("damage");
+    let answer = house.repair_with(&["--mbox-timezone", "+00:00", "--undecided", "restore"]);
+    assert_eq!((answer.status, answer.count("repaired")), (1, 2), "{answer}");
+    let found = fs::read_to_string(&path).expect("text again");
+    let differs = found.lines().zip(whole.lines()).find(|(is, was)| is != was);
+    assert!(found == whole, "{differs:?}, {} of {}", found.len(), whole.len());
+}
+
+#[test]
 fn the_clock_of_an_mbox_is_stated_where_it_decides() {
     for known in [false, true] {
         let house = House::of(Kind::Maildir, Kind::Mbox);
