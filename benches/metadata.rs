@@ -12,6 +12,7 @@ mod walk;
 mod world;
 
 use common::{Options, forget};
+use fastrand::Rng;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ fn main() {
     let options = Options::of_command_line(200_000);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let store = dir.path().join("store");
-    let built = world::build(&store, SEED, options.messages).expect("a store");
+    let built = world::build(&store, SEED, options.messages, small).expect("a store");
     println!("{} messages in {} mailboxes, {} MB\n", built.messages, built.mailboxes, built.bytes / 1_000_000);
     let tool = Tool { state: dir.path().join("state") };
     let first = timed(|| tool.verify(&store, &[], built.messages, 0)).0;
@@ -74,8 +75,8 @@ fn rounds(options: &Options, tool: &Tool, store: &Path, messages: usize) {
         if options.cold {
             forget();
         }
-        let (time, seen) = timed(|| walk::walk(store, 2).expect("a walk"));
-        assert_eq!(seen, messages as u64, "files that the walk saw");
+        let (time, seen) = timed(|| walk::walk(store, 2, walk::stat).expect("a walk"));
+        assert_eq!(seen.0, messages as u64, "files that the walk saw");
         walks.push(time);
         if options.cold {
             forget();
@@ -109,4 +110,16 @@ fn starts(tool: &Tool, store: &Path) {
         let times = (0..STARTS).map(|_| timed(|| tool.run(words)).0).collect();
         println!("  {:22} {}", words[0], spread(times));
     }
+}
+
+/// A few lines of text.
+fn small(rng: &mut Rng, number: usize) -> Vec<u8> {
+    let lines: String = (0..rng.usize(2..12)).map(|n| format!("line {n} says {:016x}\n", rng.u64(..))).collect();
+    format!(
+        "From: sender{}@example.com\nTo: somebody@example.org\nSubject: message {number}\nMessage-ID: <{number}.{:x}@example.com>\n\
+         Date: Thu, 01 Jan 2026 00:00:00 +0000\n\n{lines}",
+        rng.u32(..1000),
+        rng.u64(..)
+    )
+    .into_bytes()
 }

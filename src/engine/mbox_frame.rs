@@ -5,8 +5,8 @@
 
 use super::account::{EngineError, Mailbox};
 use super::job::Job;
+use super::mbox_flags::{self, Marks};
 use super::rebuild::Ward;
-use super::recall::{self, Marks};
 use crate::model::container::{self, Own, OwnField};
 use crate::model::server::Ledger;
 use crate::model::{Encoding, Format, Span};
@@ -61,7 +61,7 @@ pub fn around(
         let marks = marks(ward, &ledger);
         let there: Vec<Vec<u8>> = fields.iter().map(OwnField::name).collect();
         let ours = |name: &[u8]| there.iter().any(|own| own == name);
-        recall::write(&mut fields, &marks, &ours, head, std::str::from_utf8(end).unwrap_or("\n"));
+        mbox_flags::write(&mut fields, &marks, &ours, head, std::str::from_utf8(end).unwrap_or("\n"));
     }
     // Servers write it with each message; without it a line of the message itself may end it.
     if (uid.is_some() || copy.quotes) && lacks(&fields, b"content-length") {
@@ -219,7 +219,7 @@ fn marks<'l>(ward: &Ward, ledger: &'l Ledger) -> Marks<'l> {
         Some((Format::Sdbox | Format::Mdbox, _, file)) => {
             let key = file.split(|&byte| byte == b',').next().and_then(|key| key.strip_prefix(b"u."));
             let uid = key.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-            uid.map(|uid| recall::noted(ledger, uid)).unwrap_or_default()
+            uid.map(|uid| mbox_flags::noted(ledger, uid)).unwrap_or_default()
         }
         _ => Marks::default(),
     }

@@ -34,6 +34,15 @@ impl Medium for File {
     }
 }
 
+impl Medium for &[u8] {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let got = rest.len().min(buffer.len());
+        buffer[..got].copy_from_slice(&rest[..got]);
+        Ok(got)
+    }
+}
+
 /// What lies behind `offset`.
 pub struct Behind<'a>(pub &'a dyn Medium, pub u64);
 
@@ -168,7 +177,7 @@ fn cut(got: usize, left: u64) -> usize {
 }
 
 /// Fills `buffer` as far as the file goes.
-fn fill(medium: &dyn Medium, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub fn fill(medium: &dyn Medium, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {
         match medium.read_at(&mut buffer[got..], offset + got as u64) {

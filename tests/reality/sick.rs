@@ -70,14 +70,21 @@ fn a_disk_that_hangs_in_the_middle_costs_only_what_it_did_not_give() {
     if !possible("a disk that hangs in the middle") {
         return;
     }
+    // Slow enough that there is a middle, whoever reads.
+    hangs_in_the_middle("flash", &["--filter=delay", "rdelay=3ms"]);
+    hangs_in_the_middle("spindle", &["--filter=delay", "rdelay=40ms"]);
+}
+
+fn hangs_in_the_middle(kind: &str, slowly: &[&str]) {
     let bench = bench();
     let image = device::image(&bench.store, bench.dir.path(), |_| ());
     record(&bench, &image);
-    // Slow enough that there is a middle.
-    let disk = HangingDisk::serving(bench.dir.path(), &["--filter=delay", &spec(&image), "rdelay=3ms"]);
+    let image = spec(&image);
+    let arguments: Vec<&str> = slowly.iter().copied().chain([&image[..]]).collect();
+    let disk = HangingDisk::serving(bench.dir.path(), &arguments);
     drop_caches();
     let (start, store, before) = (Instant::now(), disk.store(), served(&disk));
-    let run = bench.tool.start(words(&["verify", "--read-timeout", "2"]).chain([store.into()]));
+    let run = bench.tool.start(words(&["verify", "--read-timeout", "2", "--disk", kind]).chain([store.into()]));
     // Once a good part has come from the disk.
     kit::wait_for("reading", Duration::from_secs(60), || {
         (served(&disk) > before + 20_000 * MESSAGES * 6 / 10).then_some(())

@@ -8,7 +8,7 @@ use crate::model::form::Form;
 use crate::model::groups::Value;
 use crate::model::message::Encoding;
 use crate::model::pieces::{Cuts, Pieces};
-use crate::model::server::{Guids, Ledger, Witness};
+use crate::model::server::{Guids, Ledger, Question, Witness};
 use crate::model::wire::{Answer, Fetched, Given, Request, Stated, Trouble};
 use crate::model::{Format, RelPath, Span, Stat};
 use std::io;
@@ -136,7 +136,7 @@ impl Lane {
         &mut self,
         root: u32,
         dir: &RelPath,
-        names: Vec<(Vec<u8>, Option<u32>)>,
+        names: Vec<Question>,
     ) -> Result<Result<Witness, Trouble>, LaneError> {
         let id = self.id();
         let request = Request::Witness { id, root, dir: dir.clone(), names };

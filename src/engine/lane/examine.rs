@@ -7,6 +7,7 @@ use super::past::{Past, Window};
 use super::serve::trouble;
 use super::storage::Maps;
 use super::{converted, framed, packed, shared};
+use crate::model::container::{self, Lies};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
 use crate::model::groups::{GROUP, Value};
@@ -14,7 +15,7 @@ use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, Format, RelPath, Span, Stat, Zone, container};
+use crate::model::{Digest, Format, RelPath, Span, Stat, Zone};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
 use crate::store::codec::{self, Failure};
@@ -63,6 +64,8 @@ pub(super) struct Subject<'a> {
     pub past: Option<Window>,
     /// Where it begins, among others in its file.
     pub begins: Option<u64>,
+    /// All of its bytes, where the device itself gave them.
+    pub loaded: Option<&'a [u8]>,
 }
 
 /// Reads one file and says what it is worth.
@@ -81,14 +84,18 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, reader, past, begins: None };
-    let facts =
-        BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
+    let subject = Subject { item, file, stat, reader, past, begins: None, loaded: None };
+    let facts = examined(dir, &subject).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
     if (after.size, after.mtime) != (stat.size, stat.mtime) {
         return Err(fail("read", io::Error::new(io::ErrorKind::ResourceBusy, "changed while it was read")));
     }
     Ok(facts)
+}
+
+/// What a file in this folder is worth.
+pub(super) fn examined(dir: &Dir, subject: &Subject<'_>) -> io::Result<CopyFacts> {
+    BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut()))
 }
 
 /// What lies among others in a file, as if it were a file.
@@ -130,7 +137,7 @@ impl Subject<'_> {
                 _ => self.compressed(encoding, buffer),
             }
         };
-        facts.cached = self.item.medium && self.past.is_none();
+        facts.cached = self.item.medium && self.past.is_none() && self.loaded.is_none();
         Ok(facts)
     }
 
@@ -145,6 +152,9 @@ impl Subject<'_> {
     }
 
     pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
+        if let Some(bytes) = self.loaded {
+            return Box::new(bytes);
+        }
         let medium = self.reader.medium(&self.file);
         if let Some(begins) = self.begins {
             return Box::new(Among { medium, begins, size: self.stat.size });
@@ -527,11 +537,10 @@ pub fn pieces(
     (form, cuts): (&Form, &Cuts),
     by: &Reader<'_>,
 ) -> Result<Pieces, Trouble> {
-    if container::split(path).is_some() {
-        return packed::pieces(root, number, path, (form, cuts), by);
-    }
-    if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        return shared::pieces(root, number, path, (form, cuts), by);
+    match container::lies(path) {
+        Lies::InMbox => return packed::pieces(root, number, path, (form, cuts), by),
+        Lies::InStorage => return shared::pieces(root, number, path, (form, cuts), by),
+        Lies::Alone => {}
     }
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
@@ -584,11 +593,10 @@ pub fn fetch(
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
-    if container::split(path).is_some() {
-        return packed::fetch(root, number, path, (form, encode), sink, by);
-    }
-    if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        return shared::fetch(root, number, path, (form, encode), sink, by);
+    match container::lies(path) {
+        Lies::InMbox => return packed::fetch(root, number, path, (form, encode), sink, by),
+        Lies::InStorage => return shared::fetch(root, number, path, (form, encode), sink, by),
+        Lies::Alone => {}
     }
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;

@@ -7,10 +7,11 @@ use super::examine::Reader;
 use super::gentle::Gentle;
 use super::listing::{self, Manner};
 use super::storage::Maps;
+use super::sweep::Arm;
 use super::{closely, examine, frame, ledger, packed, roots, sample, shared, storage, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
-use crate::model::wire::{Answer, EntryKind, Hello, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble};
+use crate::model::wire::{Answer, EntryKind, Hello, ReadItem, Reading, Request, RootSpec, Sandbox, Stated, Trouble};
 use crate::model::{Format, RelPath, Stat, Zone, container};
 use crate::store::{discover, maildir::companion, sdbox};
 use crate::sys::dir::{Dir, Root};
@@ -34,6 +35,8 @@ pub struct Shop {
     /// The clock that wrote dates without a zone.
     zone: Zone,
     maps: Maps,
+    /// Moved by one reader at a time, where messages are read in the order in which they lie.
+    pub(super) arm: Arm,
     out: Mutex<UnixStream>,
     todo: Mutex<Todo>,
 }
@@ -63,6 +66,8 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     let seen: Vec<PathBuf> = [roots::only_paths(&paths), roots::only_paths(&apart)].concat();
     let mounts = crate::sys::mounts::Mounts::read().ok();
     let (pace, mut notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
+    // A device lies outside of what a sandbox lets be opened, and is no way to a writable mount.
+    let arm = Arm::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
     let sandbox =
         if hello.sandbox { crate::sys::sandbox::enter(&seen, sandbox::Options::default()) } else { unconfined() };
     let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
@@ -85,6 +90,7 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         pace,
         zone,
         maps: Maps::default(),
+        arm,
         out,
         todo: Mutex::default(),
     });
@@ -173,9 +179,13 @@ impl Shop {
                 let stat = self.look(*id, (*root, path), |r, _| stat_path(r, *root, path));
                 self.send(&Answer::Stated { id: *id, stat })
             }
-            Request::Read { items, written } => {
+            Request::Read { items, written, in_order } => {
                 self.pace.parent_wrote(*written);
-                self.read(items)
+                if *in_order { self.sweep(items) } else { self.read(items) }
+            }
+            Request::Locate { id, files } => self.send(&Answer::Located { id: *id, spots: self.locate(*id, files) }),
+            Request::Probe { id, files, medium } => {
+                self.send(&Answer::Probed { id: *id, took: self.probe(*id, files, *medium) })
             }
             Request::Witness { id, root, dir, names } => {
                 let witness = self.look(*id, (*root, dir), |r, _| witness::witness(r, *root, dir, names));
@@ -257,26 +267,36 @@ impl Shop {
 
     fn read(&self, items: &[ReadItem]) -> io::Result<()> {
         let folders = Folders::default();
-        let copies = items
-            .par_iter()
-            .map(|item| {
-                self.name(item.id, 0);
-                let guarded = catch_unwind(AssertUnwindSafe(|| {
-                    let root = self.root(item.root, item.path.as_bytes())?;
-                    let tick = |progress| self.name(item.id, progress);
-                    if container::split(&item.path).is_some() {
-                        return packed::copy(root, item, &self.reader(&tick));
-                    }
-                    if item.format == Format::Mdbox {
-                        return shared::copy(root, item, &self.reader(&tick));
-                    }
-                    examine::copy(&*folders.of(root, item)?, item, &self.reader(&tick))
-                }));
-                self.name(0, 0);
-                (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
-            })
-            .collect();
-        self.send(&Answer::Copies { copies, paused_ms: self.pace.paused_ms() })
+        let copies = items.par_iter().map(|item| (item.id, self.one(item, &folders))).collect();
+        self.copies(copies, true)
+    }
+
+    /// Hands on what reading some items came to.
+    pub(super) fn copies(&self, copies: Vec<(u64, Reading)>, last: bool) -> io::Result<()> {
+        self.send(&Answer::Copies { copies, last, paused_ms: self.pace.paused_ms() })
+    }
+
+    /// Reads one item, whatever it is.
+    pub(super) fn one(&self, item: &ReadItem, folders: &Folders) -> Reading {
+        self.guarded(item, &|reader| {
+            let root = self.root(item.root, item.path.as_bytes())?;
+            if container::split(&item.path).is_some() {
+                return packed::copy(root, item, reader);
+            }
+            if item.format == Format::Mdbox {
+                return shared::copy(root, item, reader);
+            }
+            examine::copy(&*folders.of(root, item.root, &item.path)?, item, reader)
+        })
+    }
+
+    /// Has one item in hand meanwhile. A panic is told as one.
+    pub(super) fn guarded(&self, item: &ReadItem, read: &dyn Fn(&Reader<'_>) -> Reading) -> Reading {
+        self.name(item.id, 0);
+        let tick = |progress| self.name(item.id, progress);
+        let reading = catch_unwind(AssertUnwindSafe(|| read(&self.reader(&tick))));
+        self.name(0, 0);
+        reading.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic))))
     }
 
     fn discover(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -344,16 +364,17 @@ impl Shop {
 
 /// The folders of one batch, each opened once: messages are opened relative to them.
 #[derive(Default)]
-struct Folders(Mutex<HashMap<(u32, RelPath), Arc<Dir>>>);
+pub(super) struct Folders(Mutex<HashMap<(u32, RelPath), Arc<Dir>>>);
 
 impl Folders {
-    fn of(&self, root: &Root, item: &ReadItem) -> Result<Arc<Dir>, Trouble> {
-        let at = (item.root, item.path.parent().unwrap_or_default());
+    /// The folder of a file.
+    pub fn of(&self, root: &Root, number: u32, path: &RelPath) -> Result<Arc<Dir>, Trouble> {
+        let at = (number, path.parent().unwrap_or_default());
         let known = |map: &HashMap<_, Arc<Dir>>| map.get(&at).cloned();
         if let Some(dir) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(dir);
         }
-        let open = root.open_dir(&at.1).map_err(|e| trouble(item.root, item.path.as_bytes(), "open folder", &e))?;
+        let open = root.open_dir(&at.1).map_err(|e| trouble(number, path.as_bytes(), "open folder", &e))?;
         let open = Arc::new(open);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(at, Arc::clone(&open));
         Ok(open)

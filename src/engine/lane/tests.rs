@@ -20,6 +20,7 @@ fn lane_with(root: &Path, bwlimit: Option<u64>, seconds: u64) -> Lane {
         without_openat2: false,
         bwlimit,
         io_class: IoClass::Normal,
+        disk: Disk::Auto,
         attachments: None,
         zone: Zone::utc(),
     };
