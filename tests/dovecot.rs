@@ -12,6 +12,8 @@ mod server;
 
 #[path = "dovecot/account.rs"]
 mod account;
+#[path = "dovecot/across.rs"]
+mod across;
 #[path = "dovecot/apart.rs"]
 mod apart;
 #[path = "dovecot/attachments.rs"]

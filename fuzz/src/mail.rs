@@ -1,7 +1,7 @@
 //! Messages: checks, hashes, signatures, compressed forms.
 
 use mailmend::model::limits::FAULTS_KEPT;
-use mailmend::model::{Encoding, Evidence, FaultKind, Span};
+use mailmend::model::{Encoding, Evidence, FaultKind, Span, Zone};
 use mailmend::read::Medium;
 use mailmend::store::codec;
 use mailmend::store::mbox::Named;
@@ -93,6 +93,7 @@ pub fn mbox(data: &[u8]) {
         |width: usize| -> Vec<_> { Scanner::new(Window::new(&file, data.len() as u64, width, &|| ())).collect() };
     let whole = parts(1 << 20);
     assert_eq!(whole, parts(window(data) * 16));
+    let zone = Zone::new("+01:00", 3600, Vec::new());
     let (mut at, mut keys, mut told) = (0, Keys::default(), Vec::new());
     for part in whole {
         assert!(part.from >= at && part.from <= at + 2);
@@ -102,7 +103,7 @@ pub fn mbox(data: &[u8]) {
     assert!(at <= data.len() as u64 && at + 2 >= data.len() as u64);
     told.extend(keys.finish());
     for (part, uid) in told {
-        let named = Named::of(&part, uid, part.validity, 3600);
+        let named = Named::of(&part, uid, part.validity, &zone);
         assert_eq!(Named::parse(&named.name()), Some(named));
         let message = &data[part.start() as usize..][..part.length as usize];
         let unframed = |width: usize| {

@@ -5,7 +5,7 @@
 
 use super::args::{CatalogCommand, Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
-use super::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
+use super::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, Timezone, Undecided};
 use crate::engine::selection::Selection;
 use crate::model::limits::SETTINGS_MAX;
 use crate::plan::budget::Budget;
@@ -73,6 +73,8 @@ pub struct StoreSettings {
     pub layout: Option<Layout>,
     /// Where it keeps attachments, if not with the mail.
     pub attachments: Option<PathBuf>,
+    /// The clock that wrote dates without a zone; `None`: this system's.
+    pub mbox_timezone: Option<Timezone>,
     /// How much a verify reads.
     pub budget: Option<Budget>,
     /// Seconds; `None`: off.
@@ -180,6 +182,7 @@ impl Settings {
             deep: first(&layers, |keys| &keys.deep).unwrap_or(false),
             layout: first(&layers, |keys| &keys.layout),
             attachments: first(&layers, |keys| &keys.attachments),
+            mbox_timezone: first(&layers, |keys| &keys.mbox_timezone),
             budget: first(&layers, |keys| &keys.budget),
             bwlimit: first(&layers, |keys| &keys.bwlimit).map(|Rate(rate)| rate),
             io_class: first(&layers, |keys| &keys.io_class),
@@ -218,6 +221,7 @@ fn given(command: &Command) -> StoreKeys {
         read_timeout: reading.read_timeout.map(|seconds| Duration::from_secs(seconds.into())),
         layout: reading.layout.clone(),
         attachments: reading.attachments.clone(),
+        mbox_timezone: reading.mbox_timezone.clone(),
         bwlimit: reading.bwlimit,
         io_class: reading.io_class,
         disk: reading.disk,

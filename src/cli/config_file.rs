@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, values or one error with its line out. May not read files or fill in defaults.
 
-use super::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
+use super::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, Timezone, Undecided};
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ pub struct StoreKeys {
     pub deep: Option<bool>,
     pub layout: Option<Layout>,
     pub attachments: Option<PathBuf>,
+    pub mbox_timezone: Option<Timezone>,
     pub budget: Option<Budget>,
     pub max_age: Option<Span>,
     pub bwlimit: Option<Rate>,
@@ -49,7 +50,7 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 14] = [
+const STORE_KEYS: [&str; 15] = [
     "from",
     "undecided",
     "read-timeout",
@@ -58,6 +59,7 @@ const STORE_KEYS: [&str; 14] = [
     "deep",
     "layout",
     "attachments",
+    "mbox-timezone",
     "budget",
     "max-age",
     "bwlimit",
@@ -173,6 +175,7 @@ impl StoreKeys {
             "deep" => self.deep = Some(flag(value)?),
             "layout" => self.layout = Some(Layout::parse(&string(value)?)?),
             "attachments" => self.attachments = Some(path(value)?),
+            "mbox-timezone" => self.mbox_timezone = Some(parsed(value)?),
             "budget" => self.budget = Some(parsed(value)?),
             "bwlimit" => self.bwlimit = Some(parsed(value)?),
             "io-class" => self.io_class = Some(parsed(value)?),

@@ -129,6 +129,7 @@ fn reading(reading: &Reading, deep: bool, undecided: Option<Undecided>) -> Vec<S
     options.extend(option("--read-timeout", reading.read_timeout.map(|seconds| seconds.to_string())));
     options.extend(option("--layout", reading.layout.as_ref().map(ToString::to_string)));
     options.extend(option("--attachments", reading.attachments.as_ref().map(|path| path.display().to_string())));
+    options.extend(option("--mbox-timezone", reading.mbox_timezone.as_ref().map(ToString::to_string)));
     options.extend(option("--undecided", undecided.map(|undecided| undecided.to_string())));
     options
 }

@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, Exit, USAGE};
 use super::config::{Settings, StoreSettings};
 use super::screen::{self, Screen};
-use super::values::{Disk, Id, IoClass, Owner, ReadFrom, Spec, StoreArg, Undecided};
+use super::values::{Disk, Id, IoClass, Owner, ReadFrom, Spec, StoreArg, Timezone, Undecided};
 use crate::catalog::{self, Catalog};
 use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
@@ -18,6 +18,7 @@ use crate::report::{json, sanitise};
 use crate::sys::clock;
 use crate::sys::signals::Signals;
 use crate::sys::users::Users;
+use crate::sys::zone;
 use crate::{plan, source};
 use anyhow::Context;
 use std::fs::OpenOptions;
@@ -83,7 +84,7 @@ impl Session {
                 Disk::Spindle => wire::Disk::Spindle,
             },
             attachments: store.attachments.clone(),
-            zone: 0,
+            zone: store.mbox_timezone.as_ref().map_or_else(zone::local, |Timezone(zone)| zone.clone()),
         }
     }
 

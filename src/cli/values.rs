@@ -1,10 +1,11 @@
 //! What single arguments say: a store, a source, an owner, a time, a run. The configuration file uses the
 //! same forms.
 //!
-//! Pure: text in, value or error out. May not look whether anything exists.
+//! Text in, value or error out. May not look whether anything exists, but for names of time zones.
 
-use crate::model::{Format, Stamp};
+use crate::model::{Format, Stamp, Zone};
 use crate::plan::budget::Budget;
+use crate::sys::zone;
 use jiff::tz::TimeZone;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -41,6 +42,8 @@ pub enum BadValue {
     ReadFrom(String),
     #[error("'{0}' is no number, nor 'off'")]
     Most(String),
+    #[error("'{0}' is no time zone such as Europe/Berlin, +02:00 or local")]
+    Timezone(String),
     #[error("'{0}' is none of report, restore, folder")]
     Undecided(String),
 }
@@ -308,6 +311,24 @@ pub fn parse_time(text: &str) -> Result<Stamp, BadValue> {
     let sec = i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| bad())?;
     let nsec = u32::try_from(nanos.rem_euclid(1_000_000_000)).map_err(|_| bad())?;
     Ok(Stamp { sec, nsec })
+}
+
+/// The clock that wrote dates without a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timezone(pub Zone);
+
+impl FromStr for Timezone {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Timezone, BadValue> {
+        zone::named(text).map(Timezone).ok_or_else(|| BadValue::Timezone(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Timezone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name)
+    }
 }
 
 /// What becomes of messages of which nothing tells whether they were lost or deleted.

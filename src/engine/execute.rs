@@ -216,8 +216,9 @@ pub fn execute(call: Execution<'_>) -> Result<(Tally, Applied), EngineError> {
         }
     };
     // What an earlier run left behind is cleared away by now, and the folder of the quarantine needs room itself.
-    enough_space(&call.base, call.need)?;
-    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), &call.base, call.base_is_mailbox, &call.run)?;
+    let folder = folder(&call.base);
+    enough_space(folder, call.need)?;
+    let quarantine = super::runs::quarantine(call.quarantine.as_deref(), folder, call.base_is_mailbox, &call.run)?;
     let note = RunNote {
         run: call.run.clone(),
         command: call.command.clone(),
@@ -291,7 +292,12 @@ fn open_fs(base: &Path, quarantine: &Path) -> Result<OsFs, EngineError> {
     let slots = Root::open(quarantine).map_err(failed(quarantine))?;
     // Where the folder is said to be, users may have put another: what it holds is neither shown nor removed.
     links::ours_alone(slots.top()).map_err(failed(quarantine))?;
-    OsFs::new(Root::open(base).map_err(failed(base))?, slots).map_err(failed(base))
+    OsFs::new(Root::open(folder(base)).map_err(failed(base))?, slots).map_err(failed(base))
+}
+
+/// The folder in which targets lie: the store, or where that is one file the folder around it.
+fn folder(base: &Path) -> &Path {
+    base.parent().filter(|_| base.is_file()).unwrap_or(base)
 }
 
 /// One writer at a time on one tree.

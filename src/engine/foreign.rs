@@ -104,9 +104,11 @@ fn is_exactly(one: &Holding, expected: Digest) -> bool {
 /// The forms in which a message may have stood: a digest tells which it was; else as Dovecot writes it, or, where nobody's
 /// server did, in any. Fields that mbox software rewrites are no part of it, unless it came with them.
 fn forms(format: Format, told: bool) -> impl Iterator<Item = Form> {
-    let any = told || matches!(format, Format::Mh | Format::Eml);
+    let any = told || matches!(format, Format::Mh | Format::Eml | Format::Mbox);
     let ends: &[Ends] = if any { &[Ends::Lf, Ends::Kept, Ends::Crlf] } else { &[Ends::Lf] };
-    ends.iter().flat_map(|&ends| [true, false].map(|bare| Form { ends, bare, frame: None }))
+    // In an mbox they stand around the message.
+    let bare: &[bool] = if format == Format::Mbox { &[true] } else { &[true, false] };
+    ends.iter().flat_map(|&ends| bare.iter().map(move |&bare| Form { ends, bare, frame: None }))
 }
 
 fn item(root: u32, path: RelPath, format: Format) -> ReadItem {

@@ -407,11 +407,10 @@ fn taken(mailbox: &Mailbox, harm: &Harm) -> Option<&'static str> {
 
 /// A message that is put right together with others of its file.
 fn ward(patient: &Patient, finding: Finding, treatment: Treatment) -> Option<Ward> {
-    let Treatment { action: Action::Restore { from, content, length, .. }, assurance, why, source, .. } = treatment
-    else {
-        return None;
-    };
-    Some(Ward { harm: patient.harm.clone(), finding, from, content, length, assurance, why, source })
+    let Treatment { action, assurance, why, source, .. } = treatment;
+    let Action::Restore { from, content, length, attrs, .. } = action else { return None };
+    let (harm, received) = (patient.harm.clone(), attrs.mtime);
+    Some(Ward { harm, finding, from, content, length, received, assurance, why, source })
 }
 
 /// Counts a finding under its verdict, or as accepted, and reports it unless it is of no interest to anybody.
@@ -478,6 +477,8 @@ fn restore(
     let (harm, found, facts) = (&patient.harm, &patient.found[index], &patient.candidates[index].facts);
     let generation = job.generations[found.generation].clone();
     let mailbox = &mailboxes[harm.mailbox];
+    let undated = harm.row.is_none().then(|| mbox::by_clock(job, mailbox, &found.path)).flatten();
+    let why = why + undated.as_deref().unwrap_or_default();
     let named = mailbox.store().delivered(&harm.name);
     let kept = mailbox.format != Format::Maildir || name::received(&found.name, facts.stat.mtime) == facts.stat.mtime;
     // A server that notes the date in the file does not keep it in the file's time.

@@ -14,7 +14,7 @@ use crate::model::event::{Event, Finding, Observer, Phase, Subject};
 use crate::model::plan::Step;
 use crate::model::tally::Tally;
 use crate::model::wire::{ReadItem, Reading, Trouble};
-use crate::model::{RelPath, Verdict, path};
+use crate::model::{RelPath, Verdict, container, path};
 use crate::plan::Undecided;
 use crate::plan::budget::Budget;
 use crate::source::Generation;
@@ -86,6 +86,18 @@ pub struct StoreRef {
     pub id: Option<StoreId>,
     /// `--layout`.
     pub desk: Option<Desk>,
+}
+
+impl StoreRef {
+    /// The file that holds the mailbox in `dir`, if one does. A store that is one file itself is seen from its folder, as
+    /// whoever writes there does.
+    pub fn file_of(&self, dir: &RelPath) -> Option<RelPath> {
+        let file = container::file_of_mailbox(dir)?;
+        match file.is_root() {
+            true => RelPath::new(self.path.file_name()?.as_encoded_bytes()).ok(),
+            false => Some(file),
+        }
+    }
 }
 
 /// Where the server of the store keeps lists and indexes, if not with the mail: lane and root of what all accounts have

@@ -2,6 +2,7 @@
 //! account they are, and whether a file is one at all. Plans nothing.
 
 use super::account::Mailbox;
+use super::job::Job;
 use super::lanes::Lanes;
 use crate::catalog::MessageRow;
 use crate::model::wire::{Entry, FoundMailbox, Place};
@@ -127,6 +128,18 @@ impl Homes {
         }
         accounts
     }
+}
+
+/// What is to be said of a date that comes from a line that does not tell which clock wrote it, or goes into one.
+pub fn by_clock(job: &Job<'_>, mailbox: &Mailbox, copy: &RelPath) -> Option<String> {
+    let zone = &job.lanes.lanes[job.store.lane].zone().name;
+    let Some((_, name)) = container::split(copy) else {
+        let written = mailbox.format == Format::Mbox;
+        return written.then(|| format!("; its date is written as of {zone} (--mbox-timezone)"));
+    };
+    let undated = Named::parse(name).is_some_and(|named| named.received.is_some() && !named.zoned);
+    let read = undated && mailbox.format != Format::Mbox;
+    read.then(|| format!("; its date names no zone and was read as of {zone} (--mbox-timezone)"))
 }
 
 /// Makes sure that the file at `target` is an mbox before anything is put into its place: at least one message in it begins

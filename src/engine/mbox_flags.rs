@@ -4,7 +4,7 @@
 //! Pure. What stands in the file itself, as some software may have written it, is never changed by this.
 
 use crate::model::container::OwnField;
-use crate::model::server::Recalled;
+use crate::model::server::{Ledger, Recalled};
 use crate::store::dovecot::flag;
 use std::collections::BTreeSet;
 
@@ -22,6 +22,20 @@ const X_KEYWORDS: (&[u8], &str) = (b"x-keywords", "X-Keywords");
 pub struct Marks<'a> {
     flags: u8,
     keywords: BTreeSet<&'a [u8]>,
+}
+
+impl Marks<'_> {
+    /// Of a message with these flags and no keywords.
+    pub fn of(flags: u8) -> Marks<'static> {
+        Marks { flags, keywords: BTreeSet::new() }
+    }
+}
+
+/// Of a message in a copy that has its flags in an index alone.
+pub fn noted(ledger: &Ledger, uid: u32) -> Marks<'_> {
+    let flags = ledger.flags.iter().find(|(known, _)| *known == uid).map_or(0, |(_, flags)| *flags);
+    let having = ledger.marked.iter().filter(|(_, uids)| uids.contains(&uid));
+    Marks { flags: flags & flag::VISIBLE, keywords: having.map(|(name, _)| &name[..]).collect() }
 }
 
 /// Of the message with a UID, if the server knows it.

@@ -9,7 +9,7 @@ use super::job::Job;
 use super::server::Beside;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::server::{Ledger, Recalled};
-use crate::model::{Attrs, Missing, RelPath, Stat, Verdict, container};
+use crate::model::{Attrs, Missing, RelPath, Stat, Verdict};
 use crate::store::dovecot::fresh::{self, Marks};
 use crate::store::maildir::companion;
 use crate::store::mbox::Named;
@@ -28,14 +28,18 @@ pub struct Indexes<'b> {
 }
 
 impl Indexes<'_> {
-    /// What is `beside` the file.
+    /// What is `beside` the file with that name.
     ///
     /// # Errors
     /// Words where they cannot be begun anew by steps of a plan.
-    pub fn of<'b>(mailbox: &Mailbox, beside: &'b Beside, validity: Option<u32>) -> Result<Indexes<'b>, String> {
-        let name = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
+    pub fn of<'b>(
+        name: &[u8],
+        mailbox: &Mailbox,
+        beside: &'b Beside,
+        validity: Option<u32>,
+    ) -> Result<Indexes<'b>, String> {
         // The lock of the file is known by the folder's name alone, and that has lost how a file INBOX is written.
-        let sure = !name.name().eq_ignore_ascii_case(b"inbox") || name.name() == b"inbox";
+        let sure = !name.eq_ignore_ascii_case(b"inbox") || name == b"inbox";
         match &beside.ledger {
             Some(ledger) if sure && !ledger.files.is_empty() => {
                 // The one on record, or the one that stands in the file as the server last read it.

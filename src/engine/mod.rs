@@ -29,6 +29,7 @@ mod listed;
 mod map_index;
 mod mbox;
 mod mbox_flags;
+mod mbox_frame;
 mod mbox_index;
 mod mdbox;
 mod mending;

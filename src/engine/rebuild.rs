@@ -11,13 +11,13 @@ use super::job::Job;
 use super::mbox_index::Indexes;
 use super::mending::{Menders, Scene};
 use super::server::{self, Beside};
-use super::{frames, heal, mbox, mbox_flags, mdbox, storage_anew};
+use super::{frames, heal, mbox, mbox_flags, mbox_frame, mdbox, storage_anew};
 use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
 use crate::model::server::{Recalled, Whole};
 use crate::model::wire::EntryKind;
-use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Stamp, Stat, Verdict};
 use crate::plan::Undecided;
 use crate::store::mbox::Named;
 use crate::store::mbox::scan::digest_of;
@@ -37,6 +37,8 @@ pub struct Ward {
     /// Of the message in the copy.
     pub content: Digest,
     pub length: u64,
+    /// When it was received.
+    pub received: Stamp,
     pub assurance: Assurance,
     pub why: String,
     pub source: String,
@@ -55,7 +57,7 @@ pub fn rebuild(
     for ward in wards {
         match storage_anew::storage_of(mailboxes, &ward.harm) {
             Some(storage) => shown_no_more.entry(storage).or_default().push(ward),
-            None => files.entry(file_of(mailboxes, &ward.harm)).or_default().push(ward),
+            None => files.entry(file_of(job, mailboxes, &ward.harm)).or_default().push(ward),
         }
     }
     for (storage, same) in shown_no_more {
@@ -101,12 +103,12 @@ fn tell(job: &mut Job<'_>, wards: Vec<Ward>, planned: Result<(), String>) {
     }
 }
 
-/// The file that a message lies in with others, or should; the root where that is the store, or is not known.
-fn file_of(mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
+/// The file that a message lies in with others, or should; the root where that is not known.
+fn file_of(job: &Job<'_>, mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
     let mailbox = &mailboxes[harm.mailbox];
     match mailbox.format {
         Format::Mdbox => frames::file_of(mailbox, harm).unwrap_or_default(),
-        _ => container::file_of_mailbox(&mailbox.dir).unwrap_or_default(),
+        _ => job.store.file_of(&mailbox.dir).unwrap_or_default(),
     }
 }
 
@@ -127,7 +129,7 @@ fn one_file(
     let Some(first) = wards.first() else { return Ok(Ok(())) };
     let mailbox = &mailboxes[first.harm.mailbox];
     if target.is_root() {
-        return Ok(Err("the store is this one file: name the folder that it lies in as STORE".to_owned()));
+        return Ok(Err("which file the message lies in is not known".to_owned()));
     }
     let standing = match mailbox.format {
         Format::Mdbox => standing(job, &target)?,
@@ -272,7 +274,8 @@ fn noticed<'b>(
     if !renumbered && !(0..wards.len()).any(|nth| asked.of(nth).expunged) {
         return Ok(None);
     }
-    match Indexes::of(mailbox, beside, validity) {
+    let file = job.store.file_of(&mailbox.dir).unwrap_or_default();
+    match Indexes::of(file.name(), mailbox, beside, validity) {
         Err(_) if job.options.undecided != Undecided::Report => Ok(None),
         indexes => indexes.map(Some),
     }
@@ -348,10 +351,10 @@ fn parts(
     out.keep(0, listed.first().map_or(size, |first| first.named.line.offset));
     for at in 0..=listed.len() {
         for &(_, w) in missing.iter().filter(|(before, _)| *before == at) {
-            if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, true, recalled))? {
-                return Ok(Err(why));
+            match add(job, mailbox, &mut out, &wards[w], (highest, true, recalled))? {
+                Ok(end) => out.made(end.to_vec()),
+                Err(why) => return Ok(Err(why)),
             }
-            out.made(b"\n".to_vec());
         }
         let Some(one) = listed.get(at) else { break };
         let next = listed.get(at + 1).map_or(size, |next| next.named.line.offset);
@@ -359,12 +362,13 @@ fn parts(
             None => out.keep(one.named.line.offset, next),
             Some(w) => {
                 let shared = hidden(one, wards).next().is_some();
-                if let Err(why) = add(job, mailbox, &mut out, &wards[w], (highest, shared, recalled))? {
-                    return Ok(Err(why));
-                }
+                let line_end = match add(job, mailbox, &mut out, &wards[w], (highest, shared, recalled))? {
+                    Ok(line_end) => line_end,
+                    Err(why) => return Ok(Err(why)),
+                };
                 match one.named.message.end() {
                     end if end < next => out.keep(end, next),
-                    _ => out.made(b"\n".to_vec()),
+                    _ => out.made(line_end.to_vec()),
                 }
             }
         }
@@ -440,21 +444,16 @@ fn hides_another(ours: &Own, theirs: &Own, line: usize) -> bool {
 /// Bytes that may stand between two messages.
 const EMPTY_LINES: usize = 4;
 
-/// Adds a message from its copy.
+/// Adds a message from its copy; what ends its lines.
 fn add(
     job: &mut Job<'_>,
     mailbox: &Mailbox,
     out: &mut Parts,
     ward: &Ward,
     (highest, shared, recalled): (u32, bool, &Recalled),
-) -> Result<Result<(), String>, EngineError> {
+) -> Result<Result<&'static [u8], String>, EngineError> {
     let generation = &job.generations[ward.from.source.unwrap_or(0) as usize];
     let (lane, root) = (generation.lane, generation.root);
-    let theirs = match job.lanes.lanes[lane].own(root, &ward.from.path)? {
-        Ok(own) if own.head.is_some() => own,
-        Ok(_) => return Ok(Err("the copy has no end of its header".to_owned())),
-        Err(trouble) => return Ok(Err(format!("the copy cannot be read: {}", trouble.detail))),
-    };
     let mut ours = Own::default();
     if ward.harm.present
         && let Some(path) = mailbox.dir.join(&ward.harm.name).ok()
@@ -463,6 +462,17 @@ fn add(
         // What the medium does not give, the copy has.
         ours = job.store_lane().own(root, &path)?.unwrap_or_default();
     }
+    let theirs = match container::split(&ward.from.path) {
+        Some(_) => match job.lanes.lanes[lane].own(root, &ward.from.path)? {
+            Ok(own) if own.head.is_some() => own,
+            Ok(_) => return Ok(Err("the copy has no end of its header".to_owned())),
+            Err(trouble) => return Ok(Err(format!("the copy cannot be read: {}", trouble.detail))),
+        },
+        None => match mbox_frame::around(job, mailbox, ward, &ours)? {
+            Ok(own) => own,
+            Err(why) => return Ok(Err(why)),
+        },
+    };
     // With others that come back out of the same place, that is looked at for all of them together.
     if !shared && hides_another(&ours, &theirs, theirs.line.len()) {
         return Ok(Err(MORE_LIES_THERE.to_owned()));
@@ -474,6 +484,7 @@ fn add(
     let first = out.0.is_empty();
     let mut whole = Parts::default();
     let skipped = line.len() as u64;
+    let line_end: &[u8] = if line.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
     let marks = uid_of(ward).and_then(|uid| mbox_flags::of(recalled, uid));
     let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest, marks });
     whole.made(line);
@@ -490,7 +501,7 @@ fn add(
         return Ok(Err(why));
     }
     out.extend(whole);
-    Ok(Ok(()))
+    Ok(Ok(line_end))
 }
 
 /// Whether what is put together holds the very message that was chosen, as whoever reads the file takes it apart.
@@ -604,12 +615,9 @@ fn based(ours: Option<&OwnField>, validity: u32, highest: u32, end: &str) -> Vec
 
 /// Whether a field of the file may be believed: what counts for all messages only as it is on record.
 fn fits(name: &[u8], field: &OwnField, facts: &Facts<'_>) -> bool {
-    let text = String::from_utf8_lossy(&field.text).into_owned();
-    let first = text.split_once(':').and_then(|(_, value)| value.split_whitespace().next()).map(str::to_owned);
-    let number = first.and_then(|word| word.parse::<u32>().ok());
     match name {
         b"x-imapbase" => match facts.recorded.and_then(|named| named.validity) {
-            Some(validity) => number == Some(validity),
+            Some(validity) => field.number() == Some(validity),
             None => true,
         },
         _ => true,

@@ -13,7 +13,7 @@ use crate::source::layout::{self, Apart};
 use crate::store::dovecot::mailbox_name_guid;
 use crate::store::maildir::companion;
 use crate::store::maildir::name::key;
-use crate::store::mbox::Named;
+use crate::store::mbox::{Named, indexes};
 use crate::store::sdbox;
 use crate::store::{self, format_of, mailbox_name};
 use std::collections::HashMap;
@@ -37,6 +37,11 @@ impl Deeds {
         let inbox = mailboxes.iter().find(|mailbox| mailbox.rel.is_root() && mailbox.folder.is_some());
         let files = mailboxes.iter().any(|mailbox| mailbox.format == Format::Mbox && mailbox.folder.is_some());
         if !dbox && !files && !inbox.is_some_and(Mailbox::complete) {
+            return Ok(Deeds::default());
+        }
+        // A store that is one file is there, and has no other mailboxes.
+        let alone = |mailbox: &Mailbox| container::file_of_mailbox(&mailbox.dir).is_some_and(|file| file.is_root());
+        if mailboxes.iter().any(alone) {
             return Ok(Deeds::default());
         }
         // Only where a folder is gone, or may turn out to be.
@@ -160,9 +165,7 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
 
 /// Where the indexes of a mailbox in one file lie, if not apart from all mail: in `.imap/NAME` beside it.
 fn folder_beside(job: &Job<'_>, mailbox: &Mailbox) -> Option<RelPath> {
-    let file = container::file_of_mailbox(&mailbox.dir)?;
-    let name = if file.name().eq_ignore_ascii_case(b"inbox") { b"INBOX" } else { file.name() };
-    let beside = file.parent().and_then(|dir| dir.join(b".imap").and_then(|dir| dir.join(name)).ok());
+    let beside = indexes(&job.store.file_of(&mailbox.dir)?);
     beside.filter(|_| mailbox.folder.is_some() && job.store.desk.is_none())
 }
 

@@ -43,6 +43,12 @@ impl OwnField {
     pub fn name(&self) -> Vec<u8> {
         self.text.split(|&byte| byte == b':').next().unwrap_or_default().to_ascii_lowercase()
     }
+
+    /// The number that its value begins with.
+    pub fn number(&self) -> Option<u32> {
+        let text = String::from_utf8_lossy(&self.text);
+        text.split_once(':')?.1.split_whitespace().next()?.parse().ok()
+    }
 }
 
 /// What lies in a file that mailboxes share, by the map; where that cannot be read whole, by what stands around each.

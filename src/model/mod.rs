@@ -22,6 +22,7 @@ pub mod span;
 pub mod tally;
 pub mod triage;
 pub mod wire;
+pub mod zone;
 
 pub use digest::Digest;
 pub use evidence::{Assurance, Check, Evidence, Fault, FaultKind, Missing, Outcome, Verdict};
@@ -30,3 +31,4 @@ pub use message::{Attrs, CopyFacts, Encoding, Envelope, Key, Stamp, Stat};
 pub use path::RelPath;
 pub use signed::{Agrees, Signed};
 pub use span::Span;
+pub use zone::Zone;

@@ -13,6 +13,7 @@ use super::pieces::{Cuts, Pieces};
 use super::server::{Guids, Ledger, Line, Question, Witness};
 use super::span::Span;
 use super::triage::{Doing, SampleOrder, Sampled, Walk};
+use super::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 /// A directory that a lane opens before it enters its sandbox; the only places it can read afterwards.
@@ -41,8 +42,8 @@ pub struct Hello {
     pub blocks: bool,
     /// The folder in which a server keeps attachments apart from their messages.
     pub attachments: Option<Vec<u8>>,
-    /// Seconds east of UTC of the clock that wrote dates without a zone.
-    pub zone: i64,
+    /// The clock that wrote dates without a zone.
+    pub zone: Zone,
 }
 
 /// What a disk is like.

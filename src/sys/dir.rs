@@ -42,8 +42,10 @@ struct Means {
 pub struct Root {
     dir: Dir,
     path: PathBuf,
-    /// The root is this file of the directory, and nothing else of that is reached.
+    /// The root is this file of the directory, and nothing else of that is reached but what belongs to it.
     only: Option<Vec<u8>>,
+    /// The folder of what belongs to the file.
+    beside: Option<RelPath>,
 }
 
 impl Root {
@@ -70,7 +72,12 @@ impl Root {
             Err(Errno::NOSYS | Errno::PERM) => open_unlinked_stepwise(top)?,
             result => result?,
         };
-        Ok(Root { dir: Dir { fd, means: Arc::new(means) }, path, only })
+        Ok(Root { dir: Dir { fd, means: Arc::new(means) }, path, only, beside: None })
+    }
+
+    /// A file that is the root, together with a folder beside it.
+    pub fn with_beside(self, beside: Option<RelPath>) -> Root {
+        Root { beside, ..self }
     }
 
     /// The canonical path.
@@ -85,19 +92,23 @@ impl Root {
 
     /// Opens a directory below the root; the empty path is the root itself.
     pub fn open_dir(&self, path: &RelPath) -> io::Result<Dir> {
-        match self.only {
-            None => self.dir.open_below(path.as_bytes()),
-            Some(_) => Err(Errno::NOTDIR.into()),
+        match self.only.is_none() || self.is_beside(path) {
+            true => self.dir.open_below(path.as_bytes()),
+            false => Err(Errno::NOTDIR.into()),
         }
     }
 
-    /// Where a file lies below the directory that is open.
+    /// Where a file lies below the directory that is open. One that is the root itself also has its name there.
     fn place<'p>(&'p self, path: &'p RelPath) -> io::Result<&'p [u8]> {
         match &self.only {
-            None => Ok(path.as_bytes()),
             Some(name) if path.is_root() => Ok(name),
-            Some(_) => Err(Errno::NOTDIR.into()),
+            Some(name) if path.as_bytes() != name && !self.is_beside(path) => Err(Errno::NOTDIR.into()),
+            _ => Ok(path.as_bytes()),
         }
+    }
+
+    fn is_beside(&self, path: &RelPath) -> bool {
+        self.beside.as_ref().is_some_and(|beside| path.strip_prefix(beside).is_some())
     }
 
     /// Whether the root is a single file.
@@ -130,13 +141,15 @@ impl Root {
 
     /// Type and `lstat`; `None` where nothing is.
     pub fn stat(&self, path: &RelPath) -> io::Result<Option<(Kind, Stat)>> {
-        if let Some(name) = &self.only {
-            return if path.is_root() { self.dir.stat(name) } else { Ok(None) };
+        if let Some(name) = &self.only
+            && !self.is_beside(path)
+        {
+            return if path.is_root() || path.as_bytes() == name { self.dir.stat(name) } else { Ok(None) };
         }
         let Some(parent) = path.parent() else {
             return self.dir.stat_self().map(|stat| Some((Kind::Directory, stat)));
         };
-        match self.open_dir(&parent) {
+        match self.dir.open_below(parent.as_bytes()) {
             Ok(dir) => dir.stat(path.name()),
             Err(error) if nothing_there(&error) => Ok(None),
             Err(error) => Err(error),

@@ -224,3 +224,26 @@ fn a_link_that_comes_into_a_resolved_path_is_refused() {
         assert_eq!(open(&top.join("a/b/msg")).unwrap_err(), Errno::NOTDIR);
     }
 }
+
+#[test]
+fn of_a_folder_around_a_file_only_that_and_what_belongs_to_it_is_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
+    for file in ["ann", "bob", "own/ann/index", "own/bob/index"] {
+        std::fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join(file), file).unwrap();
+    }
+    for without_openat2 in [false, true] {
+        let root = Root::open_with(&folder.path().join("ann"), without_openat2).unwrap();
+        let root = root.with_beside(Some(path("own/ann")));
+        for there in [RelPath::root(), path("ann"), path("own/ann/index")] {
+            assert!(root.open_file(&there).is_ok() && root.stat(&there).unwrap().is_some(), "{there}");
+        }
+        for out in ["bob", "own/bob/index", "own/ann2", "../ann"].map(|out| RelPath::new(out.as_bytes())) {
+            let Ok(out) = out else { continue };
+            assert!(root.open_file(&out).is_err() && root.stat(&out).unwrap().is_none(), "{out}");
+        }
+        assert!(root.open_dir(&path("own/ann")).is_ok() && root.stat(&path("own/ann/none")).unwrap().is_none());
+        assert!([path("own"), path("own/bob"), RelPath::root()].iter().all(|dir| root.open_dir(dir).is_err()));
+    }
+}

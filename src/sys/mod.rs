@@ -27,3 +27,4 @@ pub mod simfs;
 pub mod slots;
 pub mod smart;
 pub mod users;
+pub mod zone;

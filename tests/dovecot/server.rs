@@ -3,6 +3,7 @@
 use crate::common::spec;
 use crate::imap::Imap;
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -88,6 +89,30 @@ impl Dovecot {
     }
 
     /// What the server complained about: every line of a warning, an error, or worse. Not that we ended it.
+    /// Has it done, or fails.
+    pub fn must(&self, args: &[&str]) {
+        let done = self.doveadm(args);
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Delivers a letter to ann's INBOX.
+    pub fn save(&self, text: &str) {
+        let mut command = Command::new("doveadm");
+        command.arg("-c").arg(self.configuration()).args(["save", "-u", "ann", "-m", "INBOX"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("doveadm");
+        child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("a letter");
+        assert!(child.wait().expect("doveadm").success());
+    }
+
+    /// What it shows of every message, with its words where it stumbles.
+    pub fn shown(&self) -> String {
+        let output = self.doveadm(&["fetch", "-u", "ann", "mailbox uid guid flags date.received text", "ALL"]);
+        let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        // The first client to look takes that away.
+        let shown = shown.replace(" \\Recent", "");
+        shown.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+
     pub fn complaints(&self) -> Vec<String> {
         self.log().lines().filter(|line| complains(line)).map(str::to_owned).collect()
     }

@@ -6,22 +6,15 @@ use crate::kit;
 use crate::server::{Dovecot, give};
 use mailmend::drill::{Repair, Undecided, copy};
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Letters, which fill some files of the storage.
 const LETTERS: u32 = 24;
 
-fn save(dir: &Path, number: u32) {
-    let mut command = Command::new("doveadm");
-    command.arg("-c").arg(dir.join("dovecot.conf")).args(["save", "-u", "ann", "-m", "INBOX"]);
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("doveadm");
+fn letter(number: u32) -> String {
     let head = format!("From: ann@example.org\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nSubject: {number}\n\n");
-    let text = head + &format!("line {number}\n").repeat(60);
-    child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("a letter");
-    assert!(child.wait().expect("doveadm").success());
+    head + &format!("line {number}\n").repeat(60)
 }
 
 /// An account with mail in small storage files, and its server.
@@ -34,7 +27,7 @@ fn world() -> (Bench, Dovecot) {
     let settings = format!("mail_location = mdbox:{place}/%u/mdbox\nmdbox_rotate_size = 4k\n");
     let mut server = Dovecot::with(&dir, &bench.store, &settings);
     server.go();
-    (1..=LETTERS).for_each(|number| save(&dir, number));
+    (1..=LETTERS).for_each(|number| server.save(&letter(number)));
     (bench, server)
 }
 
@@ -53,10 +46,7 @@ fn a_storage_of_a_real_server_is_read_as_the_server_shows_it() {
         return;
     }
     let (bench, mut server) = world();
-    let must = |args: &[&str]| {
-        let done = server.doveadm(args);
-        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
-    };
+    let must = |args: &[&str]| server.must(args);
     must(&["mailbox", "create", "-u", "ann", "Work"]);
     must(&["copy", "-u", "ann", "Work", "mailbox", "INBOX", "uid", "1:3"]);
     must(&["move", "-u", "ann", "Work", "mailbox", "INBOX", "uid", "5:6"]);
@@ -83,29 +73,18 @@ fn a_storage_of_a_real_server_is_read_as_the_server_shows_it() {
     assert_eq!((lost + answer.count("messages"), answer.count("damaged")), (23, 0), "{answer}");
 }
 
-/// What the server shows of every message, with its words where it stumbles.
-fn shown(server: &Dovecot) -> String {
-    let output = server.doveadm(&["fetch", "-u", "ann", "mailbox uid guid flags date.received text", "ALL"]);
-    let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    // The first client to look takes that away.
-    shown.replace("\\Recent", "")
-}
-
 #[test]
 fn a_real_server_finds_nothing_amiss_in_a_storage_that_was_put_together_anew() {
     if !kit::can("a repaired mdbox", true, &["dovecot", "doveadm"]) {
         return;
     }
     let (bench, server) = world();
-    let must = |args: &[&str]| {
-        let done = server.doveadm(args);
-        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
-    };
+    let must = |args: &[&str]| server.must(args);
     must(&["mailbox", "create", "-u", "ann", "Work"]);
     must(&["copy", "-u", "ann", "Work", "mailbox", "INBOX", "uid", "1:3"]);
     must(&["expunge", "-u", "ann", "mailbox", "INBOX", "uid", "2,5,24"]);
     must(&["expunge", "-u", "ann", "mailbox", "Work", "uid", "2"]);
-    let before = shown(&server);
+    let before = server.shown();
     bench.tool.verify(&bench.store).expect(0);
     copy::plain(&bench.store, &bench.replica).expect("a copy");
     let files = files(&bench);
@@ -128,14 +107,14 @@ fn a_real_server_finds_nothing_amiss_in_a_storage_that_was_put_together_anew() {
         let answer = bench.tool.repair(&bench.store, &repair);
         (answer.status != 4).then(|| drop(answer.expect(1)))
     });
-    assert!(shown(&server) == before, "{}", shown(&server));
+    assert!(server.shown() == before, "{}", server.shown());
     // Appending, purging and a rebuild go by the lengths of all that lies there, deleted or not.
-    save(&bench.dir.path().join("dovecot"), LETTERS + 1);
-    let more = shown(&server);
+    server.save(&letter(LETTERS + 1));
+    let more = server.shown();
     must(&["purge", "-u", "ann"]);
-    assert!(shown(&server) == more, "after purge: {}", shown(&server));
+    assert!(server.shown() == more, "after purge: {}", server.shown());
     must(&["force-resync", "-u", "ann", "*"]);
-    assert!(shown(&server) == more, "after force-resync: {}", shown(&server));
+    assert!(server.shown() == more, "after force-resync: {}", server.shown());
     assert_eq!(server.complaints(), Vec::<String>::new());
     bench.tool.verify(&bench.store).expect(0);
 }

@@ -1,8 +1,11 @@
 //! Messages larger than any buffer: read, repaired and undone in windows, with little memory.
 
-use crate::common::spec;
+use crate::common::{long, spec};
 use crate::kit;
 use std::fs;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,6 +79,65 @@ fn large_messages_stream_through_little_memory() {
     let peak = first.max(second).max(third).max(fourth);
     assert!(peak < PEAK_MAX, "peaks of memory: {first}, {second}, {third}, {fourth} KiB");
     assert!(peak > 1000, "nothing was measured");
+}
+
+/// Bytes of each message of the mbox.
+const LETTER: usize = 4 << 20;
+
+fn archived(number: usize) -> String {
+    let head = format!("From: ann@example.org\nMessage-ID: <{number}@example.org>\nSubject: number {number}\n");
+    let line = format!("a line of letter {number}, which goes on and on until it is a long one\n");
+    head + "\n" + &line.repeat(LETTER / line.len())
+}
+
+/// Writes an mbox of so many messages; where the body of one of them begins. Bytes.
+fn mbox(path: &Path, messages: usize, one: usize) -> u64 {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let mut file = BufWriter::new(fs::File::create(path).expect("a mailbox"));
+    let (mut at, mut place) = (0, 0);
+    for number in 0..messages {
+        let text = format!("From ann@example.org  Mon Jan  1 00:00:00 2024\n{}\n", archived(number));
+        if number == one {
+            place = at + 200;
+        }
+        at += text.len() as u64;
+        file.write_all(text.as_bytes()).expect("a message");
+    }
+    file.flush().expect("a mailbox");
+    place
+}
+
+#[test]
+fn an_mbox_of_any_size_streams_through_little_memory() {
+    let bench = kit::empty();
+    let (messages, one) = if long() { (5120, 4000) } else { (64, 50) };
+    let file = bench.store.join("ann/mail/archive");
+    let place = mbox(&file, messages, one);
+    let copy = bench.replica.join("ann/mail/INBOX/1.eml");
+    fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
+    fs::write(copy, archived(one)).expect("a copy");
+    let state = ["--quiet".to_owned(), "--state".to_owned(), spec(&bench.tool.state)];
+    let run = |args: &[&str]| watched(&[&state[..], &args.iter().map(|a| a.to_string()).collect::<Vec<_>>()].concat());
+    let (store, replica) = (spec(&bench.store), spec(&bench.replica));
+    let (status, first) = run(&["audit", &store]);
+    assert_eq!(status, 0);
+    let (status, second) = run(&["verify", &store]);
+    assert_eq!(status, 0);
+    let damage = || {
+        let file = fs::File::options().read(true).write(true).open(&file).expect("a mailbox");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, place).expect("a byte");
+        file.write_all_at(&[byte[0] ^ 4], place).expect("damage");
+    };
+    damage();
+    let (status, third) = run(&["verify", &store]);
+    assert_eq!(status, 4);
+    let (status, fourth) = run(&["repair", &store, "--from", &replica, "--apply"]);
+    assert_eq!(status, 1);
+    let (status, fifth) = run(&["verify", &store]);
+    assert_eq!(status, 0);
+    let peaks = [first, second, third, fourth, fifth];
+    assert!(peaks.iter().all(|peak| (1000..PEAK_MAX).contains(peak)), "peaks of memory: {peaks:?} KiB");
 }
 
 fn flate2_of(bytes: &[u8]) -> Vec<u8> {

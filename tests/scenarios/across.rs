@@ -12,7 +12,6 @@ enum Kind {
     Sdbox,
     Mh,
     Eml,
-    /// As a copy only.
     Mbox,
 }
 
@@ -115,7 +114,7 @@ impl House {
     }
 
     fn verify(&self) {
-        let answer = self.tool.run(words(&["verify", &spec(&self.store())]));
+        let answer = self.tool.run(words(&["verify", &spec(&self.store()), "--mbox-timezone", "+00:00"]));
         assert_eq!((answer.count("messages"), answer.count("damaged")), (6, 0), "{answer}");
     }
 
@@ -127,8 +126,17 @@ impl House {
     }
 
     fn repair(&self) -> Answer {
+        self.repair_by("+00:00")
+    }
+
+    /// The same, with the dates of an mbox read by that clock.
+    fn repair_by(&self, zone: &str) -> Answer {
+        self.repair_with(&["--mbox-timezone", zone])
+    }
+
+    fn repair_with(&self, more: &[&str]) -> Answer {
         let (store, copy) = (spec(&self.store()), spec(&self.dir.path().join("copy")));
-        self.tool.run(words(&["repair", &store, "--from", &copy, "--apply"]))
+        self.tool.run(words(&["repair", &store, "--from", &copy, "--apply"]).chain(words(more)))
     }
 
     fn assert_whole(&self, number: u32, answer: &Answer) {
@@ -211,6 +219,104 @@ fn without_a_catalog_a_copy_must_equal_what_is_left() {
         house.assert_whole(2, &answer);
         let left = fs::read(kind.path(&house.store(), 3)).expect("the message");
         assert!(left[1024..2048].iter().all(|&byte| byte == 0), "{kind:?} from {copy:?}");
+    }
+}
+
+#[test]
+fn an_mbox_is_healed_from_every_format() {
+    for copy in KINDS {
+        for known in [true, false] {
+            let house = House::of(Kind::Mbox, copy);
+            let path = Kind::Mbox.path(&house.store(), 1);
+            let whole = fs::read_to_string(&path).expect("an archive");
+            if known {
+                house.verify();
+            }
+            let at = |text: &str| whole.find(text).expect("a message");
+            let mut harmed = whole.clone().into_bytes();
+            harmed[at("line 2 of") + 1024..][..512].fill(0);
+            let mut expected = whole.clone();
+            if known {
+                harmed[at("X-IMAPbase: 17") + 12] = b'q';
+                harmed[at("line 1 of")] ^= 1;
+                harmed[at("From ann@example.org  Tue Nov 14 22:13:23")] ^= 1;
+                harmed[at("X-UID: 2") + 7] = b'w';
+                let lost =
+                    at("From ann@example.org  Tue Nov 14 22:13:25")..at("From ann@example.org  Tue Nov 14 22:13:26");
+                // Whether it was read only the name of a copy tells.
+                if copy != Kind::Maildir {
+                    let read = lost.start + whole[lost.clone()].find("Status: RO").expect("a flag");
+                    expected.replace_range(read..read + 10, "Status: O");
+                }
+                harmed.drain(lost);
+            }
+            fs::write(&path, harmed).expect("damage");
+            let answer = house.repair_with(&["--mbox-timezone", "+00:00", "--undecided", "restore"]);
+            let repaired = if known { 4 } else { 1 };
+            assert_eq!((answer.status, answer.count("repaired")), (1, repaired), "{copy:?}, {known}: {answer}");
+            let found = fs::read_to_string(&path).expect("text again");
+            let differs = found.bytes().zip(expected.bytes()).position(|(a, b)| a != b).unwrap_or(found.len());
+            let near =
+                |text: &str| text[differs.saturating_sub(200).min(text.len())..].chars().take(400).collect::<String>();
+            assert!(found == expected, "{copy:?}, {known}, at {differs}:\n{}\n---\n{}", near(&found), near(&expected));
+            house.verify();
+        }
+    }
+}
+
+#[test]
+fn an_mbox_that_is_lost_comes_back_from_every_format() {
+    for copy in KINDS {
+        let house = House::of(Kind::Mbox, copy);
+        let path = Kind::Mbox.path(&house.store(), 1);
+        let whole = fs::read_to_string(&path).expect("an archive");
+        house.verify();
+        fs::remove_file(&path).expect("a loss");
+        let answer = house.repair();
+        assert_eq!((answer.status, answer.count("repaired")), (1, 6), "{copy:?}: {answer}");
+        let read = if copy == Kind::Maildir { "RO" } else { "O" };
+        let found = fs::read_to_string(&path).expect("text again");
+        assert!(found == whole.replace("Status: RO", &format!("Status: {read}")), "{copy:?}: {}", &found[..600]);
+        house.verify();
+    }
+}
+
+#[test]
+fn an_archive_with_other_line_ends_keeps_them() {
+    let house = House::of(Kind::Mbox, Kind::Maildir);
+    let path = Kind::Mbox.path(&house.store(), 1);
+    let own = |line: &&str| !["X-", "Status", "Content"].iter().any(|name| line.starts_with(name));
+    let whole: String = (1..=6).map(archived).collect::<String>().split_inclusive('\n').filter(own).collect();
+    let whole = whole.replace('\n', "\r\n");
+    fs::write(&path, &whole).expect("an archive");
+    house.verify();
+    let at = |text: &str| whole.find(text).expect("a message");
+    let mut harmed = whole.clone().into_bytes();
+    harmed[at("line 2 of") + 1024..][..512].fill(0);
+    harmed[at("From ann@example.org  Tue Nov 14 22:13:23")] ^= 1;
+    fs::write(&path, harmed).expect("damage");
+    let answer = house.repair_with(&["--mbox-timezone", "+00:00", "--undecided", "restore"]);
+    assert_eq!((answer.status, answer.count("repaired")), (1, 2), "{answer}");
+    let found = fs::read_to_string(&path).expect("text again");
+    let differs = found.lines().zip(whole.lines()).find(|(is, was)| is != was);
+    assert!(found == whole, "{differs:?}, {} of {}", found.len(), whole.len());
+}
+
+#[test]
+fn the_clock_of_an_mbox_is_stated_where_it_decides() {
+    for known in [false, true] {
+        let house = House::of(Kind::Maildir, Kind::Mbox);
+        if known {
+            house.verify();
+        }
+        house.harm(2, |bytes| bytes[1024..2048].fill(0));
+        let answer = house.repair_by("-01:30");
+        assert_eq!(answer.count("repaired"), 1, "known {known}: {answer}");
+        assert_eq!(answer.mentions("--mbox-timezone"), !known, "{answer}");
+        let when =
+            fs::metadata(Kind::Maildir.path(&house.store(), 2)).and_then(|meta| meta.modified()).expect("a date");
+        let later = when.duration_since(SystemTime::UNIX_EPOCH).expect("since 1970").as_secs() - RECEIVED - 2;
+        assert_eq!(later, if known { 0 } else { 5400 });
     }
 }
 

@@ -206,6 +206,45 @@ impl House {
     }
 }
 
+#[test]
+fn a_store_that_is_one_file_is_healed_in_its_folder() {
+    for known in [true, false] {
+        let house = house();
+        let spool = house.dir.path().join("var/mail");
+        let file = spool.join("ann");
+        fs::create_dir_all(&spool).expect("a spool");
+        fs::write(&file, house.bytes("inbox")).expect("a mailbox");
+        fs::write(spool.join("bob"), house.bytes("inbox")).expect("somebody else's");
+        if known {
+            house.on("verify", &file).expect(0);
+        }
+        let whole = fs::read(&file).expect("a mailbox");
+        let at = memchr::memmem::find(&whole, b"Subject: 7").expect("a subject");
+        let mut harmed = [&whole[..at + 400], &[0; 64], &whole[at + 464..]].concat();
+        if known {
+            // One is lost altogether.
+            let place = |text: &str| memchr::memmem::find(&harmed, text.as_bytes()).expect("a message");
+            harmed.drain(
+                place("From ann@example.org  Mon Jan  1 00:00:04")..place("From ann@example.org  Mon Jan  1 00:00:05"),
+            );
+        }
+        fs::write(&file, &harmed).expect("damage");
+        let repair = |from: PathBuf| {
+            let line = words(&["repair"]).chain([file.clone().into(), "--from".into(), from.into()]);
+            house.tool.run(line.chain(words(&["--undecided", "restore", "--apply"])))
+        };
+        let answer = repair(house.file("inbox")).expect(1);
+        assert_eq!(answer.count("repaired"), 1 + u64::from(known), "known {known}: {answer}");
+        assert!(fs::read(&file).expect("a mailbox") == whole, "known {known}");
+        assert!(answer.lines.iter().any(|line| line["mailbox"] == "INBOX"), "{answer}");
+        house.on("verify", &file).expect(0);
+        house.tool.undo(answer.lines[0]["run"].as_str().expect("a run")).expect(0);
+        assert!(fs::read(&file).expect("a mailbox") == harmed, "known {known}: undone");
+        let names: Vec<_> = fs::read_dir(&spool).expect("a spool").flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(names.len(), 2, "nothing else comes to lie in the spool: {names:?}");
+    }
+}
+
 const LINE: &str = "From ann@example.org  Mon Jan  1 00:00:07 2024";
 
 #[test]

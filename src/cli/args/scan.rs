@@ -3,7 +3,7 @@
 //! Only describes. May not read files or decide defaults that depend on the machine: that is `config`.
 
 use super::records::Backups;
-use crate::cli::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, StoreArg, Undecided};
+use crate::cli::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, StoreArg, Timezone, Undecided};
 use crate::model::Stamp;
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
@@ -57,6 +57,15 @@ pub struct Reading {
     /// Look for attachments that the server keeps apart in DIR, its mail_attachment_dir
     #[arg(long, value_name = "DIR", env = "MAILMEND_ATTACHMENTS", hide_env_values = true)]
     pub attachments: Option<PathBuf>,
+    /// Read the dates of mbox files by the clock of ZONE where they name none: Europe/Berlin, +02:00 (default: local)
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "MAILMEND_MBOX_TIMEZONE",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    pub mbox_timezone: Option<Timezone>,
 }
 
 fn layout_parser(text: &str) -> Result<Layout, String> {

@@ -94,8 +94,8 @@ mod tests {
     use super::super::gentle::Gentle;
     use super::super::storage::Maps;
     use super::*;
-    use crate::model::Digest;
     use crate::model::groups::Cut;
+    use crate::model::{Digest, Zone};
 
     #[test]
     fn any_part_of_a_file_and_all_its_groups() {
@@ -103,7 +103,8 @@ mod tests {
         let root = Root::open(folder.path()).unwrap();
         let pace = Gentle::not();
         let maps = Maps::default();
-        let by = Reader { tick: &|_| (), pace: &pace, attachments: None, zone: 0, maps: &maps };
+        let zone = Zone::utc();
+        let by = Reader { tick: &|_| (), pace: &pace, attachments: None, zone: &zone, maps: &maps };
         let path = RelPath::new(b"m".to_vec()).unwrap();
         for size in [0, 1, 5000, 16_384, 100_001] {
             let content: Vec<u8> = (0..size).map(|n| (n * 31 % 251) as u8).collect();

@@ -15,7 +15,7 @@ use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Effort, Fetched, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, Format, RelPath, Span, Stat};
+use crate::model::{Digest, Format, RelPath, Span, Stat, Zone};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
 use crate::store::codec::{self, Failure};
@@ -42,8 +42,8 @@ pub struct Reader<'a> {
     pub pace: &'a Gentle,
     /// Where attachments lie that are no part of their messages' files.
     pub attachments: Option<&'a Root>,
-    /// Seconds east of UTC of the clock that wrote dates without a zone.
-    pub zone: i64,
+    /// The clock that wrote dates without a zone.
+    pub zone: &'a Zone,
     /// Maps of mailboxes that share files, as they were read last.
     pub maps: &'a Maps,
 }

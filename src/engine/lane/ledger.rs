@@ -142,7 +142,9 @@ fn indexes(ledger: &mut Ledger, files: &Files<'_>) -> Result<(), Trouble> {
     }
     if files.path.parent().is_some_and(|above| above.name() == BESIDE_FILES) && ledger.list == Whole::Absent {
         ledger.mailbox_guid = file_guid(files)?;
-        *ledger.recalled = recalled(&state, index.is_some().then(|| state::replay(None, &all)), &ledger.noticed);
+        // The file says which message has which UID, so that the server cannot err in that.
+        let gone = fate::found_gone(&all, UIDS_MAX);
+        *ledger.recalled = recalled(&state, index.is_some().then(|| state::replay(None, &all)), &gone);
     }
     ledger.highest_modseq = state.highest_modseq;
     let newest = logs.last().and_then(|log| log.header.as_ref());
@@ -168,7 +170,7 @@ fn file_guid(files: &Files<'_>) -> Result<Option<[u8; 16]>, Trouble> {
 }
 
 /// What the server knows of flags. An index that was written since forgets what the logs still tell.
-fn recalled(state: &state::State, alone: Option<state::State>, noticed: &[u32]) -> Recalled {
+fn recalled(state: &state::State, alone: Option<state::State>, gone: &BTreeSet<u32>) -> Recalled {
     let alone = alone.filter(|alone| alone.complete && alone.uid_validity == state.uid_validity);
     let mut told = Recalled::default();
     let mut flags: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
@@ -178,7 +180,7 @@ fn recalled(state: &state::State, alone: Option<state::State>, noticed: &[u32]) 
         state.gone.get(uid).map(|message| (state, message)).or(logged)
     };
     let there = state.messages.iter().map(|(uid, message)| (*uid, (state, message)));
-    let gone = noticed.iter().filter_map(|uid| Some((*uid, left(uid)?)));
+    let gone = gone.iter().filter_map(|uid| Some((*uid, left(uid)?)));
     let mut all: Vec<(u32, (&state::State, &state::Message))> = there.chain(gone).take(RECALLED_MAX).collect();
     all.sort_by_key(|(uid, _)| *uid);
     for (uid, (state, message)) in all {

@@ -45,7 +45,7 @@ use crate::model::wire::{
     Answer, Disk, Entry, FoundMailbox, Hello, IoClass, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Trouble,
 };
-use crate::model::{Check, Digest, Format, Outcome, RelPath, Stamp, Stat};
+use crate::model::{Check, Digest, Format, Outcome, RelPath, Stamp, Stat, Zone};
 use crate::store::discover;
 use crate::sys::meter;
 use crossbeam_channel::RecvTimeoutError;
@@ -68,8 +68,8 @@ pub struct Settings {
     pub disk: Disk,
     /// Where the server keeps attachments apart from their messages.
     pub attachments: Option<std::path::PathBuf>,
-    /// `--mbox-timezone`: seconds east of UTC of the clock that wrote dates without a zone.
-    pub zone: i64,
+    /// `--mbox-timezone`: the clock that wrote dates without a zone.
+    pub zone: Zone,
 }
 
 /// Why a lane could not serve at all.
@@ -213,6 +213,11 @@ impl Lane {
         Ok(lane)
     }
 
+    /// The clock by which it reads dates without a zone.
+    pub fn zone(&self) -> &Zone {
+        &self.settings.zone
+    }
+
     fn launch(&mut self) -> Result<Ready, LaneError> {
         let running = Running::start(&self.settings).map_err(LaneError::Start)?;
         let hello = Hello {
@@ -224,7 +229,7 @@ impl Lane {
             io_class: self.settings.io_class,
             blocks: self.order.sweeps(),
             attachments: self.settings.attachments.as_ref().map(|path| path.as_os_str().as_encoded_bytes().to_vec()),
-            zone: self.settings.zone,
+            zone: self.settings.zone.clone(),
         };
         let path = self.path_text();
         frame::write(&mut &running.socket, &hello).map_err(LaneError::Start)?;

@@ -5,7 +5,7 @@
 use super::serve::trouble;
 use crate::model::wire::{RootInfo, RootSpec, Trouble};
 use crate::model::{RelPath, Stamp, Stat};
-use crate::store::discover;
+use crate::store::{discover, mbox};
 use crate::sys::dir::Root;
 use crate::sys::mounts::Mounts;
 use std::ffi::OsStr;
@@ -62,7 +62,17 @@ fn known(paths: &[Expanded], spec: u32, path: &Path) -> bool {
 
 /// The paths, for the sandbox.
 pub fn only_paths(expanded: &[Expanded]) -> Vec<PathBuf> {
-    expanded.iter().map(|one| one.path.clone()).collect()
+    let beside = |one: &Expanded| {
+        let folder = one.path.with_file_name(OsStr::from_bytes(beside(&one.path)?.as_bytes()));
+        folder.is_dir().then_some(folder)
+    };
+    expanded.iter().flat_map(|one| [Some(one.path.clone()), beside(one)]).flatten().collect()
+}
+
+/// What belongs to a root that is one file: the indexes of the server, from its folder.
+fn beside(path: &Path) -> Option<RelPath> {
+    let name = RelPath::new(path.file_name()?.as_bytes()).ok()?;
+    mbox::indexes(&name).filter(|_| path.is_file())
 }
 
 /// Opens every path; one that fails is a trouble and has no root.
@@ -75,7 +85,8 @@ pub fn open(
     let (mut roots, mut infos) = (Vec::new(), Vec::new());
     for Expanded { spec, path, matched } in expanded {
         let mount = mounts.and_then(|m| m.of(path));
-        match Root::open_with(path, without_openat2).and_then(top) {
+        let opened = Root::open_with(path, without_openat2).map(|root| root.with_beside(beside(path)));
+        match opened.and_then(top) {
             Ok((root, stat)) => {
                 let is_dir = !root.is_file();
                 roots.push(root);

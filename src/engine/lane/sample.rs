@@ -13,7 +13,7 @@ use crate::model::limits::{COMPANION_MAX, DEPTH_MAX, WINDOW};
 use crate::model::message::Encoding;
 use crate::model::triage::{Doing, SampleOrder, SampleRoot, Sampled, Seen, Walk};
 use crate::model::wire::{Answer, Effort, Place, ReadItem, ReadMode, Trouble};
-use crate::model::{Format, RelPath, Verdict};
+use crate::model::{Format, RelPath, Verdict, Zone};
 use crate::store;
 use crate::store::codec;
 use crate::store::discover;
@@ -472,7 +472,8 @@ fn decoded(
     };
     // What a triage measures is the disk, not our patience.
     let maps = Maps::default();
-    let reader = examine::Reader { tick: &|_| tick(), pace: &Gentle::not(), attachments: None, zone: 0, maps: &maps };
+    let (pace, zone) = (Gentle::not(), Zone::utc());
+    let reader = examine::Reader { tick: &|_| tick(), pace: &pace, attachments: None, zone: &zone, maps: &maps };
     let facts = examine::copy(&folder, &item, &reader).map_err(|t| ("read", error(t)))?;
     let faults = facts.evidence.faults().to_vec();
     Ok(Seen { digest: facts.digest, verdict: facts.evidence.verdict(), faults })

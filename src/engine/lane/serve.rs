@@ -12,7 +12,7 @@ use super::{closely, examine, frame, ledger, packed, roots, sample, shared, stor
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
 use crate::model::wire::{Answer, EntryKind, Hello, ReadItem, Reading, Request, RootSpec, Sandbox, Stated, Trouble};
-use crate::model::{Format, RelPath, Stat, container};
+use crate::model::{Format, RelPath, Stat, Zone, container};
 use crate::store::{discover, maildir::companion, sdbox};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
@@ -32,8 +32,8 @@ pub struct Shop {
     attachments: Option<Root>,
     slots: Slots,
     pace: Gentle,
-    /// Seconds east of UTC of the clock that wrote dates without a zone.
-    zone: i64,
+    /// The clock that wrote dates without a zone.
+    zone: Zone,
     maps: Maps,
     /// Moved by one reader at a time, where messages are read in the order in which they lie.
     pub(super) arm: Arm,
@@ -156,7 +156,7 @@ impl Shop {
     }
 
     pub fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
-        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone, maps: &self.maps }
+        Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: &self.zone, maps: &self.maps }
     }
 
     pub fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {

@@ -22,7 +22,7 @@ fn lane_with(root: &Path, bwlimit: Option<u64>, seconds: u64) -> Lane {
         io_class: IoClass::Normal,
         disk: Disk::Auto,
         attachments: None,
-        zone: 0,
+        zone: Zone::utc(),
     };
     let spec = RootSpec { path: root.as_os_str().as_encoded_bytes().to_vec(), pattern: false };
     Lane::start(vec![spec], settings).unwrap()

@@ -75,13 +75,22 @@ pub fn fate(logs: &[&Log], uid: u32, guid: Option<Guid>, era: Option<u32>) -> Op
 /// gave away since a client last did something before the first was found gone are left out: while it makes a list anew
 /// it changes its mind.
 pub fn noticed(logs: &[&Log], most: usize) -> BTreeSet<u32> {
+    unasked(logs, most, true)
+}
+
+/// The same with all that it gave away before, whenever that was: what it did not change its mind about.
+pub fn found_gone(logs: &[&Log], most: usize) -> BTreeSet<u32> {
+    unasked(logs, most, false)
+}
+
+fn unasked(logs: &[&Log], most: usize, doubts: bool) -> BTreeSet<u32> {
     let (mut asked, mut late, mut noticed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for event in line(logs).iter().flat_map(|log| &log.events) {
         if noticed.is_empty() && !event.origin.is_done() {
             late.clear();
         }
         let uids: Vec<u32> = match &event.change {
-            Change::Append(entries) => {
+            Change::Append(entries) if doubts => {
                 late.extend(entries.iter().map(|(uid, _)| *uid));
                 continue;
             }
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(noticed(&[&primary], 100), BTreeSet::from([7]));
         assert_eq!(noticed(&[&primary], 0), BTreeSet::new());
         assert_eq!(appended(&[&primary]), (1..=8).collect());
+        assert_eq!(found_gone(&[&primary], 100), BTreeSet::from([7]));
+    }
+
+    #[test]
+    fn what_was_given_away_since_the_last_client_is_doubted_but_where_a_file_tells() {
+        let append =
+            Event { offset: 0, modseq: 0, origin: Origin::External, change: Change::Append(vec![(4, 0), (5, 0)]) };
+        let log = log(1, 0, vec![append, expunge(Origin::External, 4, None)]);
+        assert_eq!(noticed(&[&log], 100), BTreeSet::new());
+        assert_eq!(found_gone(&[&log], 100), BTreeSet::from([4]));
     }
 
     #[test]

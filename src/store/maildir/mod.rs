@@ -94,7 +94,7 @@ pub fn account_name(dir: &RelPath, store: &std::path::Path) -> String {
 
 /// Names that mean "the mail of the folder above" rather than a user.
 pub fn is_mail_folder_name(name: &[u8]) -> bool {
-    [&b"maildir"[..], b".maildir", b"mail", b"sdbox"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    [&b"maildir"[..], b".maildir", b"mail", b"sdbox", b"mdbox"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// The layout that a set of mailbox folders (below their account) shows.

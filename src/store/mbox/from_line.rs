@@ -2,6 +2,8 @@
 //!
 //! Pure. Takes what mail software of forty years wrote, and no sentence that merely begins with "From".
 
+use crate::model::Zone;
+
 /// A longer line is none.
 pub const LINE_MAX: usize = 1024;
 
@@ -19,8 +21,9 @@ pub struct Received {
 
 impl Received {
     /// Seconds since 1970; `zone` is the clock's that wrote it, where the line does not tell.
-    pub fn at(self, zone: i64) -> Option<i64> {
-        Some(self.local? - self.zone.unwrap_or(zone))
+    pub fn at(self, zone: &Zone) -> Option<i64> {
+        let local = self.local?;
+        Some(self.zone.map_or_else(|| zone.to_utc(local), |zone| local - zone))
     }
 }
 
@@ -31,6 +34,15 @@ pub fn parse(line: &[u8]) -> Option<Received> {
         return Some(Received { local: None, zone: None });
     }
     date(rest)
+}
+
+/// Whom a line names as the sender.
+pub fn sender(line: &[u8]) -> Option<&[u8]> {
+    parse(line)?;
+    let rest = line.strip_prefix(b"From ")?;
+    let dated = |day: &&str| memchr::memmem::rfind(rest, &[b" ", day.as_bytes()].concat());
+    let at = DAYS.iter().filter_map(dated).max()?;
+    Some(rest[..at].trim_ascii()).filter(|sender| !sender.is_empty())
 }
 
 /// Whether the sender that a line names is one: an address, or what stands for none.
@@ -201,9 +213,12 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), at, "{line}");
         }
         let zoned = parse(b"From x@y Sun Dec 31 23:59:59 2023 +0130\n").unwrap();
-        assert_eq!((zoned.at(0), zoned.at(7200)), (Some(1_704_067_199 - 5400), Some(1_704_067_199 - 5400)));
-        assert_eq!(parse(b"From x@y Sun, 31 Dec 2023 23:59:59 GMT").and_then(|r| r.at(3600)), Some(1_704_067_199));
-        assert_eq!(parse(b"From x@y Thu Jan  1 00:00 1970").and_then(|r| r.at(0)), Some(0));
+        let (utc, east) = (Zone::utc(), Zone::new("+02:00", 7200, Vec::new()));
+        assert_eq!([&utc, &east].map(|zone| zoned.at(zone)), [Some(1_704_067_199 - 5400); 2]);
+        let greenwich = parse(b"From x@y Sun, 31 Dec 2023 23:59:59 GMT");
+        assert_eq!(greenwich.and_then(|r| r.at(&east)), Some(1_704_067_199));
+        let first = parse(b"From x@y Thu Jan  1 00:00 1970").unwrap();
+        assert_eq!([&utc, &east].map(|zone| first.at(zone)), [Some(0), Some(-7200)]);
     }
 
     #[test]
@@ -239,6 +254,7 @@ mod tests {
         fn what_is_written_is_read(local in 0i64..7_000_000_000) {
             let line = write(b"ann@example.org", local);
             prop_assert_eq!(parse(&line), Some(Received { local: Some(local), zone: None }));
+            prop_assert_eq!(sender(&line), Some(&b"ann@example.org"[..]));
         }
 
         #[test]

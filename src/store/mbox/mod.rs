@@ -16,7 +16,7 @@ pub mod window;
 
 use super::Store;
 use crate::model::wire::Place;
-use crate::model::{Key, RelPath, Span, Stamp, container};
+use crate::model::{Key, RelPath, Span, Stamp, Zone, container};
 use scan::Part;
 
 /// The format.
@@ -55,6 +55,8 @@ pub struct Named {
     pub message: Span,
     /// Seconds since 1970.
     pub received: Option<i64>,
+    /// The line says by which clock.
+    pub zoned: bool,
     /// UIDVALIDITY of the file.
     pub validity: Option<u32>,
     /// The beginning of the digest of its line, where that is one.
@@ -64,13 +66,14 @@ pub struct Named {
 }
 
 impl Named {
-    /// What the file says of one message; `zone`: seconds east of UTC of the clock that wrote its dates.
-    pub fn of(part: &Part, uid: Option<u32>, validity: Option<u32>, zone: i64) -> Named {
+    /// What the file says of one message; `zone`: the clock that wrote its dates, where they do not tell.
+    pub fn of(part: &Part, uid: Option<u32>, validity: Option<u32>, zone: &Zone) -> Named {
         Named {
             uid,
             line: Span::new(part.from, part.head),
             message: Span::new(part.start(), part.length),
             received: part.received.and_then(|received| received.at(zone)),
+            zoned: part.received.is_some_and(|received| received.zone.is_some()),
             validity,
             check: part.check,
             harmed: part.received.is_none() || (uid.is_some() && uid != part.uid),
@@ -86,6 +89,9 @@ impl Named {
         let mut name = format!("{key},f={}+{},m={}", self.line.offset, self.line.length, self.message.length);
         if let Some(received) = self.received {
             name += &format!(",d={received}");
+        }
+        if self.zoned {
+            name += ",z";
         }
         if let Some(validity) = self.validity {
             name += &format!(",v={validity}");
@@ -113,12 +119,14 @@ impl Named {
         let start = from.checked_add(head)?;
         let (line, message) = (Span::new(from, head), Span::new(start, length));
         start.checked_add(length)?;
-        let mut named = Named { uid, line, message, received: None, validity: None, check: None, harmed: false };
+        let (received, validity, check) = (None, None, None);
+        let mut named = Named { uid, line, message, received, zoned: false, validity, check, harmed: false };
         for field in fields {
             match field.split_once('=') {
                 Some(("d", received)) => named.received = Some(received.parse().ok()?),
                 Some(("v", validity)) => named.validity = Some(validity.parse().ok()?),
                 Some(("h", check)) => named.check = Some(u32::from_str_radix(check, 16).ok()?),
+                None if field == "z" => named.zoned = true,
                 None if field == "x" => named.harmed = true,
                 _ => return None,
             }
@@ -140,6 +148,12 @@ pub fn is_mbox(first: &[u8]) -> bool {
     line.len() < first.len() && from_line::parse(line).is_some()
 }
 
+/// Where Dovecot keeps its indexes of a file, if with the mail. It calls only an INBOX something else than the file.
+pub fn indexes(file: &RelPath) -> Option<RelPath> {
+    let name = if file.name().eq_ignore_ascii_case(b"inbox") { b"INBOX" } else { file.name() };
+    file.parent()?.join(b".imap").and_then(|dir| dir.join(name)).ok()
+}
+
 /// What people call the mailbox in `dir` below its account: the file, without what mail programs add to its name.
 pub fn mailbox_name(dir: &RelPath) -> String {
     let file = container::shown(dir);
@@ -156,7 +170,7 @@ mod tests {
 
     #[test]
     fn names_say_where_messages_stand() {
-        for name in ["u.7,f=1200+40,m=3000,d=1700000000,v=5,h=0012ab00", "o.0,f=0+0,m=12,x", "u.1,f=0+9,m=0,d=-5"] {
+        for name in ["u.7,f=1200+40,m=3000,d=1700000000,z,v=5,h=0012ab00", "o.0,f=0+0,m=12,x", "u.1,f=0+9,m=0,d=-5"] {
             let named = Named::parse(name.as_bytes()).expect(name);
             assert_eq!(named.name(), name.as_bytes());
         }

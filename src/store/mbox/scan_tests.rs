@@ -5,7 +5,7 @@ use super::from_line;
 use super::keys::Keys;
 use super::scan::{Part, Scanner};
 use super::window::Window;
-use crate::model::Span;
+use crate::model::{Span, Zone};
 use crate::read::Medium;
 use proptest::prelude::*;
 use std::io;
@@ -199,7 +199,7 @@ proptest! {
         named.extend(keys.finish());
         for (nth, (part, uid)) in named.into_iter().enumerate() {
             prop_assert_eq!(uid, Some(nth as u32 + 1));
-            let named = Named::of(&part, uid, None, 0);
+            let named = Named::of(&part, uid, None, &Zone::utc());
             prop_assert_eq!(Named::parse(&named.name()), Some(named));
             prop_assert_eq!(named.received, Some(1_700_000_000 + nth as i64));
         }
