@@ -22,6 +22,8 @@ mod live;
 mod mbox;
 #[path = "scenarios/mdbox.rs"]
 mod mdbox;
+#[path = "scenarios/mdbox_anew.rs"]
+mod mdbox_anew;
 #[path = "scenarios/nights.rs"]
 mod nights;
 #[path = "scenarios/people.rs"]

@@ -64,6 +64,7 @@ pub(super) fn lock_of(intent: &Intent) -> Option<RelPath> {
     }
     match intent.at.name() {
         name if GUARDED.contains(&name) || is_index(name) => dir.join(MAILBOX_LOCK).ok(),
+        name if is_map(name) => dir.join(MAP_LOCK).ok(),
         SUBSCRIPTIONS => dir.join(SUBSCRIPTIONS_LOCK).ok(),
         _ => None,
     }
@@ -77,9 +78,14 @@ fn lock_beside(dir: &RelPath) -> Option<RelPath> {
 }
 
 /// What every session of a mailbox keeps open, where no session may see half of a change: the log, for a change to the
-/// indexes.
+/// indexes or to the map.
 pub(super) fn session_of(intent: &Intent) -> Option<RelPath> {
-    if is_index(intent.at.name()) { intent.at.parent()?.join(INDEX_LOG).ok() } else { None }
+    let log = match intent.at.name() {
+        name if is_index(name) => INDEX_LOG,
+        name if is_map(name) => MAP[1],
+        _ => return None,
+    };
+    intent.at.parent()?.join(log).ok()
 }
 
 /// What else a session keeps open of a file that mailboxes share: the map of all messages, by which it has been read.
@@ -91,6 +97,10 @@ pub(super) fn map_of(intent: &Intent) -> Vec<RelPath> {
 
 fn is_index(name: &[u8]) -> bool {
     name.starts_with(b"dovecot.index")
+}
+
+fn is_map(name: &[u8]) -> bool {
+    name.starts_with(MAP[0]) && name != MAP_LOCK
 }
 
 /// Why a lock was not had.

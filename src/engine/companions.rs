@@ -7,7 +7,7 @@ use super::folders::{self, Folders};
 use super::job::{Job, Mode};
 use super::lane::HomeFiles;
 use super::mending::Menders;
-use super::{mdbox, sdbox};
+use super::{map_index, sdbox};
 use crate::catalog::CompanionRow;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::form::Form;
@@ -79,7 +79,7 @@ pub fn companions(
         by_sources(job, account, mailboxes, sources, around.returning, &present, &mut lost)?;
     }
     sdbox::unlisted(job, account, mailboxes, around.menders)?;
-    mdbox::without_map(job, account, mailboxes);
+    map_index::without_map(job, account, mailboxes)?;
     for lost in lost.into_values().filter(|lost| !around.menders.writes(&lost.path)) {
         let verdict = around.verdict(job, &lost.path);
         one(job, account, mailboxes, sources, folders, (lost, verdict))?;

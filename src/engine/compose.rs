@@ -1,13 +1,16 @@
-//! Hands on the bytes of a file that is put together from parts, each from where it lies.
+//! Hands on the bytes of a file or a message that is put together from parts, each from where it lies.
 //!
 //! Reads through lanes; writes nothing, and decides nothing.
 
 use super::lanes::Lanes;
-use crate::model::plan::Slice;
-use crate::model::wire::Place;
-use crate::model::{Encoding, Format, RelPath, Span, container};
-use crate::store::mbox::Named;
+use crate::model::limits::FRAGMENT_MAX;
+use crate::model::plan::{Graft, Location, Slice};
+use crate::model::{Digest, Encoding, RelPath, Span};
+use crate::verify::Hashing;
 use std::io;
+
+/// Takes bytes.
+pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// Where parts come from.
 pub struct Places<'a> {
@@ -18,21 +21,41 @@ pub struct Places<'a> {
     pub target: RelPath,
 }
 
-impl Places<'_> {
-    /// Makes sure that the target is an mbox: at least one message in it begins as one does.
-    ///
-    /// # Errors
-    /// Words for people.
-    pub fn is_mbox(&mut self) -> Result<(), String> {
-        let (lane, root) = self.store;
-        let dir = container::mailbox_in(&self.target);
-        let listing = self.lanes.lanes[lane].list(root, &dir, Format::Mbox, false);
-        let listing = listing.map_err(|error| error.to_string())?;
-        let begins = |name: &[u8]| Named::parse(name).is_some_and(|named| named.check.is_some());
-        let size = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map_or(0, |(_, stat)| stat.size);
-        match size == 0 || listing.entries.iter().any(|entry| begins(&entry.name)) {
-            true => Ok(()),
-            false => Err("nothing in the file shows that it is an mbox".to_owned()),
+/// Parts under way.
+#[derive(Default)]
+pub struct Parts(pub Vec<Slice>);
+
+impl Parts {
+    pub fn keep(&mut self, from: u64, to: u64) {
+        if let Some(Slice::Keep { span }) = self.0.last_mut()
+            && span.end() == from
+        {
+            span.length = to - span.offset;
+        } else if from < to {
+            self.0.push(Slice::Keep { span: Span::new(from, to - from) });
+        }
+    }
+
+    pub fn made(&mut self, bytes: Vec<u8>) {
+        match self.0.last_mut() {
+            Some(Slice::Made { bytes: before }) => before.extend(bytes),
+            _ if bytes.is_empty() => {}
+            _ => self.0.push(Slice::Made { bytes }),
+        }
+    }
+
+    pub fn extend(&mut self, more: Parts) {
+        for part in more.0 {
+            match part {
+                Slice::Made { bytes } => self.made(bytes),
+                part => self.0.push(part),
+            }
+        }
+    }
+
+    pub fn copy(&mut self, from: &Location, start: u64, end: u64) {
+        if start < end {
+            self.0.push(Slice::Copy { from: from.clone(), span: Span::new(start, end - start) });
         }
     }
 }
@@ -41,11 +64,7 @@ impl Places<'_> {
 ///
 /// # Errors
 /// Words for people.
-pub fn compose(
-    parts: &[Slice],
-    places: &mut Places<'_>,
-    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(), String> {
+pub fn compose(parts: &[Slice], places: &mut Places<'_>, sink: Sink<'_>) -> Result<(), String> {
     for part in parts {
         match part {
             Slice::Made { bytes } => sink(bytes).map_err(|error| error.to_string())?,
@@ -65,7 +84,7 @@ pub fn compose(
             }
             Slice::Copy { from, span } => {
                 let known = from.source.and_then(|number| places.sources.get(number as usize).copied());
-                let (lane, root) = known.ok_or_else(|| "the plan names a source that it does not list".to_owned())?;
+                let (lane, root) = known.ok_or(NOT_LISTED)?;
                 let mut at = 0u64;
                 let fetched = places.lanes.lanes[lane].fetch(
                     root,
@@ -91,4 +110,49 @@ pub fn compose(
         }
     }
     Ok(())
+}
+
+/// Hands the bytes of a message to `sink` that is put together from what several copies give of it. `place` tells the lane
+/// and root of a copy.
+///
+/// # Errors
+/// Words for people.
+pub fn graft(
+    parts: &[Graft],
+    lanes: &mut Lanes,
+    place: &dyn Fn(&Location) -> Option<(usize, u32)>,
+    sink: Sink<'_>,
+) -> Result<(), String> {
+    for Graft { from, span } in parts {
+        let (lane, root) = place(from).ok_or(NOT_LISTED)?;
+        let mut at = span.offset;
+        while at < span.end() {
+            let part = Span::new(at, FRAGMENT_MAX.min(span.end() - at));
+            let given = lanes.lanes[lane].fragment((root, &from.path), part).map_err(|error| error.to_string())?;
+            let given =
+                given.map_err(|trouble| format!("cannot {} {}: {}", trouble.operation, from.path, trouble.detail))?;
+            if !given.holes.is_empty() || given.bytes.len() as u64 != part.length {
+                return Err(format!("{} no longer gives what it gave", from.path));
+            }
+            sink(&given.bytes).map_err(|error| error.to_string())?;
+            at = part.end();
+        }
+    }
+    Ok(())
+}
+
+const NOT_LISTED: &str = "the plan names a source that it does not list";
+
+/// Lets `give` hand its bytes to `sink`; the digest and the number of what went there.
+///
+/// # Errors
+/// What `give` says.
+pub fn measured(sink: Sink<'_>, give: impl FnOnce(Sink<'_>) -> Result<(), String>) -> Result<(Digest, u64), String> {
+    let mut hashing = Hashing::new();
+    give(&mut |bytes| {
+        hashing.feed(bytes);
+        sink(bytes)
+    })?;
+    let hashes = hashing.finish();
+    Ok((hashes.digest, hashes.length))
 }

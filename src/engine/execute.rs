@@ -1,9 +1,10 @@
 //! Carries out a plan file or takes a run back, with lanes that deliver and lanes that prove.
 
 use super::account::EngineError;
-use super::compose;
+use super::compose::{self, measured};
 use super::lane::Settings;
 use super::lanes::Lanes;
+use super::mbox;
 use super::planfile::{PlanError, PlanReader};
 use super::runs::{RunFolder, RunNote};
 use super::splice;
@@ -26,7 +27,6 @@ use crate::sys::fs::Tree;
 use crate::sys::links;
 use crate::sys::lock::Lock;
 use crate::sys::osfs::{self, OsFs};
-use crate::verify::Hashing;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -99,19 +99,13 @@ impl LaneSupply {
         parts: &[Graft],
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Supplied, SupplyError> {
-        let mut hashing = Hashing::new();
         let (store, sources) = (self.store, &self.sources);
         let place = |from: &Location| match from.source {
             Some(number) => sources.get(number as usize).copied(),
             None => splice::is_own(target, from).then_some(store),
         };
-        splice::compose(parts, &mut self.lanes, &place, &mut |bytes| {
-            hashing.feed(bytes);
-            sink(bytes)
-        })
-        .map_err(SupplyError)?;
-        let hashes = hashing.finish();
-        Ok(Supplied { digest: hashes.digest, length: hashes.length, xattrs: Vec::new() })
+        let lanes = &mut self.lanes;
+        supplied(measured(sink, |sink| compose::graft(parts, lanes, &place, sink)))
     }
 
     /// A plan can be edited: only what holds messages is put together anew, and only the like comes of it.
@@ -121,19 +115,12 @@ impl LaneSupply {
         parts: &[Slice],
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Supplied, SupplyError> {
-        let mut hashing = Hashing::new();
-        let mut first = Vec::new();
-        let mut places = compose::Places {
-            lanes: &mut self.lanes,
-            store: self.store,
-            sources: self.sources.clone(),
-            target: step.target.clone(),
-        };
         let shared = container::storage_number(&step.target).is_some();
         if step.before != Fingerprint::Nothing && !shared {
-            places.is_mbox().map_err(SupplyError)?;
+            mbox::holds_messages(&mut self.lanes, self.store, &step.target).map_err(SupplyError)?;
         }
-        compose::compose(parts, &mut places, &mut |bytes| {
+        let mut first = Vec::new();
+        let mut checked = |bytes: &[u8]| {
             if first.len() < FIRST_LINE {
                 first.extend_from_slice(&bytes[..bytes.len().min(FIRST_LINE - first.len())]);
                 let line = first.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -142,13 +129,21 @@ impl LaneSupply {
                     return Err(io::Error::other("what the plan puts together holds no messages"));
                 }
             }
-            hashing.feed(bytes);
             sink(bytes)
-        })
-        .map_err(SupplyError)?;
-        let hashes = hashing.finish();
-        Ok(Supplied { digest: hashes.digest, length: hashes.length, xattrs: Vec::new() })
+        };
+        let mut places = compose::Places {
+            lanes: &mut self.lanes,
+            store: self.store,
+            sources: self.sources.clone(),
+            target: step.target.clone(),
+        };
+        supplied(measured(&mut checked, |sink| compose::compose(parts, &mut places, sink)))
     }
+}
+
+fn supplied(measured: Result<(Digest, u64), String>) -> Result<Supplied, SupplyError> {
+    let (digest, length) = measured.map_err(SupplyError)?;
+    Ok(Supplied { digest, length, xattrs: Vec::new() })
 }
 
 /// Reads files of the target again, from the medium where it can be had.

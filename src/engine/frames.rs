@@ -4,10 +4,11 @@
 //! Plans nothing by itself: makes the parts of one file for `rebuild`. Reads through lanes; writes nothing.
 
 use super::account::{EngineError, Mailbox};
+use super::compose::Parts;
 use super::harm::Harm;
 use super::job::Job;
-use super::rebuild::{Parts, Ward};
-use crate::model::container::{self, Framed, Own, Storage};
+use super::rebuild::Ward;
+use crate::model::container::{self, Framed, Lies, Own, Storage};
 use crate::model::plan::Slice;
 use crate::model::{Digest, Encoding, Format, RelPath, Stat};
 use crate::store::dovecot::{Guid, message_guid};
@@ -23,8 +24,14 @@ pub fn named(mailbox: &Mailbox, harm: &Harm) -> Option<Named> {
     if harm.present { Named::parse(&harm.name) } else { Named::parse(&lost()?.name) }
 }
 
+/// What is known of a message that the server shows no more: its UID and its GUID.
+pub fn known(harm: &Harm) -> Option<(u32, Guid)> {
+    let named = Named::parse(&harm.name).filter(|_| !harm.present)?;
+    named.uid.zip(named.guid)
+}
+
 /// The file that a message lies in, or should.
-pub fn house(mailbox: &Mailbox, harm: &Harm) -> Option<RelPath> {
+pub fn file_of(mailbox: &Mailbox, harm: &Harm) -> Option<RelPath> {
     let place = named(mailbox, harm)?.place?;
     container::shared(&mailbox.dir)?.storage.join(format!("m.{}", place.file).as_bytes()).ok()
 }
@@ -122,7 +129,7 @@ fn whole(
 const CHANGED: &str = "the map changed since it was read; run again";
 
 /// `2 M1e C65a1b2c3`, in so many bytes: the time is nobody's witness.
-fn file_header(length: u64, made: i64) -> Option<Vec<u8>> {
+pub fn file_header(length: u64, made: i64) -> Option<Vec<u8>> {
     let line = format!("2 M{HEADER:x} C{:08x}\n", u32::try_from(made).unwrap_or(0)).into_bytes();
     (line.len() as u64 == length).then_some(line)
 }
@@ -182,6 +189,35 @@ fn message(
     Ok(Ok(parts))
 }
 
+/// A message from its copy with all that stands around it, wherever there is room, and the length of that.
+pub fn anew(
+    job: &mut Job<'_>,
+    mailbox: &Mailbox,
+    ward: &Ward,
+    guid: Guid,
+) -> Result<Result<(Parts, u64), String>, EngineError> {
+    let content = match read(job, ward)? {
+        Ok(content) => content,
+        Err(why) => return Ok(Err(why)),
+    };
+    let known = Known {
+        guid: hex(&guid),
+        received: ward.harm.internal_date().map(|date| date.sec),
+        crlf: content.crlf,
+        mailboxes: vec![mailbox.name.clone().into_bytes()],
+    };
+    let Some(lines) = known.lines(&[], &content.lines) else {
+        return Ok(Err("nothing tells when it was received".to_owned()));
+    };
+    let behind = [MAGIC_POST, &lines.concat()].concat();
+    let length = HEADER as u64 + content.length + behind.len() as u64;
+    let mut parts = Parts::default();
+    parts.made(header(content.length));
+    parts.copy(&ward.from, 0, content.length);
+    parts.made(behind);
+    Ok(Ok((parts, length)))
+}
+
 const OTHER_LENGTH: &str = "the copy with what the server notes of it is not as long as the message was by the map, as where \
                             one of the two is stored compressed";
 
@@ -215,10 +251,9 @@ fn read(job: &mut Job<'_>, ward: &Ward) -> Result<Result<Content, String>, Engin
     if (hashes.digest, hashes.length) != (ward.content, ward.length) {
         return Ok(Err("the copy changed since it was read".to_owned()));
     }
-    let shared = ward.from.path.parent().is_some_and(|dir| container::is_shared(dir.name()));
-    let own = match shared {
-        true => job.lanes.lanes[lane].own(root, &ward.from.path)?.unwrap_or_default(),
-        false => Own::default(),
+    let own = match container::lies(&ward.from.path) {
+        Lies::InStorage => job.lanes.lanes[lane].own(root, &ward.from.path)?.unwrap_or_default(),
+        Lies::InMbox | Lies::Alone => Own::default(),
     };
     Ok(Ok(Content { length: hashes.length, crlf: hashes.length + feeds, lines: lines(&own) }))
 }
@@ -270,7 +305,21 @@ impl Known {
         let plain = copied.iter().cloned();
         let renamed =
             copied.iter().chain(&made).flat_map(|lines| self.mailboxes.iter().map(|name| delivered(lines, name)));
-        plain.chain(renamed).find(fits)
+        let own = self.agrees(own).then(|| own.to_vec());
+        let spread = own.iter().chain(&copied).chain(&made).find_map(|lines| padded(lines, room));
+        plain.chain(renamed).find(fits).or(spread)
+    }
+
+    /// The lines behind a message that may take as much room as it needs.
+    fn lines(&self, own: &[Vec<u8>], theirs: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+        let least = |lines: &[Vec<u8>]| lines.iter().map(|line| line.len() as u64).sum::<u64>();
+        let rooms = [least(own), least(theirs)];
+        rooms.into_iter().find_map(|room| self.trailer(own, theirs, room)).or_else(|| {
+            let name = self.mailboxes.first().map_or(0, Vec::len);
+            let received = self.received.map(|received| format!("{received:x}").len())?;
+            let around = b"R\nV\nG\nB\n\n".len() + self.guid.len() + name + received;
+            self.trailer(&[], &[], (around + format!("{:x}", self.crlf).len()) as u64)
+        })
     }
 
     /// Whether these lines are those of this message, with nothing wrong that can be known.
@@ -281,9 +330,7 @@ impl Known {
         let dated = self.received.is_none_or(|known| received == Some(known));
         self.is_named(lines) && dated && (compressed || crlf == Some(self.crlf))
     }
-}
 
-impl Known {
     /// Whether the GUID in the lines is the one in the index, which has a hash of any that is not 32 digits.
     fn is_named(&self, lines: &[Vec<u8>]) -> bool {
         value(lines, b'G').is_some_and(|guid| hex(&message_guid(guid.as_bytes())) == self.guid)
@@ -294,6 +341,20 @@ fn value(lines: &[Vec<u8>], key: u8) -> Option<String> {
     let line = lines.iter().find(|line| line.first() == Some(&key))?;
     String::from_utf8(line.strip_suffix(b"\n")?[1..].to_vec()).ok()
 }
+
+/// The same lines, filled up to `room` bytes: where the server mended a file, it gave a message what was left of another.
+/// Zeros before the number that says when it was received change nothing for anybody.
+fn padded(lines: &[Vec<u8>], room: u64) -> Option<Vec<Vec<u8>>> {
+    let length: u64 = lines.iter().map(|line| line.len() as u64).sum();
+    let lacking = usize::try_from(room.checked_sub(length)?).ok().filter(|&lacking| lacking <= PADDING_MAX)?;
+    let mut lines = lines.to_vec();
+    let line = lines.iter_mut().find(|line| line.first() == Some(&b'R'))?;
+    line.splice(1..1, std::iter::repeat_n(b'0', lacking));
+    Some(lines)
+}
+
+/// Bytes that may be filled up: more are another message.
+const PADDING_MAX: usize = 256;
 
 /// The same lines of a message that was delivered to that mailbox.
 fn delivered(lines: &[Vec<u8>], mailbox: &[u8]) -> Vec<Vec<u8>> {
@@ -315,6 +376,8 @@ pub fn holds_back(mailbox: &Mailbox, harm: &Harm, recovered: bool) -> Option<&'s
     match named(mailbox, harm) {
         Some(named) if named.place.is_some() && named.guid.is_some() => None,
         Some(_) => Some("held: nothing tells where in the storage it has to be"),
+        // It comes back to a place of its own.
+        None if known(harm).is_some() => None,
         None => Some(
             "held: the server has noticed the loss and shows it no more, and nothing brings it back under its UID: take it \
              out of the source with doveadm import, which keeps flags, keywords and date and gives it a new UID",
@@ -330,7 +393,7 @@ mod tests {
     use crate::store::sdbox::frame;
 
     fn framed(offset: u64, shown: u16, sound: bool) -> Framed {
-        Framed { offset, size: 200, shown, sound }
+        Framed { offset, size: 200, shown, sound, guid: None }
     }
 
     fn comes_back(offset: u32) -> (u64, (Place, Parts)) {
@@ -352,7 +415,7 @@ mod tests {
     #[test]
     fn every_message_keeps_its_place() {
         let frames = vec![framed(16, 1, true), framed(216, 0, true), framed(416, 1, false), framed(616, 1, true)];
-        let storage = Storage { complete: true, begins: true, frames };
+        let storage = Storage { complete: true, begins: true, frames, ..Storage::default() };
         let parts = |size, healed: &[u32]| whole(&storage, size, healed.iter().copied().map(comes_back).collect(), 1);
         let whole_file = parts(816, &[416]).expect("parts");
         assert!(
@@ -405,6 +468,12 @@ mod tests {
         let theirs =
             lines(&trailer("INBOX").replace('0', "1").replace("V111", "V100").replace("R6561a1b1", "R6560a1b1"));
         assert_eq!(known.trailer(&[], &theirs, room("Archive")), Some(own));
-        assert_eq!(known.trailer(&[], &theirs, room("INBOX") + 1), None);
+        let longer = known.trailer(&[], &theirs, room("INBOX") + 3).expect("filled up");
+        assert!(longer[0].starts_with(b"R0006560a1b1") && longer.concat().len() as u64 == room("INBOX") + 3);
+        assert!(known.agrees(&longer), "it says the same");
+        assert_eq!(known.trailer(&[], &theirs, room("INBOX") - 1), None);
+        assert_eq!(known.trailer(&[], &theirs, room("INBOX") + 300), None, "so much is another message's");
+        let free = [known.lines(&[], &theirs), known.lines(&[], &[])].map(|lines| lines.expect("lines").concat());
+        assert_eq!(free.map(|bytes| bytes.len() as u64), [room("INBOX"); 2]);
     }
 }

@@ -11,7 +11,7 @@ use super::replica::{Content, File, Folder};
 use super::server::{self, Deeds};
 use crate::catalog::{MessageRow, State, Which};
 use crate::model::event::Event;
-use crate::model::server::{Ledger, Witnessed};
+use crate::model::server::{Ledger, Question, Witnessed};
 use crate::model::sides::{Gap, Kind, Side};
 use crate::model::wire::{Entry, Place};
 use crate::model::{Assurance, Key, Missing, RelPath, Stamp, Verdict};
@@ -117,8 +117,12 @@ fn ask_there(
     if !folder.witness {
         return Ok((numbers, vec![Witnessed::default(); alone.len()]));
     }
-    let asked: Vec<(Vec<u8>, Option<u32>)> =
-        alone.iter().zip(names).map(|(alone, entry)| (entry.name.clone(), numbers.uid(&alone.key))).collect();
+    let question = |(alone, entry): (&&Alone, &&Entry)| Question {
+        name: entry.name.clone(),
+        uid: numbers.uid(&alone.key),
+        ..Question::default()
+    };
+    let asked: Vec<Question> = alone.iter().zip(names).map(question).collect();
     let mut says = server::put(job, at, &dir, &asked)?.map(|witness| witness.messages).unwrap_or_default();
     says.resize(alone.len(), Witnessed::default());
     Ok((numbers, says))

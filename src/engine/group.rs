@@ -42,6 +42,18 @@ pub fn all(
     reached: &mut HashSet<RelPath>,
 ) -> Result<bool, EngineError> {
     let mut ahead = quiet::Ahead::default();
+    let went_on = in_groups(job, all, &mut ahead, folders, reached)?;
+    ahead.record(job)?;
+    Ok(went_on)
+}
+
+fn in_groups(
+    job: &mut Job<'_>,
+    all: &[(Account, Vec<FoundMailbox>)],
+    ahead: &mut quiet::Ahead,
+    folders: &mut Folders,
+    reached: &mut HashSet<RelPath>,
+) -> Result<bool, EngineError> {
     let (mut units, mut messages) = (Vec::new(), 0);
     for (at, (account, found)) in all.iter().enumerate() {
         if job.stopped() {
@@ -54,7 +66,7 @@ pub fn all(
             job.numbers.clear();
         }
         let before = job.tally.clone();
-        match quiet::account(job, account, &mut ahead, folders)? {
+        match quiet::account(job, account, ahead, folders)? {
             Some(true) => ended(job, account, &before),
             Some(false) => return Ok(false),
             None => {

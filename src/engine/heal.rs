@@ -79,7 +79,7 @@ pub fn heal(
         Ok(())
     });
     haul.harms.extend(patients.map(|p| p.harm));
-    rebuild(job, account, mailboxes, folders, std::mem::take(&mut haul.wards))?;
+    rebuild(job, account, mailboxes, (folders, &mut haul.menders), std::mem::take(&mut haul.wards))?;
     let scene = Scene { account, mailboxes };
     if !job.stopped() {
         haul.menders.rest(job, &scene, folders, &|m| held.contains_key(&m))?;

@@ -1,10 +1,11 @@
-//! What is particular about mailboxes in one file: whether a key is the same message's in another copy of the file, and
-//! whose account they are. Plans nothing.
+//! What is particular about mailboxes in one file: whether a key is the same message's in another copy of the file, whose
+//! account they are, and whether a file is one at all. Plans nothing.
 
 use super::account::Mailbox;
+use super::lanes::Lanes;
 use crate::catalog::MessageRow;
-use crate::model::wire::{Entry, FoundMailbox};
-use crate::model::{Format, RelPath};
+use crate::model::wire::{Entry, FoundMailbox, Place};
+use crate::model::{Format, RelPath, container};
 use crate::plan::Undecided;
 use crate::store::mbox::{Named, is_altered};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -125,6 +126,22 @@ impl Homes {
             here.extend(mailboxes.into_iter().map(|mailbox| FoundMailbox { account: home.clone(), ..mailbox }));
         }
         accounts
+    }
+}
+
+/// Makes sure that the file at `target` is an mbox before anything is put into its place: at least one message in it begins
+/// as one does.
+///
+/// # Errors
+/// Words for people.
+pub fn holds_messages(lanes: &mut Lanes, (lane, root): (usize, u32), target: &RelPath) -> Result<(), String> {
+    let listing = lanes.lanes[lane].list(root, &container::mailbox_in(target), Format::Mbox, false);
+    let listing = listing.map_err(|error| error.to_string())?;
+    let begins = |name: &[u8]| Named::parse(name).is_some_and(|named| named.check.is_some());
+    let size = listing.dirs.iter().find(|(place, _)| *place == Place::Top).map_or(0, |(_, stat)| stat.size);
+    match size == 0 || listing.entries.iter().any(|entry| begins(&entry.name)) {
+        true => Ok(()),
+        false => Err("nothing in the file shows that it is an mbox".to_owned()),
     }
 }
 

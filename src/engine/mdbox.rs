@@ -1,14 +1,77 @@
-//! What is particular about mailboxes that share files (mdbox): messages that a mailbox shows and the storage has not, and
-//! a map that is gone. Plans nothing.
+//! What is particular about mailboxes that share files (mdbox): messages that a mailbox shows and the storage has not,
+//! and such as their owners deleted. Plans nothing.
 
-use super::account::{Account, Mailbox};
+use super::account::{EngineError, Mailbox};
 use super::harm::{Harm, Haul};
 use super::job::Job;
-use crate::model::event::{Finding, Subject};
+use super::rebuild::Ward;
+use crate::model::container::{self, Framed, Own};
 use crate::model::server::{Says, Witnessed};
 use crate::model::wire::{Entry, Place};
-use crate::model::{Format, Missing, Verdict, container};
-use crate::store::mdbox::Named;
+use crate::model::{Format, Missing, Verdict};
+use crate::store::dovecot::{Guid, message_guid};
+use crate::store::mdbox::{Named, map};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Notes which messages their owner deleted, where the server has no memory of it: the storage still has them, and by the map
+/// no mailbox shows them. The server counts whenever it makes the map anew, and what it finds lost has no place in that.
+pub fn deleted(
+    job: &mut Job<'_>,
+    mailbox: &Mailbox,
+    names: &[Vec<u8>],
+    said: &mut [Witnessed],
+) -> Result<(), EngineError> {
+    let Some(shared) = container::shared(&mailbox.dir) else { return Ok(()) };
+    let mut by_file: BTreeMap<u32, Vec<(usize, Named, map::Place)>> = BTreeMap::new();
+    for (nth, name) in names.iter().enumerate().take(said.len()) {
+        let named = Named::parse(name).filter(|named| said[nth].says == Says::Nothing && named.guid.is_some());
+        if let Some((named, place)) = named.and_then(|named| Some((named, named.place?))) {
+            by_file.entry(place.file).or_default().push((nth, named, place));
+        }
+    }
+    let root = job.store.root;
+    for (file, asked) in by_file {
+        let Ok(path) = shared.storage.join(format!("m.{file}").as_bytes()) else { continue };
+        let Ok(storage) = job.store_lane().storage(root, &path)? else { continue };
+        let unshown = |frame: &&Framed| frame.shown == 0 && frame.sound && storage.complete;
+        let left: Vec<&Framed> = storage.frames.iter().filter(unshown).collect();
+        for (nth, named, place) in asked {
+            // Where the server mended the file, all that follows has moved a little.
+            let mut like: Vec<&&Framed> = left.iter().filter(|frame| frame.size == u64::from(place.size)).collect();
+            like.sort_by_key(|frame| frame.offset.abs_diff(u64::from(place.offset)));
+            for frame in like.into_iter().take(LOOKS) {
+                let Ok(offset) = u32::try_from(frame.offset) else { continue };
+                let there = Named { place: Some(map::Place { offset, ..place }), ..named };
+                let Ok(path) = mailbox.dir.join(&there.name()) else { continue };
+                let own = job.store_lane().own(root, &path)?.unwrap_or_default();
+                if guid_of(&own) == named.guid {
+                    said[nth].says = Says::DeletedByUser;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Mailboxes in which a message gets another length in its place: the server knows the old one, and would break off a client
+/// that asks for that message before it finds out.
+pub fn resized(mailboxes: &[Mailbox], wards: &[Ward]) -> BTreeSet<usize> {
+    let other = |ward: &&Ward| {
+        let facts = ward.harm.facts.as_ref().filter(|_| mailboxes[ward.harm.mailbox].format == Format::Mdbox);
+        facts.is_some_and(|facts| facts.length != ward.length)
+    };
+    wards.iter().filter(other).map(|ward| ward.harm.mailbox).collect()
+}
+
+/// Messages that are looked at for one that was deleted.
+const LOOKS: usize = 64;
+
+/// What a message says behind itself.
+fn guid_of(own: &Own) -> Option<Guid> {
+    let line = own.fields.iter().find_map(|field| field.text.strip_prefix(b"G"))?;
+    Some(message_guid(line.strip_suffix(b"\n")?))
+}
 
 /// Takes what a mailbox shows and the storage has not out of its listing.
 pub fn take_lost(format: Format, entries: &mut Vec<Entry>) -> Vec<Entry> {
@@ -42,27 +105,4 @@ pub fn lost(mailboxes: &[Mailbox], m: usize, haul: &mut Haul) {
             witnessed: Witnessed { uid: named.uid, says: Says::Listed, ..Witnessed::default() },
         });
     }
-}
-
-/// Reports an account's storage that has lost its map.
-pub fn without_map(job: &mut Job<'_>, account: &Account, mailboxes: &[Mailbox]) {
-    let bare = |mailbox: &&Mailbox| {
-        let top = mailbox.listing.entries.iter().filter(|entry| entry.place == Place::Top);
-        let map = top.filter(|entry| entry.name.starts_with(b"dovecot.map.index")).count();
-        mailbox.format == Format::Mdbox && mailbox.selected && map == 0 && mailbox.messages().next().is_some()
-    };
-    let Some(mailbox) = mailboxes.iter().find(bare) else { return };
-    let Some(shared) = container::shared(&mailbox.dir) else { return };
-    let path = shared.storage.join(b"dovecot.map.index.log").unwrap_or_default();
-    let reason = "the map of the storage is gone: the messages were found by their frames, but the server would make all \
-                  mailboxes anew, and bring back what users deleted: keep it stopped and bring dovecot.map.index* back \
-                  from a copy of the same time";
-    job.tally.companions_lost += 1;
-    let lost = Verdict::Missing(Missing::Lost);
-    let finding = Finding {
-        account: account.name.clone(),
-        mailbox: mailbox.name.clone(),
-        ..Finding::of_file(Subject::Companion, &job.store.text, path, lost, reason.to_owned())
-    };
-    job.finding(finding);
 }

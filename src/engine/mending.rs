@@ -6,20 +6,21 @@
 //! (HIGHESTMODSEQ, RFC 7162) must never fall. May not decide which messages come back.
 
 use super::account::{Account, EngineError, Mailbox};
-use super::find::Sources;
+use super::dbox_index::{self, Told};
+use super::find::{Shelf, Sources};
 use super::folders::Folders;
 use super::job::{Job, Mode};
-use super::reindex;
 use super::server;
+use super::storage_anew;
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::limits::LIST_MAX;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
-use crate::model::server::{Ledger, Line};
+use crate::model::server::{Ledger, Line, Shown};
 use crate::model::wire::{Entry, Place};
-use crate::model::{Attrs, Format, Key, Missing, RelPath, Stat, Verdict};
+use crate::model::{Attrs, Format, Key, Missing, RelPath, Stat, Verdict, container};
 use crate::plan::attrs::{Owner, Witnesses, settle};
 use crate::plan::ledger::{Books, Here, List, Mending, mend};
-use crate::store::dovecot::fresh::{self, Marks, Register};
+use crate::store::dovecot::fresh::{self, Marks, Numbered, Register};
 use crate::store::dovecot::{flag, keywords, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::sys::clock;
@@ -32,12 +33,16 @@ const KEYWORDS: &[u8] = b"dovecot-keywords";
 #[derive(Default)]
 pub struct Menders {
     known: HashMap<usize, Known>,
+    /// What tells of mailboxes of mdbox.
+    told: HashMap<usize, Told>,
     /// Numbers of the steps that were planned.
     planned: HashMap<usize, Vec<u64>>,
     /// The files that these steps write.
     targets: HashSet<RelPath>,
     /// The account's index of its mailboxes goes aside already.
     forgotten: bool,
+    /// The map of its mdbox has been looked at.
+    believed: bool,
 }
 
 /// One mailbox's files as they are, and what they need.
@@ -46,8 +51,11 @@ pub(super) struct Known {
     pub mending: Mending,
     /// What clients see of each message, where the indexes begin anew.
     pub marks: Vec<Marks>,
-    /// In sdbox: what else the index is made with.
+    /// In sdbox and mdbox: what else the index is made with.
     pub register: Option<Register>,
+    pub storage: Option<Numbered>,
+    /// Steps that come before.
+    pub after: Vec<u64>,
     /// The source that knows best, and its files.
     pub source: Option<String>,
     pub theirs: Vec<(Vec<u8>, Stat)>,
@@ -75,20 +83,34 @@ impl Menders {
         expunged: bool,
     ) -> Result<(), EngineError> {
         let mailbox = &mailboxes[m];
-        if mailbox.format == Format::Sdbox {
-            self.known.extend(reindex::look(job, sources, mailbox, &returning, expunged)?.map(|known| (m, known)));
+        if mailbox.format.is_dbox() {
+            let shared = mailbox.format == Format::Mdbox;
+            // What comes back to an mdbox is numbered once the map is made.
+            let (now, expunged) = if shared { (&[][..], false) } else { (&returning[..], expunged) };
+            let wanted = !shared || !returning.is_empty() || !job.generations.is_empty();
+            let Some(told) = dbox_index::told(job, sources, mailbox, now, expunged)?.filter(|_| wanted) else {
+                return Ok(());
+            };
+            self.known.extend(told.made(job, mailbox, &[]).map(|known| (m, known)));
+            self.told.extend(shared.then_some((m, told)));
             return Ok(());
         }
         if mailbox.format != Format::Maildir {
             return Ok(());
         }
-        let kept = mailbox.companions().any(|name| companion::is_list(name) || companion::is_index(name));
+        let kept = |name: &[u8]| companion::is_list(name) || companion::is_index(name);
         let desk = job.store.desk.is_some();
-        if !kept && !desk && returning.is_empty() && (mailbox.files.is_empty() || job.generations.is_empty()) {
+        if !mailbox.companions().any(kept)
+            && !desk
+            && returning.is_empty()
+            && (mailbox.files.is_empty() || job.generations.is_empty())
+        {
             return Ok(());
         }
         let Some(own) = server::ledger(job, mailbox)? else { return Ok(()) };
-        let (theirs, labels) = of_sources(job, sources, &mailbox.rel)?;
+        let wanted = |shelf: &Shelf, _| shelf.top().any(|entry| kept(&entry.name));
+        let told = server::ledgers_of_sources(job, sources, &mailbox.rel, &wanted)?;
+        let (theirs, labels): (Vec<Ledger>, Vec<String>) = told.into_iter().unzip();
         let here = here(mailbox, &own);
         let named: BTreeMap<Key, Vec<u8>> = returning.into_iter().collect();
         let returning: BTreeMap<Key, Vec<u8>> =
@@ -108,7 +130,19 @@ impl Menders {
             let marks = if mending.modseq.is_some() { marks(mailbox, &named, &books, &mending) } else { Vec::new() };
             let source = labels.into_iter().next();
             let theirs = books.theirs.into_iter().next().map(|ledger| ledger.files).unwrap_or_default();
-            self.known.insert(m, Known { own: books.own, mending, marks, register: None, source, theirs });
+            self.known.insert(
+                m,
+                Known {
+                    own: books.own,
+                    mending,
+                    marks,
+                    register: None,
+                    storage: None,
+                    after: Vec::new(),
+                    source,
+                    theirs,
+                },
+            );
         }
         Ok(())
     }
@@ -124,7 +158,7 @@ impl Menders {
         if let Some(steps) = self.planned.get(&m) {
             return Ok(steps.clone());
         }
-        let mut steps = Vec::new();
+        let mut steps = self.known.get(&m).map(|known| known.after.clone()).unwrap_or_default();
         if let Some(known) = self.known.get(&m).filter(|_| job.store.desk.is_none()) {
             let mailbox = &scene.mailboxes[m];
             folders.need(job, scene.account, scene.mailboxes, (mailbox.format, &mailbox.dir))?;
@@ -132,6 +166,10 @@ impl Menders {
             if (known.mending.list.is_some() || known.mending.restarted.is_some()) && !self.forgotten {
                 self.forgotten = true;
                 forget_mailboxes(job, scene, &mut steps)?;
+            }
+            if known.storage.is_some() && known.after.is_empty() && !self.believed {
+                self.believed = true;
+                storage_anew::believe(job, scene, mailbox)?;
             }
             let targets = known.plan(job, scene, mailbox, owner, &mut steps)?;
             known.tell(job, scene, mailbox, targets.last());
@@ -174,6 +212,44 @@ impl Menders {
         })
     }
 
+    /// Lets messages come back to a mailbox of mdbox, whose index shows them no more, after these steps. False where nothing
+    /// tells what its index has to be.
+    pub fn show(&mut self, job: &mut Job<'_>, mailbox: &Mailbox, m: usize, back: &[Shown], after: &[u64]) -> bool {
+        let Some(told) = self.told.get_mut(&m).filter(|_| !self.planned.contains_key(&m)) else { return false };
+        told.returning(back.iter().map(|shown| shown.uid));
+        let Some(known) = told.made(job, mailbox, back) else { return false };
+        self.known.insert(m, Known { after: after.to_vec(), ..known });
+        self.believed = true;
+        true
+    }
+
+    /// Makes the index of a mailbox of mdbox anew as it is, if that does not come of other reasons.
+    pub fn renew(
+        &mut self,
+        job: &mut Job<'_>,
+        scene: &Scene<'_>,
+        folders: &mut Folders,
+        m: usize,
+    ) -> Result<(), EngineError> {
+        if self.known.contains_key(&m) {
+            return Ok(());
+        }
+        let made = self.told.get_mut(&m).and_then(|told| {
+            told.renew();
+            told.made(job, &scene.mailboxes[m], &[])
+        });
+        if let Some(known) = made {
+            self.known.insert(m, known);
+            self.needs(job, scene, folders, m)?;
+        }
+        Ok(())
+    }
+
+    /// When a message was put into a mailbox of mdbox, by its copy. Seconds since 1970.
+    pub fn saved(&self, m: usize, uid: u32) -> Option<u32> {
+        self.told.get(&m)?.saved(uid)
+    }
+
     /// Whether the plan makes the index of an sdbox mailbox anew.
     pub fn remakes(&self, m: usize) -> bool {
         self.known.get(&m).is_some_and(|known| known.register.is_some())
@@ -209,33 +285,6 @@ fn forget_mailboxes(job: &mut Job<'_>, scene: &Scene<'_>, steps: &mut Vec<u64>) 
         steps.push(step.number);
     }
     Ok(())
-}
-
-/// What the sources' servers say of one mailbox, the newest first, and what the sources are called.
-fn of_sources(
-    job: &mut Job<'_>,
-    sources: &mut Sources,
-    rel: &RelPath,
-) -> Result<(Vec<Ledger>, Vec<String>), EngineError> {
-    let mut order = Vec::new();
-    for generation in 0..job.generations.len() {
-        let kept = |e: &Entry| companion::is_list(&e.name) || companion::is_index(&e.name);
-        if sources.shelf(job, generation, rel)?.top().any(kept) {
-            order.push((sources.content_time(job, generation)?, job.generations[generation].rank, generation));
-        }
-    }
-    order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
-    let (mut ledgers, mut labels) = (Vec::new(), Vec::new());
-    for (_, _, generation) in order {
-        let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(rel)) else { continue };
-        let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
-        // A source that cannot say is no trouble: the others may.
-        if let Ok(ledger) = job.lanes.lanes[lane].ledger(root, &dir)? {
-            ledgers.push(ledger);
-            labels.push(job.generations[generation].label.clone());
-        }
-    }
-    Ok((ledgers, labels))
 }
 
 /// Messages that are there, by the keys that the server's list knows them by.
@@ -298,7 +347,7 @@ impl Known {
         let count = actions.len();
         let mut targets = Vec::new();
         for (nth, (file, action)) in actions.into_iter().enumerate() {
-            let Ok(target) = mailbox.dir.join(file) else { continue };
+            let Ok(target) = container::folder(&mailbox.dir).join(file) else { continue };
             let heals = nth + 1 == count && !self.mending.troubles.is_empty();
             let reason = if heals { self.words() } else { "it has to agree with the mail that comes back".to_owned() };
             let mut step = Step {
@@ -328,7 +377,7 @@ impl Known {
         if let Some(register) = &self.register {
             // The server takes a log without a past for the whole index, whatever lies beside it.
             let seconds = u32::try_from(clock::now().sec).unwrap_or(u32::MAX);
-            let bytes = fresh::register(register, seconds, &self.marks);
+            let bytes = fresh::register(register, seconds, &self.marks, self.storage.as_ref());
             return vec![(
                 companion::INDEX_LOG,
                 Action::Write { bytes, attrs: self.attrs(owner, companion::INDEX_LOG) },
@@ -391,7 +440,7 @@ impl Known {
     /// Counts and reports what was wrong with the files themselves, and the file that heals it.
     fn tell(&self, job: &mut Job<'_>, scene: &Scene<'_>, mailbox: &Mailbox, healed: Option<&RelPath>) {
         let file = if self.register.is_some() { companion::INDEX_LOG } else { UIDLIST };
-        let path = healed.cloned().or_else(|| mailbox.dir.join(file).ok());
+        let path = healed.cloned().or_else(|| container::folder(&mailbox.dir).join(file).ok());
         let Some(path) = path.filter(|_| !self.mending.troubles.is_empty()) else { return };
         job.tally.companions_lost += 1;
         job.risk.books += 1;

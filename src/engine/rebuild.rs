@@ -4,20 +4,20 @@
 //! Plans one step a file. Reads through lanes; writes nothing.
 
 use super::account::{Account, EngineError, Mailbox};
-use super::anew::Indexes;
-use super::compose::{Places, compose};
+use super::compose::{Parts, Places, compose, measured};
 use super::folders::Folders;
-use super::frames;
 use super::harm::Harm;
-use super::heal;
 use super::job::Job;
-use super::{recall, server};
+use super::mbox_index::Indexes;
+use super::mending::{Menders, Scene};
+use super::server::{self, Beside};
+use super::{frames, heal, mbox, mbox_flags, mdbox, storage_anew};
 use crate::model::container::{self, Own, OwnField};
 use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::plan::{Action, Details, Fingerprint, Heal, Location, Slice, Step};
 use crate::model::server::{Recalled, Whole};
 use crate::model::wire::EntryKind;
-use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Span, Stat, Verdict};
+use crate::model::{Assurance, Attrs, Digest, Format, Key, Missing, RelPath, Stat, Verdict};
 use crate::plan::Undecided;
 use crate::store::mbox::Named;
 use crate::store::mbox::scan::digest_of;
@@ -47,47 +47,65 @@ pub fn rebuild(
     job: &mut Job<'_>,
     account: &Account,
     mailboxes: &[Mailbox],
-    folders: &mut Folders,
+    (folders, menders): (&mut Folders, &mut Menders),
     wards: Vec<Ward>,
 ) -> Result<(), EngineError> {
-    let mut houses: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
+    let mut files: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
+    let mut shown_no_more: BTreeMap<RelPath, Vec<Ward>> = BTreeMap::new();
     for ward in wards {
-        houses.entry(house(mailboxes, &ward.harm)).or_default().push(ward);
+        match storage_anew::storage_of(mailboxes, &ward.harm) {
+            Some(storage) => shown_no_more.entry(storage).or_default().push(ward),
+            None => files.entry(file_of(mailboxes, &ward.harm)).or_default().push(ward),
+        }
     }
-    for (target, same) in houses {
+    for (storage, same) in shown_no_more {
+        let scene = Scene { account, mailboxes };
+        let planned = storage_anew::bring_back(job, &scene, (folders, menders), &storage, &same)?;
+        tell(job, same, planned);
+    }
+    for (target, same) in files {
         if job.stopped() {
             same.into_iter().for_each(|ward| heal::count_and_report(job, ward.finding));
             continue;
         }
-        match one_file(job, account, mailboxes, folders, target, &same)? {
-            Ok(()) => {
-                for mut ward in same {
-                    ward.finding.action = Some(summary("rebuild", &ward, ward.why.clone()));
-                    job.tally.count(ward.harm.verdict);
-                    job.tally.repairable += 1;
-                    match job.options.hold_findings {
-                        true => job.remember(&ward.finding),
-                        false => job.finding(ward.finding),
-                    }
-                }
-            }
-            Err(why) => {
-                for mut ward in same {
-                    job.tally.held += 1;
-                    ward.finding.action = Some(summary("report", &ward, format!("held: {why}")));
-                    heal::count_and_report(job, ward.finding);
-                }
+        let planned = one_file(job, account, mailboxes, folders, target, &same)?;
+        if planned.is_ok() {
+            for m in mdbox::resized(mailboxes, &same) {
+                menders.renew(job, &Scene { account, mailboxes }, folders, m)?;
             }
         }
+        tell(job, same, planned);
     }
     Ok(())
 }
 
+/// Counts and reports what was planned, or why nothing was.
+fn tell(job: &mut Job<'_>, wards: Vec<Ward>, planned: Result<(), String>) {
+    for mut ward in wards {
+        match &planned {
+            Ok(()) => {
+                ward.finding.action = Some(summary("rebuild", &ward, ward.why.clone()));
+                job.tally.count(ward.harm.verdict);
+                job.tally.repairable += 1;
+                match job.options.hold_findings {
+                    true => job.remember(&ward.finding),
+                    false => job.finding(ward.finding),
+                }
+            }
+            Err(why) => {
+                job.tally.held += 1;
+                ward.finding.action = Some(summary("report", &ward, format!("held: {why}")));
+                heal::count_and_report(job, ward.finding);
+            }
+        }
+    }
+}
+
 /// The file that a message lies in with others, or should; the root where that is the store, or is not known.
-fn house(mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
+fn file_of(mailboxes: &[Mailbox], harm: &Harm) -> RelPath {
     let mailbox = &mailboxes[harm.mailbox];
     match mailbox.format {
-        Format::Mdbox => frames::house(mailbox, harm).unwrap_or_default(),
+        Format::Mdbox => frames::file_of(mailbox, harm).unwrap_or_default(),
         _ => container::file_of_mailbox(&mailbox.dir).unwrap_or_default(),
     }
 }
@@ -115,47 +133,35 @@ fn one_file(
         Format::Mdbox => standing(job, &target)?,
         _ => mailbox.folder,
     };
-    let Some(attrs) = attrs(job, mailbox, standing.as_ref(), wards) else {
+    let Some(attrs) = attrs(job, mailbox, standing.as_ref(), &wards.iter().collect::<Vec<_>>()) else {
         return Ok(Err("nothing tells whose file it was: name the owner with --owner".to_owned()));
     };
-    let (indexes, recalled, parts) = match mailbox.format {
-        Format::Mdbox => (None, Recalled::default(), frames::parts(job, mailboxes, (&target, standing), wards)?),
-        _ => {
-            let indexes = match noticed(job, mailbox, wards)? {
-                Ok(indexes) => indexes,
-                Err(why) => return Ok(Err(why)),
-            };
-            let recalled = recalled(job, mailbox, wards)?;
-            let parts = parts(job, mailbox, wards, &recalled)?;
-            (indexes, recalled, parts)
-        }
+    let beside = server::beside(job, mailbox)?;
+    let nothing = Recalled::default();
+    let recalled = beside.as_ref().and_then(|beside| recalled(beside, wards)).unwrap_or(&nothing);
+    let (indexes, parts) = match mailbox.format {
+        Format::Mdbox => (None, frames::parts(job, mailboxes, (&target, standing), wards)?),
+        _ => match noticed(job, mailbox, beside.as_ref(), wards) {
+            Ok(indexes) => (indexes, parts(job, mailbox, wards, recalled)?),
+            Err(why) => return Ok(Err(why)),
+        },
     };
     let parts = match parts {
         Ok(parts) => parts,
         Err(why) => return Ok(Err(why)),
     };
-    let (mut content, mut length) = (Digest([0; 32]), 0);
-    if job.plan.is_some() {
-        let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
-        let store = (job.store.lane, job.store.root);
-        let mut places = Places { lanes: &mut *job.lanes, store, sources, target: target.clone() };
-        if mailbox.format == Format::Mbox
-            && standing.is_some_and(|stat| stat.size > 0)
-            && let Err(why) = places.is_mbox()
-        {
-            return Ok(Err(why));
-        }
-        let mut hashing = Hashing::new();
-        let composed = compose(&parts, &mut places, &mut |bytes| {
-            hashing.feed(bytes);
-            Ok(())
-        });
-        if let Err(why) = composed {
-            return Ok(Err(why));
-        }
-        let hashes = hashing.finish();
-        (content, length) = (hashes.digest, hashes.length);
+    let store = (job.store.lane, job.store.root);
+    let standing_mbox = mailbox.format == Format::Mbox && standing.is_some_and(|stat| stat.size > 0);
+    if standing_mbox
+        && job.plan.is_some()
+        && let Err(why) = mbox::holds_messages(job.lanes, store, &target)
+    {
+        return Ok(Err(why));
     }
+    let measured = match measure(job, &parts, &target) {
+        Ok(measured) => measured,
+        Err(why) => return Ok(Err(why)),
+    };
     if let (None, Some(above)) = (standing, target.parent()) {
         folders.need_plain(job, account, mailboxes, &above)?;
     }
@@ -163,33 +169,60 @@ fn one_file(
         Some(indexes) => indexes.begin(job, account, mailbox)?,
         None => Vec::new(),
     };
-    let mut step = Step {
-        number: 0,
-        account: account.name.clone(),
-        mailbox: mailbox.name.clone(),
-        key: None,
-        verdict: Verdict::Damaged,
-        target,
-        before: standing.map_or(Fingerprint::Nothing, Fingerprint::Inode),
-        action: Action::Rebuild {
-            parts,
-            attrs,
-            content,
-            length,
-            heals: wards.iter().map(|w| heal_of(w, mailboxes)).collect(),
-        },
-        assurance: wards.iter().map(|ward| ward.assurance).min(),
-        why: "its messages are put right in one go".to_owned(),
-        needs,
-        details: Details::default(),
-    };
+    let before = standing.map_or(Fingerprint::Nothing, Fingerprint::Inode);
+    let made = Made { target, before, parts, attrs, measured };
+    let mut step = made.step(account, mailboxes, &wards.iter().collect::<Vec<_>>(), needs);
     job.push_step(&mut step)?;
-    lost_for_good(job, account, mailbox, wards, &recalled);
+    lost_for_good(job, account, mailbox, wards, recalled);
     Ok(Ok(()))
 }
 
+/// A file that is put together.
+pub(super) struct Made {
+    pub target: RelPath,
+    pub before: Fingerprint,
+    pub parts: Vec<Slice>,
+    pub attrs: Attrs,
+    /// What comes of it: its digest and its length.
+    pub measured: (Digest, u64),
+}
+
+impl Made {
+    /// The step that does it, and heals these messages.
+    pub fn step(self, account: &Account, mailboxes: &[Mailbox], wards: &[&Ward], needs: Vec<u64>) -> Step {
+        let Made { target, before, parts, attrs, measured: (content, length) } = self;
+        let heals = wards.iter().map(|ward| heal_of(ward, mailboxes)).collect();
+        let mailbox = wards.first().map(|ward| mailboxes[ward.harm.mailbox].name.clone()).unwrap_or_default();
+        Step {
+            number: 0,
+            account: account.name.clone(),
+            mailbox,
+            key: None,
+            verdict: Verdict::Damaged,
+            target,
+            before,
+            action: Action::Rebuild { parts, attrs, content, length, heals },
+            assurance: wards.iter().map(|ward| ward.assurance).min(),
+            why: "its messages are put right in one go".to_owned(),
+            needs,
+            details: Details::default(),
+        }
+    }
+}
+
+/// What such a file comes to, where this run makes a plan; else it is not looked at.
+pub(super) fn measure(job: &mut Job<'_>, parts: &[Slice], target: &RelPath) -> Result<(Digest, u64), String> {
+    if job.plan.is_none() {
+        return Ok((Digest([0; 32]), 0));
+    }
+    let sources = job.generations.iter().map(|g| (g.lane, g.root)).collect();
+    let store = (job.store.lane, job.store.root);
+    let mut places = Places { lanes: &mut *job.lanes, store, sources, target: target.clone() };
+    measured(&mut |_| Ok(()), |sink| compose(parts, &mut places, sink))
+}
+
 /// The file as it stands.
-fn standing(job: &mut Job<'_>, target: &RelPath) -> Result<Option<Stat>, EngineError> {
+pub(super) fn standing(job: &mut Job<'_>, target: &RelPath) -> Result<Option<Stat>, EngineError> {
     let root = job.store.root;
     let stated = job.store_lane().stat(root, target)?.ok();
     Ok(stated.filter(|stated| stated.kind == EntryKind::File).map(|stated| stated.stat))
@@ -220,26 +253,28 @@ fn lost_for_good(job: &mut Job<'_>, account: &Account, mailbox: &Mailbox, wards:
 }
 
 /// The server's indexes, if they already count one of the messages as gone, or all under another UIDVALIDITY.
-fn noticed(
+fn noticed<'b>(
     job: &mut Job<'_>,
     mailbox: &Mailbox,
+    beside: Option<&'b Beside>,
     wards: &[Ward],
-) -> Result<Result<Option<Indexes>, String>, EngineError> {
+) -> Result<Option<Indexes<'b>>, String> {
     let names: Vec<Vec<u8>> = wards.iter().map(|ward| ward.harm.name.clone()).collect();
-    let asked = server::beside_a_file(job, mailbox, &names)?;
+    let Some(beside) = beside else { return Ok(None) };
+    let asked = server::beside_a_file(job, &beside.dir, &names);
     let validity = wards.iter().find_map(|ward| Named::parse(&ward.harm.row.as_ref()?.name)?.validity);
     // The first message carries the UIDVALIDITY for all, and comes back with the one that is on record.
     let first = |ward: &Ward| Named::parse(&ward.harm.name).is_some_and(|named| named.line.offset == 0);
     let renumbered = validity.is_some() && wards.iter().any(first) && {
-        let theirs = server::ledger_beside(job, mailbox)?.and_then(|(_, ledger)| ledger.uid_validity);
+        let theirs = beside.ledger.as_ref().and_then(|ledger| ledger.uid_validity);
         theirs.is_some() && theirs != validity
     };
     if !renumbered && !(0..wards.len()).any(|nth| asked.of(nth).expunged) {
-        return Ok(Ok(None));
+        return Ok(None);
     }
-    match Indexes::look(job, mailbox, validity)? {
-        Err(_) if job.options.undecided != Undecided::Report => Ok(Ok(None)),
-        looked => Ok(looked.map(Some)),
+    match Indexes::of(mailbox, beside, validity) {
+        Err(_) if job.options.undecided != Undecided::Report => Ok(None),
+        indexes => indexes.map(Some),
     }
 }
 
@@ -255,7 +290,7 @@ fn heal_of(ward: &Ward, mailboxes: &[Mailbox]) -> Heal {
 }
 
 /// Owner, mode and times of the file: as it stands, else as it was.
-fn attrs(job: &Job<'_>, mailbox: &Mailbox, standing: Option<&Stat>, wards: &[Ward]) -> Option<Attrs> {
+pub(super) fn attrs(job: &Job<'_>, mailbox: &Mailbox, standing: Option<&Stat>, wards: &[&Ward]) -> Option<Attrs> {
     if let Some(stat) = standing {
         let (uid, gid, mode, mtime) = (stat.uid, stat.gid, stat.mode & 0o777, stat.mtime);
         return Some(Attrs { uid, gid, mode, mtime, xattrs: Vec::new() });
@@ -343,11 +378,11 @@ fn parts(
 }
 
 /// What the server's indexes know of flags, where they are whole and count UIDs as the file does.
-fn recalled(job: &mut Job<'_>, mailbox: &Mailbox, wards: &[Ward]) -> Result<Recalled, EngineError> {
+fn recalled<'b>(beside: &'b Beside, wards: &[Ward]) -> Option<&'b Recalled> {
     let validity = wards.iter().find_map(|ward| Named::parse(&ward.harm.row.as_ref()?.name)?.validity);
-    let Some((_, ledger)) = server::ledger_beside(job, mailbox)? else { return Ok(Recalled::default()) };
+    let ledger = beside.ledger.as_ref()?;
     let same = validity.is_some() && ledger.uid_validity == validity && ledger.index == Whole::Sound;
-    Ok(if same { *ledger.recalled } else { Recalled::default() })
+    same.then_some(&*ledger.recalled)
 }
 
 fn uid_of(ward: &Ward) -> Option<u32> {
@@ -405,45 +440,6 @@ fn hides_another(ours: &Own, theirs: &Own, line: usize) -> bool {
 /// Bytes that may stand between two messages.
 const EMPTY_LINES: usize = 4;
 
-/// Parts under way.
-#[derive(Default)]
-pub struct Parts(pub Vec<Slice>);
-
-impl Parts {
-    pub fn keep(&mut self, from: u64, to: u64) {
-        if let Some(Slice::Keep { span }) = self.0.last_mut()
-            && span.end() == from
-        {
-            span.length = to - span.offset;
-        } else if from < to {
-            self.0.push(Slice::Keep { span: Span::new(from, to - from) });
-        }
-    }
-
-    pub fn made(&mut self, bytes: Vec<u8>) {
-        match self.0.last_mut() {
-            Some(Slice::Made { bytes: before }) => before.extend(bytes),
-            _ if bytes.is_empty() => {}
-            _ => self.0.push(Slice::Made { bytes }),
-        }
-    }
-
-    pub fn extend(&mut self, more: Parts) {
-        for part in more.0 {
-            match part {
-                Slice::Made { bytes } => self.made(bytes),
-                part => self.0.push(part),
-            }
-        }
-    }
-
-    pub fn copy(&mut self, from: &Location, start: u64, end: u64) {
-        if start < end {
-            self.0.push(Slice::Copy { from: from.clone(), span: Span::new(start, end - start) });
-        }
-    }
-}
-
 /// Adds a message from its copy.
 fn add(
     job: &mut Job<'_>,
@@ -478,7 +474,7 @@ fn add(
     let first = out.0.is_empty();
     let mut whole = Parts::default();
     let skipped = line.len() as u64;
-    let marks = uid_of(ward).and_then(|uid| recall::of(recalled, uid));
+    let marks = uid_of(ward).and_then(|uid| mbox_flags::of(recalled, uid));
     let fields = fields(&ours, &theirs, &Facts { uid: uid_of(ward), recorded, first, highest, marks });
     whole.made(line);
     let mut at = 0;
@@ -539,7 +535,7 @@ struct Facts<'a> {
     /// The highest UID in the file.
     highest: u32,
     /// What the server's indexes know of its flags.
-    marks: Option<recall::Marks<'a>>,
+    marks: Option<mbox_flags::Marks<'a>>,
 }
 
 /// Fields of the server's own that are no flags.
@@ -575,7 +571,7 @@ fn fields(ours: &Own, theirs: &Own, facts: &Facts<'_>) -> Vec<OwnField> {
         out.insert(0, OwnField { at: head, text: based(ours, validity, facts.highest, end), sound: true });
     }
     if let Some(marks) = &facts.marks {
-        recall::write(&mut out, marks, &|name| sound(name).is_some() || removed(name), head, end);
+        mbox_flags::write(&mut out, marks, &|name| sound(name).is_some() || removed(name), head, end);
     }
     for field in &mut out {
         let text = match &field.name()[..] {

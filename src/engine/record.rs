@@ -55,7 +55,7 @@ pub fn record(
 }
 
 /// Hands the catalog the chaining values of contents once there are `most`; all of a large store's would fill the memory.
-pub fn groups(job: &mut Job<'_>, haul: &mut Haul, most: usize) {
+pub fn keep_groups(job: &mut Job<'_>, haul: &mut Haul, most: usize) {
     if haul.groups.iter().map(|(_, values)| values.len()).sum::<usize>() < most {
         return;
     }

@@ -153,7 +153,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     record::forget(&mut job);
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
         let exit = job.tally.exit();
-        let ended = catalog.end_run(run, &job.tally, exit, clock::now()).and_then(|()| catalog.sync());
+        let ended = catalog.end_run(run, &job.tally, exit, clock::now());
         if let Err(error) = ended {
             job.own_error("record the end of the run", &error.to_string());
         }
@@ -474,13 +474,14 @@ fn varying(spec: &Spec, own: &Path, fixed: usize) -> Option<String> {
 /// Goes through all accounts that the store, the catalog or the sources know, and tells which it `reached`.
 fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) -> Result<(), EngineError> {
     job.progress(Phase::Discover);
+    let root = job.store.root;
+    let walk = job.store_lane().ask_discover(root, &RelPath::root())?;
     job.night = budget::plan(job)?;
     if job.night.as_ref().is_some_and(budget::Night::is_timed) {
         job.store_lane().order.hurry();
     }
     let mut accounts: BTreeMap<RelPath, Vec<FoundMailbox>> = BTreeMap::new();
-    let root = job.store.root;
-    let found = job.store_lane().discover(root, &RelPath::root())?;
+    let found = job.store_lane().discovered(walk, root, &RelPath::root());
     for trouble in &found.troubles {
         job.not_checked(trouble);
     }

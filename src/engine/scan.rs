@@ -252,7 +252,7 @@ fn keep_groups(job: &mut Job<'_>, haul: &mut Haul, mut result: Reading) -> Readi
         && groups.len() > 1
     {
         haul.groups.push((*digest, std::mem::take(groups)));
-        record::groups(job, haul, GROUPS_HELD);
+        record::keep_groups(job, haul, GROUPS_HELD);
     }
     result
 }

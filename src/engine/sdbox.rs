@@ -10,8 +10,8 @@ use super::mending::Menders;
 use super::server::ASKED_AT_ONCE;
 use crate::model::event::{Finding, Subject};
 use crate::model::form::Form;
-use crate::model::server::{Says, Witnessed};
-use crate::model::wire::{Place, Reading, Trouble};
+use crate::model::server::{Question, Says, Witnessed};
+use crate::model::wire::{Entry, Place, Reading, Trouble};
 use crate::model::{Digest, Format, Key, Missing, RelPath, Verdict};
 use crate::plan::{Identity, Undecided};
 use crate::store;
@@ -112,7 +112,8 @@ pub fn unlisted(
 /// How many messages that were there when the mailbox was listed its index does not know, though nobody deleted them.
 /// Files come before their lines, but by now all of them should have theirs.
 fn unknown(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<usize, EngineError> {
-    let names: Vec<(Vec<u8>, Option<u32>)> = mailbox.messages().map(|(_, e)| (e.name.clone(), None)).collect();
+    let question = |entry: &Entry| Question { name: entry.name.clone(), ..Question::default() };
+    let names: Vec<Question> = mailbox.messages().map(|(_, entry)| question(entry)).collect();
     let (lane, root) = (job.store.lane, job.store.root);
     let mut unknown = 0;
     for part in names.chunks(ASKED_AT_ONCE) {

@@ -1,10 +1,11 @@
 //! What the mail server itself knows of messages that are gone. May not decide what comes back.
 
 use super::account::{Account, EngineError, Mailbox};
-use super::find::Sources;
+use super::find::{Shelf, Sources};
 use super::job::Job;
 use super::lane::{LaneError, NOT_A_FILE, serve};
-use crate::model::server::{Ledger, Says, Whole, Witness, Witnessed};
+use super::mdbox;
+use crate::model::server::{Ledger, Question, Says, Whole, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{Format, Key, RelPath, Stamp, container};
 use crate::plan::Fate;
@@ -115,7 +116,8 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
         return Ok(Asked::default());
     }
     if mailbox.format == Format::Mbox {
-        return beside_a_file(job, mailbox, names);
+        let dir = folder_beside(job, mailbox);
+        return Ok(dir.map_or_else(Asked::default, |dir| beside_a_file(job, &dir, names)));
     }
     if job.store.desk.is_some() {
         return at_its_desk(job, mailbox, names);
@@ -123,7 +125,8 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
     if mailbox.folder.is_none() || !kept {
         return Ok(Asked::default());
     }
-    let mut asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), store::uid(name))).collect();
+    let question = |name: &Vec<u8>| Question { name: name.clone(), uid: store::uid(name), era: None };
+    let mut asked: Vec<Question> = names.iter().map(question).collect();
     let at = (job.store.lane, job.store.root);
     let Some(mut own) = put(job, at, &mailbox.dir, &asked)? else { return Ok(Asked::default()) };
     let forgotten = |own: &Witness| own.messages.iter().any(|message| message.uid.is_none());
@@ -141,7 +144,7 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
         }
         for ((mine, given), their) in own.messages.iter().zip(&mut asked).zip(&theirs.messages) {
             if mine.uid.is_none() && !their.unlisted {
-                given.1 = given.1.or(their.uid);
+                given.uid = given.uid.or(their.uid);
             }
         }
         if let Some(again) = put(job, (job.store.lane, job.store.root), &mailbox.dir, &asked)? {
@@ -149,6 +152,9 @@ pub fn ask(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, names: &[Vec
         }
     }
     partners(job, sources, mailbox, &asked, &mut own);
+    if mailbox.format == Format::Mdbox {
+        mdbox::deleted(job, mailbox, names, &mut own.messages)?;
+    }
     Ok(Asked(own.messages))
 }
 
@@ -160,44 +166,50 @@ fn folder_beside(job: &Job<'_>, mailbox: &Mailbox) -> Option<RelPath> {
     beside.filter(|_| mailbox.folder.is_some() && job.store.desk.is_none())
 }
 
-/// All that the indexes of a mailbox in one file say, and the folder that they lie in; `None` where there are none or they
-/// could not be read, as beside most files.
-pub fn ledger_beside(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Option<(RelPath, Ledger)>, EngineError> {
-    let Some(dir) = folder_beside(job, mailbox) else { return Ok(None) };
-    let (lane, root) = (job.store.lane, job.store.root);
-    Ok(job.lanes.lanes[lane].ledger(root, &dir)?.ok().map(|ledger| (dir, ledger)))
+/// What lies beside a mailbox in one file.
+pub struct Beside {
+    pub dir: RelPath,
+    /// All that the indexes there say; `None` where there are none or they could not be read, as beside most files.
+    pub ledger: Option<Ledger>,
 }
 
-/// The same of a mailbox in one file: its indexes know messages by their UIDs.
-pub fn beside_a_file(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
-    let Some(dir) = folder_beside(job, mailbox) else { return Ok(Asked::default()) };
-    let known_as = |name: &Vec<u8>| {
+/// The folder of the indexes of a mailbox in one file, and what they say; `None` for any other mailbox.
+pub fn beside(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Option<Beside>, EngineError> {
+    let Some(dir) = folder_beside(job, mailbox) else { return Ok(None) };
+    let (lane, root) = (job.store.lane, job.store.root);
+    let ledger = job.lanes.lanes[lane].ledger(root, &dir)?.ok();
+    Ok(Some(Beside { dir, ledger }))
+}
+
+/// The same of a mailbox in one file: its indexes, in the folder `dir`, know messages by their UIDs.
+pub fn beside_a_file(job: &mut Job<'_>, dir: &RelPath, names: &[Vec<u8>]) -> Asked {
+    let question = |name: &Vec<u8>| {
         let named = Named::parse(name);
         let uid = named.and_then(|named| named.uid);
-        let era = named.and_then(|named| named.validity).map(|validity| format!(",v={validity}")).unwrap_or_default();
-        (uid.map_or_else(Vec::new, |uid| format!("u.{uid}{era}").into_bytes()), uid)
+        let name = uid.map_or_else(Vec::new, |uid| format!("u.{uid}").into_bytes());
+        Question { name, uid, era: named.and_then(|named| named.validity) }
     };
-    let asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(known_as).collect();
+    let asked: Vec<Question> = names.iter().map(question).collect();
     let at = (job.store.lane, job.store.root);
     // Most files have no such indexes beside them.
-    let Ok(Some(own)) = put_quietly(job, at, &dir, &asked) else { return Ok(Asked::default()) };
+    let Ok(Some(own)) = put_quietly(job, at, dir, &asked) else { return Asked::default() };
     let told = own.messages.into_iter().zip(&asked);
-    Ok(Asked(told.map(|(said, (_, uid))| if uid.is_some() { said } else { Witnessed::default() }).collect()))
+    Asked(told.map(|(said, asked)| if asked.uid.is_some() { said } else { Witnessed::default() }).collect())
 }
 
 /// The same, where the server keeps its lists or its indexes apart from the mail.
 fn at_its_desk(job: &mut Job<'_>, mailbox: &Mailbox, names: &[Vec<u8>]) -> Result<Asked, EngineError> {
     let Some(own) = ledger(job, mailbox)? else { return Ok(Asked::default()) };
     let uids: HashMap<&Key, u32> = own.lines.iter().map(|line| (&line.key, line.uid)).collect();
-    let uid = |name: &Vec<u8>| uids.get(&key(name)).copied();
-    let asked: Vec<(Vec<u8>, Option<u32>)> = names.iter().map(|name| (name.clone(), uid(name))).collect();
+    let question = |name: &Vec<u8>| Question { name: name.clone(), uid: uids.get(&key(name)).copied(), era: None };
+    let asked: Vec<Question> = names.iter().map(question).collect();
     let place = desk_of(job, mailbox, Apart::Index)
         .or_else(|| mailbox.folder.map(|_| ((job.store.lane, job.store.root), mailbox.dir.clone())));
     let Some((at, dir)) = place else { return Ok(Asked::default()) };
     let Some(mut witness) = put(job, at, &dir, &asked)? else { return Ok(Asked::default()) };
-    for (mine, (_, uid)) in witness.messages.iter_mut().zip(&asked) {
-        mine.unlisted = uid.is_none();
-        if uid.is_some() && mine.says == Says::Nothing && !mine.expunged {
+    for (mine, asked) in witness.messages.iter_mut().zip(&asked) {
+        mine.unlisted = asked.uid.is_none();
+        if asked.uid.is_some() && mine.says == Says::Nothing && !mine.expunged {
             mine.says = Says::Listed;
         }
     }
@@ -243,6 +255,34 @@ pub fn ledger(job: &mut Job<'_>, mailbox: &Mailbox) -> Result<Option<Ledger>, En
     Ok(Some(own))
 }
 
+/// What the servers of those sources say of one mailbox whose listing of it is `wanted`, the newest first, each with what
+/// the source is called.
+pub(super) fn ledgers_of_sources(
+    job: &mut Job<'_>,
+    sources: &mut Sources,
+    rel: &RelPath,
+    wanted: &dyn Fn(&Shelf, Format) -> bool,
+) -> Result<Vec<(Ledger, String)>, EngineError> {
+    let mut order = Vec::new();
+    for generation in 0..job.generations.len() {
+        let format = sources.format(generation, rel);
+        if wanted(sources.shelf(job, generation, rel)?, format) {
+            order.push((sources.content_time(job, generation)?, job.generations[generation].rank, generation));
+        }
+    }
+    order.sort_by_key(|&(time, rank, _)| (std::cmp::Reverse(time), rank));
+    let mut ledgers = Vec::new();
+    for (_, _, generation) in order {
+        let Some(dir) = sources.account_dir(generation).map(|dir| dir.join_path(rel)) else { continue };
+        let (lane, root) = (job.generations[generation].lane, job.generations[generation].root);
+        // A source that cannot say is no trouble: the others may.
+        if let Ok(ledger) = job.lanes.lanes[lane].ledger(root, &dir)? {
+            ledgers.push((ledger, job.generations[generation].label.clone()));
+        }
+    }
+    Ok(ledgers)
+}
+
 /// What the files in one folder say; `None` where one could not be read, which is told.
 pub(super) fn read_ledger(
     job: &mut Job<'_>,
@@ -276,13 +316,7 @@ fn note_restart(own: &mut Witness, theirs: &Witness) {
 
 /// Notes which messages that the server noticed as lost a partner of its sync has deleted since: a source that is such
 /// a partner says so in its own log.
-fn partners(
-    job: &mut Job<'_>,
-    sources: &Sources,
-    mailbox: &Mailbox,
-    asked: &[(Vec<u8>, Option<u32>)],
-    own: &mut Witness,
-) {
+fn partners(job: &mut Job<'_>, sources: &Sources, mailbox: &Mailbox, asked: &[Question], own: &mut Witness) {
     for generation in 0..job.generations.len() {
         if !own.messages.iter().any(|message| matches!(message.says, Says::LossNoticed | Says::DeletedBySync)) {
             return;
@@ -305,10 +339,10 @@ fn put_quietly(
     job: &mut Job<'_>,
     (lane, root): (usize, u32),
     dir: &RelPath,
-    names: &[(Vec<u8>, Option<u32>)],
+    asked: &[Question],
 ) -> Result<Option<Witness>, Trouble> {
     let mut whole: Option<Witness> = None;
-    for part in names.chunks(ASKED_AT_ONCE) {
+    for part in asked.chunks(ASKED_AT_ONCE) {
         let lost =
             |error: LaneError| serve::trouble(root, dir.as_bytes(), "read", &std::io::Error::other(error.to_string()));
         let mut witness = job.lanes.lanes[lane].witness(root, dir, part.to_vec()).map_err(lost)??;
@@ -324,9 +358,9 @@ pub(super) fn put(
     job: &mut Job<'_>,
     at: (usize, u32),
     dir: &RelPath,
-    names: &[(Vec<u8>, Option<u32>)],
+    asked: &[Question],
 ) -> Result<Option<Witness>, EngineError> {
-    match put_quietly(job, at, dir, names) {
+    match put_quietly(job, at, dir, asked) {
         Ok(witness) => Ok(witness),
         Err(trouble) => {
             job.not_checked_once(&trouble);

@@ -7,16 +7,13 @@ use super::account::{EngineError, Mailbox};
 use super::folders;
 use super::heal::Patient;
 use super::job::{Job, Mode};
-use super::lanes::Lanes;
-use crate::model::container;
+use crate::model::container::{self, Lies};
 use crate::model::groups::Value;
-use crate::model::limits::FRAGMENT_MAX;
 use crate::model::plan::{Action, Graft, Location};
-use crate::model::{Digest, Encoding, Format, Missing, RelPath, Span, Verdict};
+use crate::model::{Digest, Encoding, Format, Missing, RelPath, Verdict};
 use crate::plan::Undecided;
 use crate::plan::attrs::{Witnesses, settle};
 use crate::plan::splice::{Fragment, Known, Part, Settled, closer, in_no_copy, settle as settle_groups, ways};
-use std::io;
 
 /// Copies of one message that are looked at.
 const COPIES_MAX: usize = 16;
@@ -117,8 +114,7 @@ fn copies(job: &Job<'_>, mailboxes: &[Mailbox], patient: &Patient) -> Vec<Copy> 
         copies.push(Copy { from, at: (job.store.lane, job.store.root), label: job.store.text.clone() });
     }
     for (found, candidate) in patient.found.iter().zip(&patient.candidates) {
-        let apart = container::split(&found.path).is_none()
-            && !found.path.parent().is_some_and(|dir| container::is_shared(dir.name()));
+        let apart = container::lies(&found.path) == Lies::Alone;
         if candidate.facts.encoding == Encoding::Plain && found.form.is_kept() && apart {
             let generation = &job.generations[found.generation];
             let source = u32::try_from(found.generation).ok();
@@ -163,34 +159,6 @@ fn assemble(
         )),
         Settled::Open(_) => Err(format!("{} damaged copies together do not make the recorded content", copies.len())),
     })
-}
-
-/// Hands the bytes of the parts to `sink`, in order. `place` tells the lane and root of a copy.
-///
-/// # Errors
-/// Words for people.
-pub fn compose(
-    parts: &[Graft],
-    lanes: &mut Lanes,
-    place: &dyn Fn(&Location) -> Option<(usize, u32)>,
-    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(), String> {
-    for Graft { from, span } in parts {
-        let (lane, root) = place(from).ok_or_else(|| "the plan names a source that it does not list".to_owned())?;
-        let mut at = span.offset;
-        while at < span.end() {
-            let part = Span::new(at, FRAGMENT_MAX.min(span.end() - at));
-            let given = lanes.lanes[lane].fragment((root, &from.path), part).map_err(|error| error.to_string())?;
-            let given =
-                given.map_err(|trouble| format!("cannot {} {}: {}", trouble.operation, from.path, trouble.detail))?;
-            if !given.holes.is_empty() || given.bytes.len() as u64 != part.length {
-                return Err(format!("{} no longer gives what it gave", from.path));
-            }
-            sink(&given.bytes).map_err(|error| error.to_string())?;
-            at = part.end();
-        }
-    }
-    Ok(())
 }
 
 /// Whether a part of the store itself may go to `target`: only what is left of the very message that stands there.

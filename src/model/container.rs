@@ -45,7 +45,7 @@ impl OwnField {
     }
 }
 
-/// What lies in a file that mailboxes share, by what says where their messages are.
+/// What lies in a file that mailboxes share, by the map; where that cannot be read whole, by what stands around each.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Storage {
     /// All of it can be read.
@@ -54,6 +54,28 @@ pub struct Storage {
     pub begins: bool,
     /// In the order of their places.
     pub frames: Vec<Framed>,
+    /// Of the whole folder: the numbers of its files, and the map; and nothing else.
+    pub files: Vec<u32>,
+    pub map: Chart,
+}
+
+/// The map of a storage as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chart {
+    /// Indexes of mailboxes name it.
+    pub uid_validity: u32,
+    /// No number of a message from here on was ever given away.
+    pub next: u32,
+    /// The highest number that a file ever had.
+    pub last_file: u32,
+    /// Numbers of its index and of its newest log, for the next one.
+    pub indexid: u32,
+    pub log_seq: u32,
+    pub modseq: u64,
+    /// The server found fault with it, and would make all indexes anew at the next change.
+    pub doubted: bool,
+    /// By ascending number; messages that their owners deleted too.
+    pub places: Vec<Mapped>,
 }
 
 /// One message there, with what stands around it.
@@ -65,12 +87,27 @@ pub struct Framed {
     pub shown: u16,
     /// A message stands there, from end to end.
     pub sound: bool,
+    /// What it says of itself; only where no map tells of it.
+    pub guid: Option<[u8; 16]>,
 }
 
 impl Framed {
     pub fn end(&self) -> u64 {
         self.offset + self.size
     }
+}
+
+/// A message by the map of the storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mapped {
+    /// What indexes of mailboxes know it by.
+    pub number: u32,
+    /// The N of `m.N`.
+    pub file: u32,
+    pub offset: u32,
+    pub size: u32,
+    /// Mailboxes that show it; none where its owner deleted it.
+    pub shown: u16,
 }
 
 /// Stands behind the path of an mbox file. No server gives a folder such a name.
@@ -160,6 +197,26 @@ pub fn split(path: &RelPath) -> Option<(RelPath, &[u8])> {
     Some((file, path.name()))
 }
 
+/// What a message lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lies {
+    /// In a file of its own.
+    Alone,
+    /// In a file that is a mailbox.
+    InMbox,
+    /// In one of the files that the mailboxes of an account share.
+    InStorage,
+}
+
+/// What the message at `path` lies in.
+pub fn lies(path: &RelPath) -> Lies {
+    match path.parent() {
+        Some(dir) if dir.name() == MBOX => Lies::InMbox,
+        Some(dir) if is_shared(dir.name()) => Lies::InStorage,
+        _ => Lies::Alone,
+    }
+}
+
 /// The mailbox in a file.
 pub fn mailbox_in(file: &RelPath) -> RelPath {
     file.join(MBOX).unwrap_or_default()
@@ -193,6 +250,8 @@ mod tests {
         assert_eq!(shown(&path("ann/cur/1")), path("ann/cur/1"));
         assert_eq!(file_of_mailbox(&mailbox_in(&RelPath::root())), Some(RelPath::root()));
         assert_eq!(split(&path("ann/cur/1")), None);
+        let storage = mailbox_beside(&path("ann/mailboxes/dbox-Mails"), 2).join(b"u.7").unwrap();
+        assert_eq!([&message, &storage, &path("u.7")].map(lies), [Lies::InMbox, Lies::InStorage, Lies::Alone]);
     }
 
     #[test]

@@ -21,6 +21,17 @@ pub struct Witness {
     pub indexes: Vec<(Vec<u8>, Stat)>,
 }
 
+/// A message that a server's files are asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Question {
+    /// What its file is or was called.
+    pub name: Vec<u8>,
+    /// The UID that another list gives it, for one that the server's own has forgotten.
+    pub uid: Option<u32>,
+    /// The UIDVALIDITY under which it has the UID in its name, where that is known.
+    pub era: Option<u32>,
+}
+
 /// What the server knows of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Witnessed {
@@ -102,6 +113,9 @@ pub struct Ledger {
     /// the messages whose flags it took over then and that nobody has changed since: dsync believes a partner before it.
     pub reset: u32,
     pub unsaid: Vec<u32>,
+    /// In mdbox: the messages of the storage that the mailbox shows, and the UIDVALIDITY of the map that numbers them.
+    pub shown: Vec<Shown>,
+    pub map_validity: u32,
     /// Keywords by the indexes, with the UIDs of the messages that have them.
     pub marked: Vec<(Vec<u8>, Vec<u32>)>,
     /// Only beside mbox files, where no list of UIDs stands.
@@ -150,6 +164,17 @@ impl Ledger {
             ..std::mem::take(self)
         };
     }
+}
+
+/// A message of the storage that an mdbox mailbox shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shown {
+    pub uid: u32,
+    /// In the map; 0 where the index does not say.
+    pub number: u32,
+    /// When it was put there. Seconds since 1970.
+    pub saved: u32,
+    pub guid: [u8; 16],
 }
 
 /// Flags of the messages that indexes hold, and of those that the server found gone without having been asked.

@@ -10,7 +10,7 @@ use super::groups::Value;
 use super::message::{CopyFacts, Encoding, Stamp, Stat, Xattr};
 use super::path::{RelPath, bytes_text};
 use super::pieces::{Cuts, Pieces};
-use super::server::{Guids, Ledger, Line, Witness};
+use super::server::{Guids, Ledger, Line, Question, Witness};
 use super::span::Span;
 use super::triage::{Doing, SampleOrder, Sampled, Walk};
 use serde::{Deserialize, Serialize};
@@ -262,9 +262,8 @@ pub enum Request {
     Locate { id: u64, files: Vec<(u32, RelPath)> },
     /// How long does a read at the beginning of each of these take? Answered by `Probed`.
     Probe { id: u64, files: Vec<(u32, RelPath)>, medium: bool },
-    /// What do the server's own files of the mailbox `dir` say of the messages whose files had these names? Each with the
-    /// UID that another list gives it, for one that the server's own has forgotten.
-    Witness { id: u64, root: u32, dir: RelPath, names: Vec<(Vec<u8>, Option<u32>)> },
+    /// What do the server's own files of the mailbox `dir` say of these messages?
+    Witness { id: u64, root: u32, dir: RelPath, names: Vec<Question> },
     /// Which files of the mailbox `dir` does the server know by another name than their own?
     Guids { id: u64, root: u32, dir: RelPath },
     /// All that the server's own files of the mailbox `dir` say of it.

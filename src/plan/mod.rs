@@ -11,6 +11,7 @@ pub mod decide;
 pub mod gentle;
 pub mod guards;
 pub mod ledger;
+pub mod map;
 pub mod missing;
 pub mod rate;
 pub mod register;

@@ -20,6 +20,8 @@ pub struct Shelves {
     pub returning: BTreeSet<u32>,
     /// The index counts a message that comes back as gone for good.
     pub expunged: bool,
+    /// It is to be made anew as it is: what else it knows of messages is no longer so.
+    pub renew: bool,
     /// For a count of changes that nothing tells: more than any mailbox reaches. Unix seconds.
     pub now: u64,
 }
@@ -135,7 +137,7 @@ fn mended(shelves: &Shelves) -> Option<Register> {
     let same: Vec<&Ledger> = shelves.theirs.iter().filter(|theirs| theirs.uid_validity == own.uid_validity).collect();
     let yielding = yielding(own, &same);
     let back = shelves.expunged && !shelves.returning.is_empty();
-    if !back && yielding == 0 {
+    if !back && yielding == 0 && !shelves.renew {
         return None;
     }
     let (ours, witnesses) = (Flags::of(own), same.iter().map(|theirs| Flags::of(theirs)).collect::<Vec<_>>());
@@ -237,6 +239,10 @@ mod tests {
         assert_eq!(register(&shelves), None);
         // A loss that was not noticed needs no more than its file.
         assert_eq!(register(&Shelves { here: uids(&[1]), returning: uids(&[2]), ..shelves }), None);
+        // Unless somebody says so: then it is what it was.
+        let renewed = Shelves { own: own.clone(), here: uids(&[1, 2]), renew: true, ..Shelves::default() };
+        let made = register(&renewed).expect("the same once more");
+        assert_eq!((flags(&made), made.troubles.len(), made.reborn), (vec![(1, 0), (2, SEEN)], 0, false));
         assert_eq!(register(&Shelves { own: Ledger::default(), here: uids(&[1]), ..Shelves::default() }), None);
         let damaged = Ledger { index: Whole::Damaged, ..own };
         assert_eq!(register(&Shelves { own: damaged, ..Shelves::default() }), None);

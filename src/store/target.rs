@@ -1,6 +1,7 @@
 //! Which places in a tree of mail a step may write to. A plan file can be edited; this is what it may say.
 
 use super::maildir::{companion, name};
+use crate::model::container::STORAGE;
 use crate::model::journal::{Change, Intent};
 use crate::model::plan::{Action, Slice, Step};
 use crate::model::{Attrs, RelPath};
@@ -37,14 +38,12 @@ pub fn permitted(step: &Step) -> Result<(), String> {
         }
         Action::Write { attrs, .. } => {
             plain(target, attrs, 0o777)?;
-            match companion::is_index(target.name()) || companion::is_list(target.name()) {
+            match companion::is_index(target.name()) || companion::is_list(target.name()) || is_map(target) {
                 true => Ok(()),
                 false => Err(format!("{target} is no file that a server makes")),
             }
         }
-        Action::Quarantine if companion::is_index(target.name()) || companion::is_mailbox_index(target.name()) => {
-            Ok(())
-        }
+        Action::Quarantine if made_again(target) => Ok(()),
         Action::Quarantine => Err(format!("{target} is no index that a server makes again")),
         Action::Rename { .. } if !is_message(target) => {
             Err(format!("{target}: a file can only be given the name of a message"))
@@ -119,9 +118,8 @@ fn plain(target: &RelPath, attrs: &Attrs, allowed: u32) -> Result<(), String> {
 
 /// Whether a change of a journal, which is a file that can be edited too, is made where mail is.
 pub fn lawful(intent: &Intent) -> bool {
-    let made_again = |name: &[u8]| companion::is_index(name) || companion::is_mailbox_index(name);
     let rebuilt = matches!(intent.step.action, Action::Rebuild { .. }) && intent.at == intent.step.target;
-    let place = |path: &RelPath| rebuilt || is_message(path) || is_companion(path) || made_again(path.name());
+    let place = |path: &RelPath| rebuilt || is_message(path) || is_companion(path) || made_again(path);
     let placed = match &intent.change {
         Change::Exchange | Change::Put | Change::Take => place(&intent.at),
         Change::Carry { from } => place(&intent.at) && place(from),
@@ -133,6 +131,16 @@ pub fn lawful(intent: &Intent) -> bool {
 /// Whether a path is a file that is one message. What lies among others in a file is written by no step.
 pub fn is_message(path: &RelPath) -> bool {
     super::split_message_path(path).is_some_and(|(format, _, name)| !format.is_packed() && !name.starts_with(b"."))
+}
+
+/// Whether a file is an index that a server makes again.
+fn made_again(path: &RelPath) -> bool {
+    companion::is_index(path.name()) || companion::is_mailbox_index(path.name()) || is_map(path)
+}
+
+/// Whether a file is the map of a storage that mailboxes share.
+fn is_map(path: &RelPath) -> bool {
+    companion::is_map(path.name()) && path.parent().is_some_and(|dir| dir.name() == STORAGE)
 }
 
 fn is_companion(path: &RelPath) -> bool {

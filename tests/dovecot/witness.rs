@@ -58,7 +58,7 @@ impl Files {
 
     fn fate(&self, uid: u32, name: &str) -> Option<Fate> {
         let logs: Vec<&Log> = self.logs.iter().collect();
-        fate(&logs, uid, Some(message_guid(base(name).as_bytes())))
+        fate(&logs, uid, Some(message_guid(base(name).as_bytes())), None)
     }
 }
 
@@ -200,7 +200,7 @@ fn fates(inbox: &Path, replica: &Path, names: &BTreeMap<u32, String>) {
     assert_eq!(told(&there), [(7, BySync)]);
     // The request names the message by its GUID.
     let logs: Vec<&Log> = here.logs.iter().collect();
-    assert_eq!(fate(&logs, 4, Some(message_guid(names[&7].as_bytes()))), None);
+    assert_eq!(fate(&logs, 4, Some(message_guid(names[&7].as_bytes())), None), None);
 }
 
 fn deeds(account: &Path) {
@@ -240,7 +240,7 @@ fn rotated(server: &Dovecot, inbox: &Path, names: &BTreeMap<u32, String>) {
     );
     // Without the older log nothing is known of what it told.
     let newer = [&files.logs[1]];
-    assert_eq!([4, 8].map(|uid| fate(&newer, uid, None)), [None, None]);
+    assert_eq!([4, 8].map(|uid| fate(&newer, uid, None, None)), [None, None]);
 }
 
 /// Dovecot goes on with a list that we wrote.

@@ -94,7 +94,7 @@ pub fn dbox(account: &Path, mailbox: &str, first: u64, count: u32, size: usize) 
         next_uid: count + 1,
         mailbox_guid: [u8::try_from(first).unwrap_or(1); 16],
     };
-    put(&folder.join("dovecot.index.log"), &fresh::register(&register, 1_600_000_000, &marks));
+    put(&folder.join("dovecot.index.log"), &fresh::register(&register, 1_600_000_000, &marks, None));
     folder
 }
 

@@ -4,10 +4,10 @@ use crate::common::{Answer, Mailmend, words};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-struct House {
+pub struct House {
     dir: tempfile::TempDir,
-    store: PathBuf,
-    tool: Mailmend,
+    pub store: PathBuf,
+    pub tool: Mailmend,
 }
 
 /// A message in the storage.
@@ -28,7 +28,7 @@ fn letter(uid: u32) -> String {
     head + &format!("line {uid}\n").repeat(300)
 }
 
-fn framed(uid: u32, guid: &[u8; 16]) -> Vec<u8> {
+pub fn framed(uid: u32, guid: &[u8; 16]) -> Vec<u8> {
     let text = letter(uid);
     let crlf = text.len() + text.matches('\n').count();
     let guid: String = guid.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -37,18 +37,18 @@ fn framed(uid: u32, guid: &[u8; 16]) -> Vec<u8> {
 }
 
 /// One record of a log.
-fn record(kind: u32, payload: &[u8]) -> Vec<u8> {
+pub fn record(kind: u32, payload: &[u8]) -> Vec<u8> {
     let size = (8 + payload.len()) as u32 >> 2;
     let packed = [21, 14, 7, 0].map(|shift| 0x80 | (size >> shift) as u8 & 0x7f);
     [&packed[..], &kind.to_le_bytes(), payload].concat()
 }
 
-fn number(value: u32) -> [u8; 4] {
+pub fn number(value: u32) -> [u8; 4] {
     value.to_le_bytes()
 }
 
 /// Introduces an extension with records of so many bytes; those of each message follow.
-fn extension(name: &str, values: &[(u32, Vec<u8>)]) -> Vec<u8> {
+pub fn extension(name: &str, values: &[(u32, Vec<u8>)]) -> Vec<u8> {
     let length = values[0].1.len() as u16;
     let mut intro = [number(u32::MAX), number(0), number(0)].concat();
     intro.extend([length, 1, 1, name.len() as u16].map(u16::to_le_bytes).concat());
@@ -63,10 +63,10 @@ fn extension(name: &str, values: &[(u32, Vec<u8>)]) -> Vec<u8> {
 }
 
 /// What an extension has for each UID.
-type Values = Vec<(u32, Vec<u8>)>;
+pub type Values = Vec<(u32, Vec<u8>)>;
 
 /// A log that gives away UIDs, with what extensions have for each.
-fn log(uids: &[u32], extensions: &[(&str, Values)], more: &[u8]) -> Vec<u8> {
+pub fn log(uids: &[u32], extensions: &[(&str, Values)], more: &[u8]) -> Vec<u8> {
     let mut log = vec![1, 3, 40, 0];
     for word in [77, 2, 0, 0, 1_700_000_000, 1, 0] {
         log.extend(number(word));
@@ -89,7 +89,7 @@ fn expunged(uid: u32, guid: &[u8; 16]) -> Vec<u8> {
 
 impl House {
     /// Eighteen messages in three files; UID 4 was expunged by its owner and still lies there.
-    fn build() -> House {
+    pub fn build() -> House {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let house =
             House { store: dir.path().join("store"), tool: Mailmend::with_state(dir.path().join("state")), dir };
@@ -133,15 +133,15 @@ impl House {
         fs::write(self.folder().join("dovecot.index.log"), log(&uids, &own, &more)).expect("an index");
     }
 
-    fn folder(&self) -> PathBuf {
+    pub fn folder(&self) -> PathBuf {
         self.store.join("ann/mdbox/mailboxes/INBOX/dbox-Mails")
     }
 
-    fn storage(&self, name: &str) -> PathBuf {
+    pub fn storage(&self, name: &str) -> PathBuf {
         self.store.join("ann/mdbox/storage").join(name)
     }
 
-    fn run(&self, verb: &str) -> Answer {
+    pub fn run(&self, verb: &str) -> Answer {
         self.on(verb, &self.store)
     }
 
@@ -150,7 +150,7 @@ impl House {
     }
 
     /// Changes a storage file.
-    fn harm(&self, file: u32, change: impl FnOnce(&mut Vec<u8>)) {
+    pub fn harm(&self, file: u32, change: impl FnOnce(&mut Vec<u8>)) {
         let path = self.storage(&format!("m.{file}"));
         let mut bytes = fs::read(&path).expect("a storage file");
         change(&mut bytes);
@@ -181,34 +181,51 @@ fn a_whole_storage_is_whole_and_a_second_night_knows_it() {
     assert_eq!(answer.count("messages"), 17, "{answer}");
 }
 
+/// What is done to one storage file.
+type Change = fn(&mut Vec<u8>);
+
+/// Harm to one message.
+const HARMS: [(&str, Change); 8] = [
+    ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
+    ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
+    ("a bit in the frame's header", |bytes| {
+        let at = second(bytes);
+        bytes[at] ^= 1;
+    }),
+    ("a digit of the size", |bytes| {
+        let at = second(bytes) + 28;
+        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+    }),
+    ("the magic of the trailer", |bytes| {
+        let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
+        bytes[at + 1] ^= 4;
+    }),
+    ("a digit of the GUID", |bytes| *byte(bytes, b"G0808", 3) = b'9'),
+    ("a letter of the trailer", |bytes| *byte(bytes, b"G0808", 0) = b'\x07'),
+    ("zeros in the body", |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 512].fill(0);
+    }),
+];
+
+/// To none.
+const LINE: (&str, Change) = ("the line of the file alone", |bytes| bytes[0] ^= 1);
+
+/// To several.
+const WIDER: [(&str, Change); 5] = [
+    ("zeros over two messages", |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 2512].fill(0);
+    }),
+    ("cut to half", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("cut within what comes first", |bytes| bytes.truncate(100)),
+    ("emptied", Vec::clear),
+    ("zeroed", |bytes| bytes.fill(0)),
+];
+
 #[test]
 fn each_harm_is_found_where_it_is_and_nowhere_else() {
-    type Change = fn(&mut Vec<u8>);
-
-    let harms: [(&str, Change); 9] = [
-        ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
-        ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
-        ("a bit in the frame's header", |bytes| {
-            let at = second(bytes);
-            bytes[at] ^= 1;
-        }),
-        ("a digit of the size", |bytes| {
-            let at = second(bytes) + 28;
-            bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
-        }),
-        ("the magic of the trailer", |bytes| {
-            let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
-            bytes[at + 1] ^= 4;
-        }),
-        ("a digit of the GUID", |bytes| *byte(bytes, b"G0808", 3) = b'9'),
-        ("a letter of the trailer", |bytes| *byte(bytes, b"G0808", 0) = b'\x07'),
-        ("zeros in the body", |bytes| {
-            let at = second(bytes) + 600;
-            bytes[at..at + 512].fill(0);
-        }),
-        ("the line of the file alone", |bytes| bytes[0] ^= 1),
-    ];
-    for (what, change) in harms {
+    for (what, change) in HARMS.into_iter().chain([LINE]) {
         for known in [false, true] {
             let house = House::build();
             if known {
@@ -362,53 +379,25 @@ fn what_the_indexes_do_not_tell_is_not_checked_and_never_called_lost() {
 }
 
 /// A copy of a whole account, file by file.
-fn backup(house: &House) -> PathBuf {
+pub fn backup(house: &House) -> PathBuf {
     let backup = house.dir.path().join("backup");
     let copied = std::process::Command::new("cp").arg("-a").args([&house.store, &backup]).status();
     assert!(copied.expect("cp").success());
     backup
 }
 
-fn repair(house: &House, backup: &Path) -> Answer {
+pub fn repair(house: &House, backup: &Path) -> Answer {
     let line = words(&["repair"]).chain([house.store.clone().into(), "--from".into(), backup.into(), "--apply".into()]);
     house.tool.run(line)
 }
 
-fn files(house: &House) -> Vec<Vec<u8>> {
+pub fn files(house: &House) -> Vec<Vec<u8>> {
     (1..=FILES).map(|file| fs::read(house.storage(&format!("m.{file}"))).unwrap_or_default()).collect()
 }
 
-/// What is done to one storage file.
-type Change = fn(&mut Vec<u8>);
-
-const HARMS: [(&str, Change); 10] = [
-    ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
-    ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
-    ("a bit in the frame's header", |bytes| {
-        let at = second(bytes);
-        bytes[at] ^= 1;
-    }),
-    ("a digit of the size", |bytes| {
-        let at = second(bytes) + 28;
-        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
-    }),
-    ("the magic of the trailer", |bytes| {
-        let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
-        bytes[at + 1] ^= 4;
-    }),
-    ("zeros over two messages", |bytes| {
-        let at = second(bytes) + 600;
-        bytes[at..at + 2512].fill(0);
-    }),
-    ("cut to half", |bytes| bytes.truncate(bytes.len() / 2)),
-    ("cut within what comes first", |bytes| bytes.truncate(100)),
-    ("emptied", Vec::clear),
-    ("zeroed", |bytes| bytes.fill(0)),
-];
-
 #[test]
 fn a_storage_file_is_healed_to_the_byte_and_given_back_by_undo() {
-    for (what, change) in HARMS {
+    for (what, change) in HARMS.into_iter().chain(WIDER) {
         let house = House::build();
         let (backup, whole) = (backup(&house), files(&house));
         house.run("verify").expect(0);

@@ -134,7 +134,7 @@ fn index(validity: u32, uids: impl Iterator<Item = u32>) -> Vec<u8> {
         next_uid,
         mailbox_guid: [7; 16],
     };
-    fresh::register(&register, validity, &marks)
+    fresh::register(&register, validity, &marks, None)
 }
 
 const LOG: &str = "dovecot.index.log";
@@ -259,7 +259,7 @@ fn what_lies_in_the_alternative_storage_is_never_called_lost() {
     }
     let register =
         Register { indexid: FIRST, file_seq: 3, modseq: 40, uid_validity: FIRST, next_uid: 11, mailbox_guid: [7; 16] };
-    fs::write(folder.join(LOG), fresh::register(&register, FIRST + 9, &state)).expect("an index");
+    fs::write(folder.join(LOG), fresh::register(&register, FIRST + 9, &state, None)).expect("an index");
     // As `doveadm altmove` does it.
     fs::rename(folder.join("u.3"), house.dir.path().join("u.3")).expect("a move");
     for known in [true, false] {

@@ -7,6 +7,7 @@ use super::past::{Past, Window};
 use super::serve::trouble;
 use super::storage::Maps;
 use super::{converted, framed, packed, shared};
+use crate::model::container::{self, Lies};
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind, Outcome, Verdict};
 use crate::model::form::Form;
 use crate::model::groups::{GROUP, Value};
@@ -14,7 +15,7 @@ use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
 use crate::model::wire::{Effort, Fetched, ReadItem, ReadMode, Trouble};
-use crate::model::{Digest, Format, RelPath, Span, Stat, container};
+use crate::model::{Digest, Format, RelPath, Span, Stat};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
 use crate::store::codec::{self, Failure};
@@ -555,11 +556,10 @@ pub fn pieces(
     (form, cuts): (&Form, &Cuts),
     by: &Reader<'_>,
 ) -> Result<Pieces, Trouble> {
-    if container::split(path).is_some() {
-        return packed::pieces(root, number, path, (form, cuts), by);
-    }
-    if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        return shared::pieces(root, number, path, (form, cuts), by);
+    match container::lies(path) {
+        Lies::InMbox => return packed::pieces(root, number, path, (form, cuts), by),
+        Lies::InStorage => return shared::pieces(root, number, path, (form, cuts), by),
+        Lies::Alone => {}
     }
     let (file, stat, encoding) = open(root, number, path)?;
     let mut piecer = Piecer::new(cuts);
@@ -612,11 +612,10 @@ pub fn fetch(
     sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     by: &Reader<'_>,
 ) -> Result<Fetched, Trouble> {
-    if container::split(path).is_some() {
-        return packed::fetch(root, number, path, (form, encode), sink, by);
-    }
-    if path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        return shared::fetch(root, number, path, (form, encode), sink, by);
+    match container::lies(path) {
+        Lies::InMbox => return packed::fetch(root, number, path, (form, encode), sink, by),
+        Lies::InStorage => return shared::fetch(root, number, path, (form, encode), sink, by),
+        Lies::Alone => {}
     }
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
     let (file, stat, stored_as) = open(root, number, path)?;

@@ -4,7 +4,7 @@
 
 use super::serve::trouble;
 use super::witness::{Files, LIST, NAME_MAX};
-use crate::model::server::{Ledger, Line, Recalled, Whole};
+use crate::model::server::{Ledger, Line, Recalled, Shown, Whole};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat, container};
 use crate::store::dovecot::mailbox_log::{self, Deed};
@@ -194,9 +194,21 @@ fn recalled(state: &state::State, alone: Option<state::State>, noticed: &[u32]) 
     told
 }
 
-/// What the index of an sdbox mailbox alone knows.
+/// What the index of an sdbox or mdbox mailbox alone knows.
 fn register(ledger: &mut Ledger, raw: &extras::Files, state: &state::State, newest: Option<&log::Log>) {
-    let head = extras::read(raw, &[extras::DBOX]).heads.pop().unwrap_or_default();
+    let read = extras::read(raw, &[extras::DBOX, extras::MDBOX, extras::NUMBERS, extras::GUIDS]);
+    let ([dbox, mdbox, ..], [_, _, numbers, guids]) = (&read.heads[..], &read.values[..]) else { return };
+    let word = |bytes: &[u8], at: usize| bytes[at..].first_chunk().copied().map_or(0, u32::from_le_bytes);
+    if mdbox.len() >= 4 {
+        ledger.map_validity = word(mdbox, 0);
+        let shown = |&uid: &u32| {
+            let value = numbers.get(&uid).copied().unwrap_or_default();
+            let guid = guids.get(&uid).copied().unwrap_or_default();
+            Shown { uid, number: word(&value, 0), saved: word(&value, 4), guid }
+        };
+        ledger.shown = state.messages.keys().map(shown).collect();
+    }
+    let head = if mdbox.is_empty() { dbox } else { mdbox };
     let guid = head.get(extras::GUID_AT..extras::GUID_AT + 16).and_then(|guid| guid.try_into().ok());
     ledger.mailbox_guid = guid.filter(|guid| *guid != [0; 16]);
     ledger.flags = state.messages.iter().map(|(uid, message)| (*uid, message.flags)).collect();

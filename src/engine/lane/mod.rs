@@ -14,6 +14,7 @@ pub mod frame;
 mod framed;
 mod gentle;
 mod ledger;
+mod listing;
 mod order;
 mod packed;
 mod past;

@@ -5,17 +5,15 @@
 
 use super::examine::Reader;
 use super::gentle::Gentle;
-use super::sealing::{Sealing, moved};
+use super::listing::{self, Manner};
 use super::storage::Maps;
 use super::sweep::Arm;
 use super::{closely, examine, frame, ledger, packed, roots, sample, shared, storage, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
-use crate::model::wire::{
-    Answer, Entry, EntryKind, Hello, Place, ReadItem, Reading, Request, RootSpec, Sandbox, Stated, Trouble,
-};
-use crate::model::{Format, RelPath, Stamp, Stat, container};
-use crate::store::{self, discover, maildir::companion, sdbox};
+use crate::model::wire::{Answer, EntryKind, Hello, ReadItem, Reading, Request, RootSpec, Sandbox, Stated, Trouble};
+use crate::model::{Format, RelPath, Stat, container};
+use crate::store::{discover, maildir::companion, sdbox};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use crate::sys::sandbox;
@@ -28,11 +26,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Entries after which a listing says that it moves on: the slowest disk looks at so many within a time-out.
-const NAMED_EACH: u64 = 16;
-
 /// What every reader of the lane shares.
-pub(super) struct Shop {
+pub struct Shop {
     roots: Vec<Root>,
     attachments: Option<Root>,
     slots: Slots,
@@ -149,31 +144,35 @@ impl Shop {
         todo.urgent.pop_front().or_else(|| todo.later.pop_front())
     }
 
-    fn send(&self, answer: &Answer) -> io::Result<()> {
+    pub fn send(&self, answer: &Answer) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&mut *out, answer)
     }
 
     /// Names what this reader is about to touch, so that a hang or a crash can be put down to it.
-    pub(super) fn name(&self, id: u64, progress: u64) {
+    pub fn name(&self, id: u64, progress: u64) {
         // Without slots a hang costs one more time-out, nothing else.
         self.slots.set(rayon::current_thread_index().unwrap_or(0), id, progress).ok();
     }
 
-    pub(super) fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
+    pub fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
         Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone, maps: &self.maps }
     }
 
-    pub(super) fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
+    pub fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
         self.roots.get(number as usize).ok_or_else(|| trouble(number, path, "open", &rustix::io::Errno::BADF.into()))
     }
 
     fn handle(&self, request: &Request) -> io::Result<()> {
         let done = match request {
             Request::Discover { id, root, dir } => self.discover(*id, *root, dir),
-            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat, None)),
+            Request::List { id, root, dir, format, stat } => {
+                let manner = Manner { format: *format, stat: *stat, again: None };
+                listing::list(self, *id, *root, dir, manner)
+            }
             Request::Recheck { id, root, dir, format, times } => {
-                self.list(*id, *root, dir, (*format, true, Some(*times)))
+                let manner = Manner { format: *format, stat: true, again: Some(*times) };
+                listing::list(self, *id, *root, dir, manner)
             }
             Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
             Request::StatPath { id, root, path } => {
@@ -333,7 +332,7 @@ impl Shop {
     }
 
     /// Tells what a walk or a listing met besides what it looked for, in frames of bounded size.
-    fn aside(&self, id: u64, troubles: Vec<Trouble>, symlinks: Vec<RelPath>) -> io::Result<()> {
+    pub fn aside(&self, id: u64, troubles: Vec<Trouble>, symlinks: Vec<RelPath>) -> io::Result<()> {
         for part in troubles.chunks(PATHS_BATCH) {
             self.send(&Answer::Aside { id, troubles: part.to_vec(), symlinks: Vec::new() })?;
         }
@@ -341,59 +340,6 @@ impl Shop {
             self.send(&Answer::Aside { id, troubles: Vec::new(), symlinks: part.to_vec() })?;
         }
         Ok(())
-    }
-
-    fn list(
-        &self,
-        id: u64,
-        number: u32,
-        dir: &RelPath,
-        (format, stat, again): (Format, bool, Option<[Stamp; 4]>),
-    ) -> io::Result<()> {
-        let mut listing = Listing {
-            shop: self,
-            id,
-            number,
-            format,
-            batch: Vec::new(),
-            troubles: Vec::new(),
-            dirs: Vec::new(),
-            steps: 0,
-            seal: stat.then(Sealing::default),
-            again: again.is_some(),
-        };
-        self.name(id, 0);
-        match self.root(number, dir.as_bytes()) {
-            Ok(root) if again.is_some_and(|times| moved(root, dir, times)) => listing.seal = None,
-            Ok(root) if format.is_packed() => {
-                let contents = shared::list_any(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
-                // The folder of mdbox has times of its own, which tell nothing of the messages.
-                let places: &[Place] = match format {
-                    Format::Mdbox => &[Place::Top, Place::Cur],
-                    _ => &[Place::Top, Place::New, Place::Cur],
-                };
-                let dirs = contents.stat.into_iter().flat_map(|stat| places.iter().map(move |&place| (place, stat)));
-                listing.dirs.extend(dirs);
-                listing.troubles = contents.troubles;
-                for part in contents.entries.chunks(LIST_BATCH) {
-                    self.send(&Answer::Entries { id, entries: part.to_vec() })?;
-                }
-            }
-            Ok(root) => {
-                listing.place(root, dir, Place::Top, stat)?;
-                // `new` before `cur`: what a program moves on meanwhile is seen at least once.
-                let subfolders = store::of(format).subfolders();
-                let places = [Place::New, Place::Cur, Place::Tmp].into_iter();
-                for place in places.filter(|place| subfolders.contains(&place.dir())) {
-                    listing.place(root, dir, place, stat)?;
-                }
-            }
-            Err(trouble) => listing.troubles.push(trouble),
-        }
-        listing.flush()?;
-        self.aside(id, listing.troubles, Vec::new())?;
-        let seal = listing.seal.map(Sealing::finish);
-        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs, seal })
     }
 
     fn list_home(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -435,113 +381,7 @@ impl Folders {
     }
 }
 
-/// One mailbox's listing on its way to the parent.
-struct Listing<'a> {
-    shop: &'a Shop,
-    id: u64,
-    number: u32,
-    format: Format,
-    batch: Vec<Entry>,
-    troubles: Vec<Trouble>,
-    dirs: Vec<(Place, Stat)>,
-    steps: u64,
-    seal: Option<Sealing>,
-    /// Messages go into the seal and nowhere else.
-    again: bool,
-}
-
-impl Listing<'_> {
-    fn place(&mut self, root: &Root, mailbox: &RelPath, place: Place, stat: bool) -> io::Result<()> {
-        let path = if place == Place::Top { mailbox.clone() } else { mailbox.join(place.dir()).unwrap_or_default() };
-        self.steps += 1;
-        self.shop.name(self.id, self.steps);
-        let dir = match root.open_dir(&path) {
-            Ok(dir) => dir,
-            // A mailbox may lack `new` or `tmp`; that it lacks itself is for the parent to know.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && place != Place::Top => return Ok(()),
-            Err(error) => {
-                self.troubles.push(trouble(self.number, path.as_bytes(), "open folder", &error));
-                return Ok(());
-            }
-        };
-        match dir.stat_self() {
-            // Where messages lie in the mailbox's own folder, its times are those of their places too.
-            Ok(stat) => match store::of(self.format).subfolders() {
-                [] => self.dirs.extend([Place::Top, Place::New, Place::Cur].map(|place| (place, stat))),
-                _ => self.dirs.push((place, stat)),
-            },
-            Err(error) => self.troubles.push(trouble(self.number, path.as_bytes(), "stat folder", &error)),
-        }
-        let mut names = Vec::new();
-        let store = store::of(self.format);
-        let (shop, id, steps) = (self.shop, self.id, self.steps);
-        let ended = dir.entries(&mut |name, kind, ino| {
-            // A folder of half a million names takes its time on a slow disk, and is no hang.
-            if names.len() % 1024 == 1023 {
-                shop.name(id, steps + names.len() as u64);
-            }
-            // What is no file, but has the name of a message, is told; folders are mailboxes of their own.
-            let posed = kind != Kind::Directory && store.place(name) == Some(Place::Cur);
-            let wanted = place != Place::Top || kind == Kind::File || posed;
-            if wanted && !(place != Place::Top && name.starts_with(b".")) {
-                let place = store.place(name).unwrap_or(place);
-                names.push(Entry { place, name: name.to_vec(), ino, kind: entry_kind(kind), stat: None });
-            }
-            Ok(())
-        });
-        if let Err(error) = ended {
-            self.troubles.push(trouble(self.number, path.as_bytes(), "list folder", &error));
-        }
-        for mut entry in names {
-            if stat || place == Place::Tmp {
-                self.steps += 1;
-                // Naming each would cost as much as the stat: that the listing moves is all that has to be seen.
-                if self.steps.is_multiple_of(NAMED_EACH) {
-                    self.shop.name(self.id, self.steps);
-                }
-                match self.stat_entry(&dir, &path, &mut entry) {
-                    true => {}
-                    false => continue,
-                }
-            }
-            self.seal.iter_mut().for_each(|seal| seal.add(&entry));
-            if self.again && matches!(entry.place, Place::New | Place::Cur) {
-                continue;
-            }
-            self.batch.push(entry);
-            if self.batch.len() >= LIST_BATCH {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// False where the entry vanished since it was listed.
-    fn stat_entry(&mut self, dir: &Dir, path: &RelPath, entry: &mut Entry) -> bool {
-        match dir.stat(&entry.name) {
-            Ok(Some((kind, stat))) => {
-                entry.kind = entry_kind(kind);
-                entry.stat = Some(stat);
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                let path = [path.as_bytes(), b"/", &entry.name].concat();
-                self.troubles.push(trouble(self.number, &path, "stat", &error));
-                true
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        self.shop.send(&Answer::Entries { id: self.id, entries: std::mem::take(&mut self.batch) })
-    }
-}
-
-fn entry_kind(kind: Kind) -> EntryKind {
+pub fn entry_kind(kind: Kind) -> EntryKind {
     match kind {
         Kind::File => EntryKind::File,
         Kind::Directory => EntryKind::Directory,

@@ -6,10 +6,10 @@
 use super::examine::{Among, BUFFER, Reader, Subject, modest};
 use super::packed::Contents;
 use super::serve::trouble;
-use super::storage::MAP;
+use super::storage::{self, AHEAD, MAP};
 use super::witness;
 use super::{converted, framed, packed};
-use crate::model::container::{self, Own, OwnField, Shared};
+use crate::model::container::{self, Lies, Own, OwnField, Shared};
 use crate::model::form::Form;
 use crate::model::limits::{MESSAGE_MAX, WINDOW};
 use crate::model::pieces::{Cuts, Pieces};
@@ -20,9 +20,9 @@ use crate::store::dovecot::extras::Files;
 use crate::store::dovecot::{Guid, message_guid};
 use crate::store::maildir::companion;
 use crate::store::mbox::window::Window;
+use crate::store::mdbox::Named;
 use crate::store::mdbox::map::{self, Index, Map, Shown};
 use crate::store::mdbox::storage::Scanner;
-use crate::store::mdbox::{Named, file_number};
 use crate::store::sdbox::frame;
 use crate::sys::attr;
 use crate::sys::dir::{Dir, Root, nothing_there};
@@ -44,8 +44,6 @@ const BETWEEN: Duration = Duration::from_millis(60);
 const INDEX: [&[u8]; 3] = [b"dovecot.index", b"dovecot.index.log.2", companion::INDEX_LOG];
 /// The link that leads to the alternative storage.
 const ALTERNATIVE: &[u8] = b"dbox-alt-root";
-/// Bytes that are read ahead around a trailer.
-const AHEAD: usize = 4096;
 
 /// Lists the mailbox `dir`.
 pub fn list(root: &Root, number: u32, dir: &RelPath, by: &Reader<'_>) -> Contents {
@@ -190,22 +188,15 @@ impl Listing<'_> {
     fn scan(&mut self, dir: &Dir) -> Result<HashMap<Guid, map::Place>, Trouble> {
         let (path, root) = (self.shared.storage.clone(), self.number);
         let fail = |error: io::Error| trouble(root, path.as_bytes(), "list folder", &error);
-        let mut files = Vec::new();
-        let each = &mut |name: &[u8], kind, _| {
-            files.extend(file_number(name).filter(|_| kind == Kind::File));
-            Ok(())
-        };
-        dir.entries(each).map_err(fail)?;
-        files.sort_unstable();
         let mut found: HashMap<Guid, (map::Place, bool)> = HashMap::new();
-        for number in files {
+        for number in storage::files(dir).map_err(fail)? {
             let open = dir.open_file(&file_name(number)).and_then(|file| Ok((attr::fstat(&file)?.1, file)));
             let (stat, file) = open.map_err(fail)?;
             let medium = self.by.medium(&file);
             let window = |width| Window::new(&medium, stat.size, width, self.tick);
             let mut scanner = Scanner::new(window(WINDOW), window(AHEAD));
             for part in scanner.by_ref() {
-                let sound = part.frame.broken.is_empty() && part.frame.short_of.is_none();
+                let sound = part.is_sound();
                 let guid = part.frame.guid.as_deref().map(message_guid);
                 let (Ok(offset), Ok(size)) = (u32::try_from(part.offset), u32::try_from(part.size)) else { continue };
                 let place = map::Place { file: number, offset, size };
@@ -446,9 +437,9 @@ fn own(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own,
 
 /// What its file says around a message in one file with others, whichever format it is.
 pub fn own_any(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Own, Trouble> {
-    match path.parent().is_some_and(|dir| container::is_shared(dir.name())) {
-        true => own(root, number, path, by),
-        false => packed::own(root, number, path, by),
+    match container::lies(path) {
+        Lies::InStorage => own(root, number, path, by),
+        Lies::InMbox | Lies::Alone => packed::own(root, number, path, by),
     }
 }
 

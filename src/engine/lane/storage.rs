@@ -6,20 +6,25 @@
 use super::examine::Reader;
 use super::serve::trouble;
 use super::witness;
-use crate::model::container::{self, Framed, Storage};
+use crate::model::container::{self, Framed, STORAGE, Storage};
+use crate::model::limits::WINDOW;
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat};
 use crate::read::Medium;
 use crate::store::dovecot::extras::Files;
+use crate::store::dovecot::message_guid;
+use crate::store::mbox::window::Window;
+use crate::store::mdbox::file_number;
 use crate::store::mdbox::map::Map;
+use crate::store::mdbox::storage::{Part, Scanner};
 use crate::store::sdbox::frame::{self, HEADER, TAIL};
 use crate::sys::attr;
 use crate::sys::dir::{Dir, Root, nothing_there};
+use crate::sys::fs::Kind;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The index of the map and its logs, oldest first.
-pub const MAP: [&[u8]; 3] = [b"dovecot.map.index", b"dovecot.map.index.log.2", b"dovecot.map.index.log"];
+pub use crate::store::maildir::companion::MAP;
 
 /// Maps that are kept: as many accounts as one lane works on at a time.
 const KEPT: usize = 8;
@@ -71,6 +76,12 @@ impl Maps {
 /// A trouble where the map or the file could not be read.
 pub fn storage(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Result<Storage, Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(number, path.as_bytes(), operation, &error);
+    if path.name() == STORAGE {
+        let dir = root.open_dir(path).map_err(|e| fail("open folder", e))?;
+        let files = files(&dir).map_err(|e| fail("list folder", e))?;
+        let (map, _) = by.maps.read(&dir, number, path)?;
+        return Ok(Storage { files, complete: map.complete, map: map.chart(), ..Storage::default() });
+    }
     let Some((folder, file)) = container::storage_number(path) else {
         return Err(fail("read", io::ErrorKind::InvalidInput.into()));
     };
@@ -83,17 +94,56 @@ pub fn storage(root: &Root, number: u32, path: &RelPath, by: &Reader<'_>) -> Res
     };
     let medium = opened.as_ref().map(|(stat, opened)| (stat.size, by.medium(opened)));
     let mut out = Storage { complete: map.complete, ..Storage::default() };
+    if let (false, Some((size, medium))) = (map.complete, &medium) {
+        (out.frames, out.begins) = (found((*size, medium), by), true);
+        return Ok(out);
+    }
     for (nth, (place, shown)) in map.places.values().filter(|(place, _)| place.file == file).enumerate() {
         (by.tick)(nth as u64);
         let (offset, size) = (u64::from(place.offset), u64::from(place.size));
         let sound = medium.as_ref().is_some_and(|(end, medium)| offset + size <= *end && sound(medium, offset, size));
-        out.frames.push(Framed { offset, size, shown: *shown, sound });
+        out.frames.push(Framed { offset, size, shown: *shown, sound, guid: None });
     }
     out.frames.sort_by_key(|frame| frame.offset);
     let first = out.frames.first().map_or(0, |frame| frame.offset);
     out.begins = medium.is_some_and(|(_, medium)| frame::is_file_header(&bytes(&medium, 0, first.min(TAIL as u64))));
     Ok(out)
 }
+
+/// The numbers of the files in a storage folder.
+///
+/// # Errors
+/// As the system gives them.
+pub fn files(dir: &Dir) -> io::Result<Vec<u32>> {
+    let mut files = Vec::new();
+    dir.entries(&mut |name: &[u8], kind, _| {
+        files.extend(file_number(name).filter(|_| kind == Kind::File));
+        Ok(())
+    })?;
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// All messages of a file, by what stands around each.
+fn found((size, medium): (u64, &dyn Medium), by: &Reader<'_>) -> Vec<Framed> {
+    let steps = std::cell::Cell::new(0);
+    let tick = || {
+        steps.set(steps.get() + 1);
+        (by.tick)(steps.get());
+    };
+    let window = |width| Window::new(medium, size, width, &tick);
+    let framed = |part: Part| Framed {
+        offset: part.offset,
+        size: part.size,
+        shown: 0,
+        sound: part.is_sound(),
+        guid: part.frame.guid.as_deref().map(message_guid),
+    };
+    Scanner::new(window(WINDOW), window(AHEAD)).map(framed).collect()
+}
+
+/// Bytes that are read ahead around a trailer.
+pub const AHEAD: usize = 4096;
 
 /// Whether a message stands there with all that the server puts around it.
 fn sound(medium: &dyn Medium, offset: u64, size: u64) -> bool {

@@ -4,10 +4,10 @@
 
 use super::serve::trouble;
 use crate::model::limits::SERVER_FILE_MAX;
-use crate::model::server::{Guids, Says, Witness, Witnessed};
+use crate::model::server::{Guids, Question, Says, Witness, Witnessed};
 use crate::model::wire::Trouble;
 use crate::model::{RelPath, Stat, container};
-use crate::store::dovecot::fate::{self, fate_under};
+use crate::store::dovecot::fate::{self, fate};
 use crate::store::dovecot::{Fate, Guid, flag, index, log, message_guid, state, uidlist};
 use crate::store::maildir::{companion, name};
 use crate::store::{self, sdbox};
@@ -17,8 +17,8 @@ use crate::sys::fs::Kind;
 use std::collections::HashMap;
 use std::io;
 
-/// What the server's files of the mailbox `dir` say of the messages whose files had these names.
-pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Option<u32>)]) -> Result<Witness, Trouble> {
+/// What the server's files of the mailbox `dir` say of these messages.
+pub fn witness(root: &Root, number: u32, dir: &RelPath, asked: &[Question]) -> Result<Witness, Trouble> {
     let dir = &container::folder(dir);
     let fail = |operation: &str, error: &io::Error| trouble(number, dir.as_bytes(), operation, error);
     let open = root.open_dir(dir).map_err(|e| fail("open folder", &e))?;
@@ -36,7 +36,7 @@ pub fn witness(root: &Root, number: u32, dir: &RelPath, names: &[(Vec<u8>, Optio
     }
     let known = Known { state: state::replay(index.as_ref(), &logs.iter().collect::<Vec<_>>()), list, logs, unread };
     let listed = known.listed();
-    let messages = names.iter().map(|(file, uid)| known.say(listed.get(&name::key(file).0).copied(), file, *uid));
+    let messages = asked.iter().map(|one| known.say(listed.get(&name::key(&one.name).0).copied(), one));
     Ok(Witness {
         messages: messages.collect(),
         uid_validity: known.uid_validity(dir),
@@ -73,16 +73,14 @@ impl Known {
     }
 
     /// What is said of one message: by its UID, or, where no list has it, by its GUID, which a client's request names.
-    fn say(&self, record: Option<&uidlist::Record>, file: &[u8], given: Option<u32>) -> Witnessed {
+    fn say(&self, record: Option<&uidlist::Record>, asked: &Question) -> Witnessed {
         let logs: Vec<&log::Log> = self.logs.iter().collect();
-        let mut fields = file.split(|&byte| byte == b',');
-        if let Some(uid) = fields.next().and_then(store::uid).or_else(|| store::uid(file)) {
-            let era =
-                fields.next().and_then(|field| std::str::from_utf8(field.strip_prefix(b"v=")?).ok()?.parse().ok());
-            return self.say_of(&logs, uid, None, (true, era));
+        let file = &asked.name[..];
+        if let Some(uid) = store::uid(file) {
+            return self.say_of(&logs, uid, None, (true, asked.era));
         }
         let guid = message_guid(record.map_or(name::base(file), uidlist::Record::guid));
-        let given = given.filter(|&uid| self.is_free(uid));
+        let given = asked.uid.filter(|&uid| self.is_free(uid));
         // Without its line nobody knows whether the GUID had the sizes in it: of compressed mail it has not.
         let short = message_guid(name::parse(file).key);
         let asked = || asked_for(&logs, &guid).or_else(|| asked_for(&logs, &short));
@@ -108,7 +106,7 @@ impl Known {
         let there = known.is_some();
         // Of Maildir the bit says something else, and its files lie nowhere else.
         let apart = guid.is_none() && known.is_some_and(|message| message.flags & flag::BACKEND != 0);
-        let says = match fate_under(logs, uid, guid, era) {
+        let says = match fate(logs, uid, guid, era) {
             Some(Fate::ByUser) => Says::DeletedByUser,
             Some(Fate::NoticedLoss) => Says::LossNoticed,
             Some(Fate::BySync) => Says::DeletedBySync,

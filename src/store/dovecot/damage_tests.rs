@@ -66,8 +66,8 @@ fn binary(data: &[u8]) {
         assert!(state.messages.values().all(|message| message.keywords.len() <= 128 + data.len()));
     }
     for uid in 0..12 {
-        fate(&[&log], uid, None);
-        fate(&[&log, &good_log], uid, Some([7; 16]));
+        fate(&[&log], uid, None, None);
+        fate(&[&log, &good_log], uid, Some([7; 16]), None);
     }
 }
 
@@ -173,7 +173,7 @@ proptest! {
         data.iter_mut().skip(at).take(length).for_each(|byte| *byte = 0);
         let log = log::parse(&data);
         for uid in [4, 5, 8] {
-            prop_assert_ne!(fate(&[&log], uid, None), Some(Fate::NoticedLoss), "UID {}", uid);
+            prop_assert_ne!(fate(&[&log], uid, None, None), Some(Fate::NoticedLoss), "UID {}", uid);
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Pure, over any bytes. Together with [`super::state`], which says which messages there are.
 
-use super::index::{self, Index, UIDS_AT};
+use super::index::{self, FLAGS_AT, Index, UIDS_AT};
 use super::log::{self, Log, kind};
 use super::raw::{size, u16_at, u32_at};
 use super::state::{self, State};
@@ -16,6 +16,12 @@ pub type Value = [u8; VALUE];
 /// What sdbox keeps of a mailbox: how often its index was made anew, and the GUID at [`GUID_AT`].
 pub const DBOX: &[u8] = b"dbox-hdr";
 pub const GUID_AT: usize = 4;
+
+/// The same of mdbox: the UIDVALIDITY of the map, and the GUID at the same place. And what it keeps of each message: its
+/// number in the map, and when it was put there; the GUID has an extension of its own.
+pub const MDBOX: &[u8] = b"mdbox-hdr";
+pub const NUMBERS: &[u8] = b"mdbox";
+pub const GUIDS: &[u8] = b"guid";
 
 /// Bytes of one extension's header that are kept.
 const HEAD_MAX: usize = 1 << 16;
@@ -40,6 +46,8 @@ pub struct Extras {
     pub values: Vec<BTreeMap<u32, Value>>,
     /// What they have for the mailbox as a whole, in the same order.
     pub heads: Vec<Vec<u8>>,
+    /// Flags of the whole.
+    pub flags: u32,
 }
 
 /// Reads all of it in any state; `names` are those of the extensions that are asked for.
@@ -52,14 +60,15 @@ pub fn read(files: &Files, names: &[&[u8]]) -> Extras {
     // One that is there and cannot be read may have had anything in it.
     state.complete &= files.index.is_none() || index.is_some();
     let mut replay = Replay::new(names);
-    if let Some((index, data)) = &index {
+    let line = state::line_up(parsed, &logs);
+    if let Some((index, data)) = index.as_ref().filter(|_| !line.anew) {
         replay.start(index, data);
     }
-    for (log, start) in state::line_up(parsed, &logs).0 {
+    for (log, start) in line.logs {
         replay.current = None;
         log::records(&files.logs[log], logs[log], u64::from(start)).for_each(|record| replay.record(record));
     }
-    Extras { state, values: replay.values, heads: replay.heads }
+    Extras { state, values: replay.values, heads: replay.heads, flags: replay.flags }
 }
 
 /// One extension, by its number.
@@ -86,15 +95,17 @@ struct Replay<'n> {
     current: Option<Current>,
     values: Vec<BTreeMap<u32, Value>>,
     heads: Vec<Vec<u8>>,
+    flags: u32,
 }
 
 impl<'n> Replay<'n> {
     fn new(names: &'n [&'n [u8]]) -> Replay<'n> {
         let (values, heads) = (vec![BTreeMap::new(); names.len()], vec![Vec::new(); names.len()]);
-        Replay { names, known: Vec::new(), current: None, values, heads }
+        Replay { names, known: Vec::new(), current: None, values, heads, flags: 0 }
     }
 
     fn start(&mut self, index: &Index, data: &[u8]) {
+        self.flags = u32_at(data, FLAGS_AT).unwrap_or_default();
         for extension in &index.extensions {
             let number = self.add(&extension.name, extension.reset_id);
             let Some(slot) = number.and_then(|number| self.known[number].slot) else { continue };
@@ -125,6 +136,10 @@ impl<'n> Replay<'n> {
 
     fn record(&mut self, (number, payload): (u32, &[u8])) {
         match number {
+            kind::HEADER => {
+                let whole = parts(payload).find(|(from, part)| *from == FLAGS_AT && part.len() == 4);
+                self.flags = whole.and_then(|(_, part)| u32_at(part, 0)).unwrap_or(self.flags);
+            }
             kind::EXT_INTRO => self.current = self.introduced(payload),
             // The first keyword makes an extension of its own.
             kind::KEYWORD => drop(self.add(b"keywords", 0)),
@@ -161,17 +176,14 @@ impl<'n> Replay<'n> {
     fn header(&mut self, payload: &[u8]) {
         let Some(current) = self.current.filter(|current| !current.ignored) else { return };
         let Some(slot) = self.known.get(current.number).and_then(|known| known.slot) else { return };
-        let mut at = 0;
-        while let (Some(from), Some(length)) = (u16_at(payload, at), u16_at(payload, at + 2)) {
-            let (from, length) = (usize::from(from), usize::from(length));
-            let Some(part) = payload.get(at + 4..at + 4 + length) else { return };
-            let head = &mut self.heads[slot];
-            if from + length > HEAD_MAX {
+        let head = &mut self.heads[slot];
+        for (from, part) in parts(payload) {
+            let end = from + part.len();
+            if end > HEAD_MAX {
                 return;
             }
-            head.resize(head.len().max(from + length), 0);
-            head[from..from + length].copy_from_slice(part);
-            at += (4 + length).next_multiple_of(4);
+            head.resize(head.len().max(end), 0);
+            head[from..end].copy_from_slice(part);
         }
     }
 
@@ -190,6 +202,17 @@ impl<'n> Replay<'n> {
             self.values[slot].clear();
         }
     }
+}
+
+/// Parts of a header that change, each with its place.
+fn parts(payload: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let (from, length) = (usize::from(u16_at(payload, at)?), usize::from(u16_at(payload, at + 2)?));
+        let part = payload.get(at + 4..at + 4 + length)?;
+        at += (4 + length).next_multiple_of(4);
+        Some((from, part))
+    })
 }
 
 fn padded(value: &[u8]) -> Value {

@@ -29,13 +29,9 @@ enum Asked {
 }
 
 /// What the logs say of one message; `logs` oldest first (`.log.2`, `.log`). `None` if they do not say that it is
-/// gone, or contradict themselves. A log that is not of one line with the last one is left out.
-pub fn fate(logs: &[&Log], uid: u32, guid: Option<Guid>) -> Option<Fate> {
-    fate_under(logs, uid, guid, None)
-}
-
-/// The same, where the UIDVALIDITY is known under which the message had its UID: what happened under others is of others.
-pub fn fate_under(logs: &[&Log], uid: u32, guid: Option<Guid>, era: Option<u32>) -> Option<Fate> {
+/// gone, or contradict themselves. A log that is not of one line with the last one is left out. `era`: the UIDVALIDITY under
+/// which the message had its UID, where that is known: what happened under others is of others.
+pub fn fate(logs: &[&Log], uid: u32, guid: Option<Guid>, era: Option<u32>) -> Option<Fate> {
     let (mut asked, mut fate, mut uid_validity) = (Asked::Nobody, None, None);
     for event in line(logs).iter().flat_map(|log| &log.events) {
         match &event.change {
@@ -172,7 +168,7 @@ mod tests {
     #[test]
     fn real_logs_tell_deletion_loss_and_what_a_partner_did() {
         let (primary, replica) = (parse(PRIMARY), parse(REPLICA));
-        let of = |log: &Log, uid| fate(&[log], uid, None);
+        let of = |log: &Log, uid| fate(&[log], uid, None, None);
         // Expunged, moved, its file removed, expunged before a sync, and one that is there.
         let fates = [4, 5, 7, 8, 1].map(|uid| of(&primary, uid));
         assert_eq!(fates, [Some(Fate::ByUser), Some(Fate::ByUser), Some(Fate::NoticedLoss), Some(Fate::ByUser), None]);
@@ -187,9 +183,9 @@ mod tests {
         let guids = [b"one", b"two"].map(|name| message_guid(name));
         let events = vec![expunge(Origin::Request, 4, Some(guids[0])), expunge(Origin::External, 4, None)];
         let log = log(1, 0, events);
-        assert_eq!(fate(&[&log], 4, Some(guids[0])), Some(Fate::ByUser));
-        assert_eq!(fate(&[&log], 4, None), Some(Fate::ByUser));
-        assert_eq!(fate(&[&log], 4, Some(guids[1])), None);
+        assert_eq!(fate(&[&log], 4, Some(guids[0]), None), Some(Fate::ByUser));
+        assert_eq!(fate(&[&log], 4, None, None), Some(Fate::ByUser));
+        assert_eq!(fate(&[&log], 4, Some(guids[1]), None), None);
     }
 
     #[test]
@@ -201,7 +197,7 @@ mod tests {
             change: Change::Header { uid_validity: Some(uid_validity), next_uid: None },
         };
         let gone = expunge(Origin::External, 4, None);
-        let with = |last: Event| fate(&[&log(1, 0, vec![header(7), gone.clone(), last])], 4, None);
+        let with = |last: Event| fate(&[&log(1, 0, vec![header(7), gone.clone(), last])], 4, None, None);
         assert_eq!(with(header(7)), Some(Fate::NoticedLoss));
         assert_eq!(with(header(8)), None);
         let story = log(
@@ -209,8 +205,8 @@ mod tests {
             0,
             vec![header(7), gone.clone(), header(8), Event { change: Change::Append(vec![(4, 0)]), ..header(8) }],
         );
-        assert_eq!(fate_under(&[&story], 4, None, Some(7)), Some(Fate::NoticedLoss), "it is asked for as it was then");
-        assert_eq!(fate_under(&[&story], 4, None, Some(8)), None);
+        assert_eq!(fate(&[&story], 4, None, Some(7)), Some(Fate::NoticedLoss), "it is asked for as it was then");
+        assert_eq!(fate(&[&story], 4, None, Some(8)), None);
         assert_eq!(with(Event { change: Change::Append(vec![(4, 0)]), ..header(7) }), None);
     }
 
@@ -219,9 +215,9 @@ mod tests {
         let old = log(1, 0, vec![expunge(Origin::Request, 4, None), expunge(Origin::External, 4, None)]);
         let next = log(2, 1, vec![expunge(Origin::Request, 5, None)]);
         let fresh = log(3, 0, vec![]);
-        assert_eq!(fate(&[&old, &next], 4, None), Some(Fate::ByUser));
-        assert_eq!(fate(&[&old, &next], 5, None), Some(Fate::ByUser));
-        assert_eq!(fate(&[&old, &fresh], 4, None), None);
-        assert_eq!(fate(&[], 4, None), None);
+        assert_eq!(fate(&[&old, &next], 4, None, None), Some(Fate::ByUser));
+        assert_eq!(fate(&[&old, &next], 5, None, None), Some(Fate::ByUser));
+        assert_eq!(fate(&[&old, &fresh], 4, None, None), None);
+        assert_eq!(fate(&[], 4, None, None), None);
     }
 }

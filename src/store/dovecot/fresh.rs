@@ -5,8 +5,10 @@
 //! side's last word. dsync goes by what logs say of flags: a
 //! partner's log that still has a change would else win over flags that were set since.
 
+use super::extras::{DBOX, GUIDS, MDBOX, NUMBERS};
 use super::flag;
 use super::index::{FIRST_RECENT_AT, NEXT_UID_AT, UID_VALIDITY_AT};
+use crate::model::server::Shown;
 use std::collections::BTreeMap;
 
 const APPEND_EXTERNAL: u32 = 0x1000_0002;
@@ -14,6 +16,7 @@ const FLAGS_EXTERNAL: u32 = 0x1000_0004;
 const HEADER_EXTERNAL: u32 = 0x1000_0020;
 const EXT_INTRO_EXTERNAL: u32 = 0x1000_0040;
 const EXT_HEADER_EXTERNAL: u32 = 0x1000_0100;
+const EXT_RECORDS_EXTERNAL: u32 = 0x1000_0200;
 const KEYWORD_EXTERNAL: u32 = 0x1000_0400;
 const KEYWORD_RESET_EXTERNAL: u32 = 0x1000_0800;
 /// The extension of mbox files, its bytes for the mailbox, and where in these the GUID stands.
@@ -34,14 +37,24 @@ pub struct Marks {
 
 /// Where a log begins, and what its header says of the mailbox's past. `created` is in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Start {
-    indexid: u32,
-    file_seq: u32,
-    created: u32,
-    modseq: u64,
+pub(in crate::store) struct Start {
+    pub indexid: u32,
+    pub file_seq: u32,
+    pub created: u32,
+    pub modseq: u64,
 }
 
-/// A mailbox whose index alone knows which messages there are (sdbox).
+/// What one part of the server keeps in an index under a name of its own.
+pub(in crate::store) struct Extension<'n> {
+    pub name: &'n [u8],
+    /// Bytes for the mailbox as a whole.
+    pub head: u32,
+    /// Bytes for each message, and their alignment.
+    pub width: u16,
+    pub align: u16,
+}
+
+/// A mailbox whose index alone knows which messages there are (sdbox, mdbox).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Register {
     /// As in the files that are there: then a log without a past replaces all of them at once.
@@ -51,6 +64,13 @@ pub struct Register {
     pub uid_validity: u32,
     pub next_uid: u32,
     pub mailbox_guid: [u8; 16],
+}
+
+/// Which messages of a storage that mailboxes share (mdbox) one of them shows, by UID.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Numbered {
+    pub map_validity: u32,
+    pub shown: BTreeMap<u32, Shown>,
 }
 
 /// The log. `indexid` and the time of creation are the same number, as Dovecot has it. Seconds since 1970. `messages`
@@ -63,20 +83,23 @@ pub fn log(indexid: u32, file_seq: u32, modseq: u64, messages: &[Marks]) -> Vec<
 
 /// A log that makes the whole index of an sdbox mailbox, as the server's own does when it begins one anew; but it says
 /// each message's flags once more as a change, for dsync takes a partner's word before what an index merely has.
-pub fn register(register: &Register, created: u32, messages: &[Marks]) -> Vec<u8> {
+///
+/// Of mdbox it says too which messages of the `storage` they are.
+pub fn register(register: &Register, created: u32, messages: &[Marks], storage: Option<&Numbered>) -> Vec<u8> {
     let Register { indexid, file_seq, modseq, uid_validity, next_uid, mailbox_guid } = *register;
     let mut log = begin(Start { indexid, file_seq, created, modseq });
-    record(&mut log, EXT_INTRO_EXTERNAL, &dbox_intro());
-    // At 0, 24 bytes: how often it was made anew, the GUID, flags.
-    let head = [&[0, 0, 24, 0, 0, 0, 0, 0][..], &mailbox_guid, &[0; 4]].concat();
-    record(&mut log, EXT_HEADER_EXTERNAL, &head);
+    // How often it was made anew, or which map it goes by; the GUID, flags.
+    let (name, first) = storage.map_or((DBOX, 0), |storage| (MDBOX, storage.map_validity));
+    intro(&mut log, &Extension { name, head: 24, width: 0, align: 0 });
+    extension_head(&mut log, &[&first.to_le_bytes()[..], &mailbox_guid, &[0; 4]].concat());
     header(&mut log, UID_VALIDITY_AT, uid_validity);
-    for part in messages.chunks(ENTRIES) {
-        let entries = part.iter().flat_map(|marks| {
-            let [a, b, c, d] = marks.uid.to_le_bytes();
-            [a, b, c, d, marks.flags & (flag::VISIBLE | flag::BACKEND), 0, 0, 0]
-        });
-        record(&mut log, APPEND_EXTERNAL, &entries.collect::<Vec<u8>>());
+    append(&mut log, messages.iter().map(|marks| (marks.uid, marks.flags & (flag::VISIBLE | flag::BACKEND))));
+    if let Some(storage) = storage {
+        let shown = || messages.iter().filter_map(|marks| storage.shown.get(&marks.uid));
+        let numbers = shown().map(|one| (one.uid, [one.number, one.saved].map(u32::to_le_bytes).concat()));
+        values(&mut log, &Extension { name: NUMBERS, head: 0, width: 8, align: 4 }, &numbers.collect::<Vec<_>>());
+        let guids = shown().map(|one| (one.uid, one.guid.to_vec()));
+        values(&mut log, &Extension { name: GUIDS, head: 0, width: 16, align: 1 }, &guids.collect::<Vec<_>>());
     }
     header(&mut log, NEXT_UID_AT, next_uid);
     header(&mut log, FIRST_RECENT_AT, next_uid);
@@ -84,26 +107,61 @@ pub fn register(register: &Register, created: u32, messages: &[Marks]) -> Vec<u8
     log
 }
 
-/// What sdbox calls its part of the index: a new extension of 24 bytes in the header, none in records.
-fn dbox_intro() -> Vec<u8> {
-    let name = super::extras::DBOX;
-    let length = u8::try_from(name.len()).unwrap_or_default();
-    let mut intro = [[0xff; 4], [0; 4], [24, 0, 0, 0]].concat();
-    intro.extend([0, 0, 0, 0, 0, 0, length, 0]);
-    intro.extend(name);
+/// Appends messages, each with its flags.
+pub(in crate::store) fn append(log: &mut Vec<u8>, messages: impl Iterator<Item = (u32, u8)>) {
+    let entries: Vec<[u8; 8]> = messages
+        .map(|(uid, flags)| {
+            let [a, b, c, d] = uid.to_le_bytes();
+            [a, b, c, d, flags, 0, 0, 0]
+        })
+        .collect();
+    entries.chunks(ENTRIES).for_each(|part| record(log, APPEND_EXTERNAL, &part.concat()));
+}
+
+/// Begins an extension, which the next records are about.
+pub(in crate::store) fn intro(log: &mut Vec<u8>, extension: &Extension<'_>) {
+    let Extension { name, head, width, align } = extension;
+    let length = u16::try_from(name.len()).unwrap_or_default();
+    let mut intro = [[0xff; 4], [0; 4], head.to_le_bytes()].concat();
+    for number in [*width, *align, 0, length] {
+        intro.extend(number.to_le_bytes());
+    }
+    intro.extend(*name);
     intro.resize(intro.len().next_multiple_of(4), 0);
-    intro
+    record(log, EXT_INTRO_EXTERNAL, &intro);
+}
+
+/// What the extension has for the mailbox as a whole.
+pub(in crate::store) fn extension_head(log: &mut Vec<u8>, head: &[u8]) {
+    let length = u16::try_from(head.len()).unwrap_or_default();
+    let place = [0u16, length].map(u16::to_le_bytes).concat();
+    record(log, EXT_HEADER_EXTERNAL, &[&place[..], head].concat());
+}
+
+/// What the extension has for each message.
+pub(in crate::store) fn values(log: &mut Vec<u8>, extension: &Extension<'_>, values: &[(u32, Vec<u8>)]) {
+    for part in values.chunks(ENTRIES) {
+        // One that is not named right before its values may be taken for the one that was named last.
+        intro(log, extension);
+        let mut entries = Vec::new();
+        for (uid, value) in part {
+            entries.extend(uid.to_le_bytes());
+            entries.extend(value);
+            entries.resize(entries.len().next_multiple_of(4), 0);
+        }
+        record(log, EXT_RECORDS_EXTERNAL, &entries);
+    }
 }
 
 /// One number of the index's header.
-fn header(log: &mut Vec<u8>, at: usize, number: u32) {
+pub(in crate::store) fn header(log: &mut Vec<u8>, at: usize, number: u32) {
     let at = u16::try_from(at).unwrap_or_default();
     let update = [&at.to_le_bytes()[..], &[4, 0], &number.to_le_bytes()].concat();
     record(log, HEADER_EXTERNAL, &update);
 }
 
 /// The header of a log that follows none.
-fn begin(start: Start) -> Vec<u8> {
+pub(in crate::store) fn begin(start: Start) -> Vec<u8> {
     let mut log = vec![1, 3, 40, 0];
     for number in [start.indexid, start.file_seq, 0, 0, start.created] {
         log.extend(number.to_le_bytes());
@@ -147,14 +205,7 @@ fn say(log: &mut Vec<u8>, messages: &[Marks]) {
 
 /// Appends the GUID of a mailbox that is an mbox file: nothing but the indexes knows it, and partners of a sync do.
 pub fn file_guid(log: &mut Vec<u8>, guid: &[u8; 16]) {
-    let mut intro = vec![0xff; 4];
-    for number in [0, MBOX_HEADER] {
-        intro.extend(number.to_le_bytes());
-    }
-    // Size and alignment of what each message has, no flags, and the length of the name.
-    intro.extend([8, 0, 8, 0, 0, 0, 4, 0]);
-    intro.extend(MBOX);
-    record(log, EXT_INTRO_EXTERNAL, &intro);
+    intro(log, &Extension { name: MBOX, head: MBOX_HEADER, width: 8, align: 8 });
     let place = [MBOX_GUID_AT, 16].map(u16::to_le_bytes).concat();
     record(log, EXT_HEADER_EXTERNAL, &[&place[..], guid].concat());
 }
@@ -233,7 +284,7 @@ mod tests {
         let messages = [marks(2, flag::SEEN, &["work"]), marks(9, flag::FLAGGED | flag::BACKEND | flag::DIRTY, &[])];
         let guid = *b"0123456789abcdef";
         let made = Register { indexid: 5, file_seq: 4, modseq: 40, uid_validity: 77, next_uid: 12, mailbox_guid: guid };
-        let data = register(&made, 1_700_000_000, &messages);
+        let data = register(&made, 1_700_000_000, &messages, None);
         let read = parse(&data);
         assert_eq!((read.faults.count, read.committed), (0, data.len() as u64), "{:?}", read.faults);
         let header = read.header.clone().unwrap();
@@ -247,6 +298,17 @@ mod tests {
         let files = crate::store::dovecot::extras::Files { index: None, logs: vec![data] };
         let extras = crate::store::dovecot::extras::read(&files, &[crate::store::dovecot::extras::DBOX]);
         assert_eq!(extras.heads[0].get(4..20), Some(&guid[..]));
+        // And of mdbox.
+        let shown = |uid, number| Shown { uid, number, saved: 60 + number, guid: [number as u8; 16] };
+        let all = [shown(2, 70), shown(9, 71), shown(10, 72)];
+        let storage = Numbered { map_validity: 8, shown: all.map(|one| (one.uid, one)).into() };
+        let data = register(&made, 1_700_000_000, &messages, Some(&storage));
+        let files = crate::store::dovecot::extras::Files { index: None, logs: vec![data] };
+        let read = crate::store::mdbox::map::Index::read(&files);
+        let told: Vec<_> = read.shown.iter().map(|one| (one.uid, one.number, one.guid)).collect();
+        assert_eq!(told, [(2, Some(70), Some([70; 16])), (9, Some(71), Some([71; 16]))]);
+        let head = crate::store::dovecot::extras::read(&files, &[MDBOX]).heads.remove(0);
+        assert_eq!((&head[..4], &head[4..20]), (&[8, 0, 0, 0][..], &guid[..]));
     }
 
     #[test]

@@ -14,8 +14,14 @@ const EXTENSIONS_MAX: usize = 256;
 const NAME_MAX: usize = 64;
 
 /// Where the header has what logs change too.
-pub(super) const UID_VALIDITY_AT: usize = 24;
-pub(super) const NEXT_UID_AT: usize = 28;
+pub(in crate::store) const UID_VALIDITY_AT: usize = 24;
+pub(in crate::store) const NEXT_UID_AT: usize = 28;
+/// Flags of the whole; [`DOUBTED`] is one.
+pub(in crate::store) const FLAGS_AT: usize = 20;
+/// The server found fault with it, and makes all that goes by it anew at the next change.
+pub(in crate::store) const DOUBTED: u32 = 4;
+/// How far the log has been worked off, in bytes.
+pub(in crate::store) const TAIL_AT: usize = 64;
 /// Where it has the first UID that no client has seen yet.
 pub(super) const FIRST_RECENT_AT: usize = 48;
 /// Where a record has its UID.

@@ -58,27 +58,40 @@ pub fn replay(index: Option<&Index>, logs: &[&Log]) -> State {
     let index = index.filter(|index| index.header.indexid != 0);
     let mut replay =
         Replay { state: State { next_uid: 1, complete: true, ..State::default() }, enabled: false, work: 0 };
-    if let Some(index) = index {
+    let Line { logs: line, complete, anew } = line_up(index, logs);
+    if let Some(index) = index.filter(|_| !anew) {
         replay.start(index);
     }
-    let (line, complete) = line_up(index, logs);
     replay.state.complete &= complete;
     line.into_iter().for_each(|(log, start)| replay.apply(logs[log], start));
     replay.state
 }
 
-/// Which of the logs (oldest first) tell what an index does not, each with the offset from which on; and whether nothing
-/// is missing between them.
-pub(super) fn line_up(index: Option<&Index>, logs: &[&Log]) -> (Vec<(usize, u32)>, bool) {
+/// Which of the logs (oldest first) tell what an index does not.
+pub(super) struct Line {
+    /// Each with the offset from which on.
+    pub logs: Vec<(usize, u32)>,
+    /// Nothing is missing between them.
+    pub complete: bool,
+    /// The first of them follows none: the server began anew with it, and what stands in the index is no more.
+    pub anew: bool,
+}
+
+pub(super) fn line_up(index: Option<&Index>, logs: &[&Log]) -> Line {
     let mut from = index.map(|index| (index.header.log_file_seq, index.header.log_head_offset));
     let known: Vec<usize> = (0..logs.len()).filter(|&log| belongs(logs[log], index)).collect();
     let mut complete = known.len() == logs.len() && !(known.is_empty() && index.is_none());
-    let mut line = Vec::new();
+    let (mut line, mut anew) = (Vec::new(), false);
     for log in known {
         let Some(header) = &logs[log].header else { continue };
         let start = match from {
             Some((seq, _)) if header.file_seq < seq => continue,
             Some((seq, offset)) if header.file_seq == seq => offset,
+            Some(_) if header.prev_file_seq == 0 => {
+                line.clear();
+                anew = true;
+                0
+            }
             Some((seq, offset)) => {
                 complete &= header.prev_file_seq == seq && header.prev_file_offset <= offset;
                 0
@@ -92,7 +105,7 @@ pub(super) fn line_up(index: Option<&Index>, logs: &[&Log]) -> (Vec<(usize, u32)
         line.push((log, start));
         from = Some((header.file_seq, u32::try_from(logs[log].committed).unwrap_or(u32::MAX)));
     }
-    (line, complete)
+    Line { logs: line, complete, anew }
 }
 
 fn belongs(log: &Log, index: Option<&Index>) -> bool {
@@ -276,6 +289,20 @@ mod tests {
         let state = replay(Some(&index), &[&other]);
         assert!(!state.complete && state.messages.len() == 4);
         assert!(!replay(None, &[]).complete);
+    }
+
+    /// Regression 1: what was written anew for a mailbox counted as unreadable for as long as the old index lay beside it.
+    #[test]
+    fn a_log_that_follows_none_is_all_that_there_is() {
+        let (index, log) = (index::parse(INDEX), log::parse(LOG));
+        let mut fresh = log::parse(&LOG[..312]);
+        fresh.faults = log.faults.clone();
+        let header = fresh.header.as_mut().unwrap();
+        (header.file_seq, header.prev_file_seq) = (9, 0);
+        let state = replay(Some(&index), &[&log, &fresh]);
+        assert!(state.complete && state.messages.is_empty(), "{:?}", state.messages);
+        fresh.header.as_mut().unwrap().file_seq = 1;
+        assert_eq!(replay(Some(&index), &[&fresh]).messages.len(), 4, "older than the index");
     }
 
     #[test]

@@ -87,6 +87,15 @@ pub fn is_mailbox_index(name: &[u8]) -> bool {
     MAILBOX_INDEX.contains(&name)
 }
 
+/// Whether a file is the map of a storage that mailboxes share (mdbox), or its log.
+pub fn is_map(name: &[u8]) -> bool {
+    MAP.contains(&name)
+}
+
+/// The index of the map and its logs, oldest first.
+pub const MAP: [&[u8]; 3] = [b"dovecot.map.index", b"dovecot.map.index.log.2", MAP_LOG];
+pub const MAP_LOG: &[u8] = b"dovecot.map.index.log";
+
 pub const MAILBOX_INDEX: [&[u8]; 4] =
     [b"dovecot.list.index", b"dovecot.list.index.cache", b"dovecot.list.index.log.2", b"dovecot.list.index.log"];
 

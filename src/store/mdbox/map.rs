@@ -3,12 +3,18 @@
 //!
 //! Pure, over any bytes. Nothing here is believed further than a frame in the storage bears it out.
 
-use crate::store::dovecot::Guid;
-use crate::store::dovecot::extras::{self, Files, Value};
+use crate::model::container::{Chart, Mapped};
+use crate::store::dovecot::extras::{self, Files, GUIDS, NUMBERS, Value};
+use crate::store::dovecot::index::DOUBTED;
+use crate::store::dovecot::{Guid, log};
 use std::collections::BTreeMap;
 
 /// Bit in the flags of a message that lies in the alternative storage (`ALT=`).
 const ELSEWHERE: u8 = 0x40;
+
+/// What the map keeps of each message: its place, and how many mailboxes show it.
+pub const PLACES: &[u8] = b"map";
+pub const REFS: &[u8] = b"ref";
 
 /// Where a message lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,12 +35,23 @@ pub struct Map {
     pub complete: bool,
     /// There is one.
     pub exists: bool,
+    /// All but its places.
+    head: Chart,
 }
 
 impl Map {
+    /// All that it says.
+    pub fn chart(&self) -> Chart {
+        let mapped = |(&number, (place, shown)): (&u32, &(Place, u16))| {
+            let Place { file, offset, size } = *place;
+            Mapped { number, file, offset, size, shown: *shown }
+        };
+        Chart { places: self.places.iter().map(mapped).collect(), ..self.head.clone() }
+    }
+
     pub fn read(files: &Files) -> Map {
         let exists = files.index.is_some() || !files.logs.is_empty();
-        let read = extras::read(files, &[b"map", b"ref"]);
+        let read = extras::read(files, &[PLACES, REFS]);
         let [map, refs] = &read.values[..] else { return Map::default() };
         let place = |uid: &u32| {
             let value = map.get(uid)?;
@@ -43,7 +60,18 @@ impl Map {
             (place.file != 0).then_some((*uid, (place, refs)))
         };
         let places = read.state.messages.keys().filter_map(place).collect();
-        Map { places, complete: exists && read.state.complete, exists }
+        let newest = files.logs.last().and_then(|data| log::parse(data).header);
+        let head = Chart {
+            uid_validity: read.state.uid_validity,
+            next: read.state.next_uid,
+            last_file: read.heads[0].first_chunk().copied().map_or(0, u32::from_le_bytes),
+            indexid: newest.as_ref().map_or(0, |header| header.indexid),
+            log_seq: newest.map_or(0, |header| header.file_seq),
+            modseq: read.state.highest_modseq,
+            doubted: read.flags & DOUBTED != 0,
+            places: Vec::new(),
+        };
+        Map { places, complete: exists && read.state.complete, exists, head }
     }
 }
 
@@ -70,7 +98,7 @@ pub struct Index {
 impl Index {
     pub fn read(files: &Files) -> Index {
         let exists = files.index.is_some() || !files.logs.is_empty();
-        let read = extras::read(files, &[b"mdbox", b"guid"]);
+        let read = extras::read(files, &[NUMBERS, GUIDS]);
         let [numbers, guids] = &read.values[..] else { return Index::default() };
         let shown = read.state.messages.iter().map(|(&uid, message)| Shown {
             uid,

@@ -6,6 +6,7 @@
 //!
 //! Pure but for what `storage` reads through its window. Writes nothing.
 
+pub mod fresh;
 pub mod map;
 pub mod storage;
 

@@ -20,6 +20,13 @@ pub struct Part {
     pub mailbox: Option<Vec<u8>>,
 }
 
+impl Part {
+    /// Whether all that stands around it is as it should be.
+    pub fn is_sound(&self) -> bool {
+        self.frame.broken.is_empty() && self.frame.short_of.is_none()
+    }
+}
+
 /// Messages one after the other.
 pub struct Scanner<'w> {
     /// Where the scan is, and where it looks ahead.

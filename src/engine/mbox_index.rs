@@ -6,7 +6,7 @@
 
 use super::account::{Account, EngineError, Mailbox};
 use super::job::Job;
-use super::server;
+use super::server::Beside;
 use crate::model::plan::{Action, Details, Fingerprint, Step};
 use crate::model::server::{Ledger, Recalled};
 use crate::model::{Attrs, Missing, RelPath, Stat, Verdict, container};
@@ -20,35 +20,31 @@ const HELD: &str = "the server has noticed the loss, and would give what follows
 const WHY: &str = "the server counts messages as gone that come back, and makes its indexes again from the file";
 
 /// The indexes of one file, as they are.
-pub struct Indexes {
-    dir: RelPath,
-    ledger: Ledger,
+pub struct Indexes<'b> {
+    dir: &'b RelPath,
+    ledger: &'b Ledger,
     /// They know messages by the UIDs that the file has.
     same_uids: bool,
 }
 
-impl Indexes {
-    /// Looks at them.
+impl Indexes<'_> {
+    /// What is `beside` the file.
     ///
     /// # Errors
     /// Words where they cannot be begun anew by steps of a plan.
-    pub fn look(
-        job: &mut Job<'_>,
-        mailbox: &Mailbox,
-        validity: Option<u32>,
-    ) -> Result<Result<Indexes, String>, EngineError> {
+    pub fn of<'b>(mailbox: &Mailbox, beside: &'b Beside, validity: Option<u32>) -> Result<Indexes<'b>, String> {
         let name = container::file_of_mailbox(&mailbox.dir).unwrap_or_default();
         // The lock of the file is known by the folder's name alone, and that has lost how a file INBOX is written.
         let sure = !name.name().eq_ignore_ascii_case(b"inbox") || name.name() == b"inbox";
-        match server::ledger_beside(job, mailbox)? {
-            Some((dir, ledger)) if sure && !ledger.files.is_empty() => {
+        match &beside.ledger {
+            Some(ledger) if sure && !ledger.files.is_empty() => {
                 // The one on record, or the one that stands in the file as the server last read it.
                 let mut named = mailbox.messages().filter_map(|(_, entry)| Named::parse(&entry.name));
                 let stands = named.find_map(|named| named.validity);
                 let same_uids = validity.is_none() || [validity, stands].contains(&ledger.uid_validity);
-                Ok(Ok(Indexes { dir, ledger, same_uids }))
+                Ok(Indexes { dir: &beside.dir, ledger, same_uids })
             }
-            _ => Ok(Err(HELD.to_owned())),
+            _ => Err(HELD.to_owned()),
         }
     }
 
