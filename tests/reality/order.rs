@@ -91,10 +91,14 @@ fn a_disk_that_seeks_slowly_is_known_by_its_reads() {
         let below = bench.dir.path().join(delay);
         fs::create_dir(&below).expect("a folder");
         let disk = HangingDisk::serving(&below, &["--filter=delay", &spec(&image), &format!("rdelay={delay}")]);
-        drop_caches();
-        let answer = bench.tool.run(["audit", &spec(&disk.store()), "-v"]).expect(0);
-        assert_eq!(answer.mentions("one reader, in the order"), slow, "{delay}: {answer}");
-        assert_eq!(answer.mentions("several readers"), !slow, "{delay}: {answer}");
-        assert_eq!(answer.count("messages"), 40, "{answer}");
+        let is_slow = || {
+            drop_caches();
+            let answer = bench.tool.run(["audit", &spec(&disk.store()), "-v"]).expect(0);
+            let told = ["one reader, in the order", "several readers"].map(|words| answer.mentions(words));
+            assert!(told[0] != told[1] && answer.count("messages") == 40, "{answer}");
+            told[0]
+        };
+        // A disk may be slow because others want it at that moment; quick it is only if it is.
+        assert_eq!((0..5).all(|_| is_slow()), slow, "with {delay} of delay");
     }
 }
