@@ -5,6 +5,9 @@
 //! formats take turns, so that all meet the same machine. Prints ratios and is no test: only a person can tell whether
 //! the machine was busy. `-- --cold` drops the kernel's caches before each (root), `-- --messages N` for another size.
 
+mod common;
+
+use common::{Options, forget};
 use mailmend::drill::corpus::Mails;
 use std::fs;
 use std::os::unix::fs::chown;
@@ -21,15 +24,8 @@ const FORMATS: [&str; 6] = ["Maildir", "MH", ".eml", "sdbox", "mdbox", "mbox"];
 /// Owner of all mail where root runs this: the server refuses mail of root's.
 const OWNER: u32 = 51_234;
 
-struct Options {
-    messages: usize,
-    cold: bool,
-}
-
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let number = words.iter().position(|word| word == "--messages").and_then(|at| words.get(at + 1)?.parse().ok());
-    let options = Options { messages: number.unwrap_or(10_000), cold: words.iter().any(|word| word == "--cold") };
+    let options = Options::of_command_line(10_000);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let bytes = build(dir.path(), options.messages);
     println!("{} messages in {ACCOUNTS} accounts, {} MB, in each format\n", options.messages, bytes / 1_000_000);
@@ -191,10 +187,4 @@ fn rounds(options: &Options, dir: &Path, command: &str) {
         );
     }
     println!();
-}
-
-/// Drops what the kernel remembers of all file systems.
-fn forget() {
-    assert!(Command::new("sync").status().is_ok_and(|status| status.success()));
-    fs::write("/proc/sys/vm/drop_caches", "3").expect("--cold needs root");
 }

@@ -5,11 +5,14 @@
 //! Seeded; the two take turns, so that both meet the same machine. Prints ratios and is no test: only a person can tell
 //! whether the machine was busy. `-- --cold` drops the kernel's caches before each (root), `-- --messages N` for another size.
 
+mod common;
 #[path = "metadata/walk.rs"]
 mod walk;
 #[path = "metadata/world.rs"]
 mod world;
 
+use common::{Options, forget};
+use fastrand::Rng;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -20,18 +23,11 @@ const ROUNDS: usize = 9;
 const STARTS: usize = 40;
 const SEED: u64 = 6;
 
-struct Options {
-    messages: usize,
-    cold: bool,
-}
-
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let number = words.iter().position(|word| word == "--messages").and_then(|at| words.get(at + 1)?.parse().ok());
-    let options = Options { messages: number.unwrap_or(200_000), cold: words.iter().any(|word| word == "--cold") };
+    let options = Options::of_command_line(200_000);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let store = dir.path().join("store");
-    let built = world::build(&store, SEED, options.messages).expect("a store");
+    let built = world::build(&store, SEED, options.messages, small).expect("a store");
     println!("{} messages in {} mailboxes, {} MB\n", built.messages, built.mailboxes, built.bytes / 1_000_000);
     let tool = Tool { state: dir.path().join("state") };
     let first = timed(|| tool.verify(&store, &[], built.messages, 0)).0;
@@ -76,11 +72,15 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 fn rounds(options: &Options, tool: &Tool, store: &Path, messages: usize) {
     let (mut walks, mut verifies) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        forget(options.cold);
-        let (time, seen) = timed(|| walk::walk(store, 2).expect("a walk"));
-        assert_eq!(seen, messages as u64, "files that the walk saw");
+        if options.cold {
+            forget();
+        }
+        let (time, seen) = timed(|| walk::walk(store, 2, walk::stat).expect("a walk"));
+        assert_eq!(seen.0, messages as u64, "files that the walk saw");
         walks.push(time);
-        forget(options.cold);
+        if options.cold {
+            forget();
+        }
         verifies.push(timed(|| tool.verify(store, &["--budget", "1B"], messages, 1)).0);
     }
     let mut ratios: Vec<f64> =
@@ -93,14 +93,6 @@ fn rounds(options: &Options, tool: &Tool, store: &Path, messages: usize) {
     println!("  verify, metadata only  {}", spread(verifies));
     let word = if ratio <= MOST { "holds" } else { "is missed" };
     println!("  ratio {ratio:.2} (median; {:.2} to {:.2}): at most {MOST} {word}", ratios[0], ratios[ROUNDS - 1]);
-}
-
-/// Drops what the kernel remembers of all file systems, if it was asked for.
-fn forget(cold: bool) {
-    if cold {
-        assert!(Command::new("sync").status().is_ok_and(|status| status.success()));
-        std::fs::write("/proc/sys/vm/drop_caches", "3").expect("--cold needs root");
-    }
 }
 
 fn spread(mut times: Vec<Duration>) -> String {
@@ -118,4 +110,16 @@ fn starts(tool: &Tool, store: &Path) {
         let times = (0..STARTS).map(|_| timed(|| tool.run(words)).0).collect();
         println!("  {:22} {}", words[0], spread(times));
     }
+}
+
+/// A few lines of text.
+fn small(rng: &mut Rng, number: usize) -> Vec<u8> {
+    let lines: String = (0..rng.usize(2..12)).map(|n| format!("line {n} says {:016x}\n", rng.u64(..))).collect();
+    format!(
+        "From: sender{}@example.com\nTo: somebody@example.org\nSubject: message {number}\nMessage-ID: <{number}.{:x}@example.com>\n\
+         Date: Thu, 01 Jan 2026 00:00:00 +0000\n\n{lines}",
+        rng.u32(..1000),
+        rng.u64(..)
+    )
+    .into_bytes()
 }

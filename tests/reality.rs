@@ -26,6 +26,8 @@ mod large;
 mod mounted;
 #[path = "reality/odd.rs"]
 mod odd;
+#[path = "reality/order.rs"]
+mod order;
 #[path = "reality/sick.rs"]
 mod sick;
 #[path = "reality/signals.rs"]

@@ -14,8 +14,11 @@ pub struct Built {
     pub bytes: u64,
 }
 
+/// Makes the text of the message with this number.
+pub type Write = fn(&mut Rng, usize) -> Vec<u8>;
+
 /// Builds the store; the same seed gives the same.
-pub fn build(store: &Path, seed: u64, messages: usize) -> io::Result<Built> {
+pub fn build(store: &Path, seed: u64, messages: usize, write: Write) -> io::Result<Built> {
     let mut rng = Rng::with_seed(seed);
     let mut built = Built { messages: 0, mailboxes: 0, bytes: 0 };
     for account in 0..ACCOUNTS {
@@ -30,7 +33,8 @@ pub fn build(store: &Path, seed: u64, messages: usize) -> io::Result<Built> {
             let here = if number + 1 == MAILBOXES.len() { left } else { own * share / 100 };
             left -= here;
             for _ in 0..here {
-                let (name, text) = message(&mut rng, built.messages);
+                let text = write(&mut rng, built.messages);
+                let name = name(&mut rng, built.messages, text.len());
                 built.bytes += text.len() as u64;
                 built.messages += 1;
                 std::fs::write(dir.join("cur").join(name), text)?;
@@ -40,21 +44,8 @@ pub fn build(store: &Path, seed: u64, messages: usize) -> io::Result<Built> {
     Ok(built)
 }
 
-fn message(rng: &mut Rng, number: usize) -> (String, String) {
-    let lines: String = (0..rng.usize(2..12)).map(|n| format!("line {n} says {:016x}\n", rng.u64(..))).collect();
-    let text = format!(
-        "From: sender{}@example.com\nTo: somebody@example.org\nSubject: message {number}\nMessage-ID: <{number}.{:x}@example.com>\n\
-         Date: Thu, 01 Jan 2026 00:00:00 +0000\n\n{lines}",
-        rng.u32(..1000),
-        rng.u64(..)
-    );
+fn name(rng: &mut Rng, number: usize, size: usize) -> String {
     let flags = ["S", "", "RS", "FS"][rng.usize(..4)];
-    let name = format!(
-        "{}.M{}P{}.mx1,S={}:2,{flags}",
-        1_700_000_000 + number,
-        rng.u32(..1_000_000),
-        rng.u32(..30_000),
-        text.len()
-    );
-    (name, text)
+    let (stamp, micros, pid) = (1_700_000_000 + number, rng.u32(..1_000_000), rng.u32(..30_000));
+    format!("{stamp}.M{micros}P{pid}.mx1,S={size}:2,{flags}")
 }

@@ -90,7 +90,7 @@ impl Catalog {
 
     /// Brings everything recorded so far onto the medium.
     pub fn sync(&mut self) -> Result<()> {
-        self.read(open::checkpoint)
+        self.read(open::checkpoint).map(|_whole| ())
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Inner<T>) -> Result<T> {

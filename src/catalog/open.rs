@@ -300,10 +300,10 @@ pub(super) fn publish(temporary: &Path, path: &Path) -> Inner<()> {
 }
 
 /// Merges the write-ahead log into the file, syncs both and empties the log, so that the file alone can be
-/// read on a disk that went read-only. A reader that holds an old state keeps part of it for later.
-pub(super) fn checkpoint(conn: &Connection) -> Inner<()> {
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(())
+/// read on a disk that went read-only. False where a reader that holds an old state keeps part of it for later.
+pub(super) fn checkpoint(conn: &Connection) -> Inner<bool> {
+    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(busy == 0)
 }
 
 /// Runs `work` so that its commit is on the medium when it returns.

@@ -8,7 +8,7 @@ use super::messages::{self, Epochs, NEVER, OwnTimes, PUT};
 use super::rows::{encoding_code, is_file_name, is_key, number, place_code, stamp_values, state_code, xattrs_text};
 use super::types::{MailboxId, MailboxUpdate, MessageChange, MessageRow, State, StoreId};
 use super::{Catalog, accept, seals, stores};
-use crate::model::{Digest, Envelope, Key, RelPath, Verdict};
+use crate::model::{Digest, Envelope, Key, RelPath, Stamp, Verdict};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 impl Catalog {
@@ -30,9 +30,19 @@ impl Catalog {
         })
     }
 
-    /// Records a look at mailboxes that taught nothing of any message.
-    pub fn record_unchanged(&mut self, store: StoreId, updates: &[MailboxUpdate]) -> Result<()> {
-        self.write(|tx| updates.iter().try_for_each(|update| Pen::new(tx, store, update)?.finish()))
+    /// Records that mailboxes were listed completely and that all of them is as it was. One without messages has nothing
+    /// that is older than this look.
+    pub fn record_unchanged(&mut self, mailboxes: &[MailboxId], listed: Stamp) -> Result<()> {
+        let sql = "UPDATE mailbox SET listed = ?2, listed_ns = ?3,
+                   verified = CASE messages WHEN 0 THEN ?2 ELSE verified END,
+                   verified_ns = CASE messages WHEN 0 THEN ?3 ELSE verified_ns END WHERE id = ?1";
+        self.write(|tx| {
+            let mut statement = tx.prepare_cached(sql)?;
+            for mailbox in mailboxes {
+                statement.execute(params![mailbox.0, listed.sec, listed.nsec])?;
+            }
+            Ok(())
+        })
     }
 }
 

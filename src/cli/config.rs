@@ -5,7 +5,7 @@
 
 use super::args::{CatalogCommand, Cli, Command, Exit, Reading};
 use super::config_file::{File, StoreKeys};
-use super::values::{IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
+use super::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
 use crate::engine::selection::Selection;
 use crate::model::limits::SETTINGS_MAX;
 use crate::plan::budget::Budget;
@@ -81,6 +81,7 @@ pub struct StoreSettings {
     pub bwlimit: Option<u64>,
     /// `None`: as the command likes it.
     pub io_class: Option<IoClass>,
+    pub disk: Disk,
     /// `None`: as the command likes it.
     pub read_from: Option<ReadFrom>,
 }
@@ -182,6 +183,7 @@ impl Settings {
             budget: first(&layers, |keys| &keys.budget),
             bwlimit: first(&layers, |keys| &keys.bwlimit).map(|Rate(rate)| rate),
             io_class: first(&layers, |keys| &keys.io_class),
+            disk: first(&layers, |keys| &keys.disk).unwrap_or_default(),
             read_from: first(&layers, |keys| &keys.read_from),
             max_age: first(&layers, |keys| &keys.max_age).map_or(Some(MAX_AGE), |Span(seconds)| seconds),
         }
@@ -218,6 +220,7 @@ fn given(command: &Command) -> StoreKeys {
         attachments: reading.attachments.clone(),
         bwlimit: reading.bwlimit,
         io_class: reading.io_class,
+        disk: reading.disk,
         read_from: reading.read_from,
         ..StoreKeys::default()
     };

@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, values or one error with its line out. May not read files or fill in defaults.
 
-use super::values::{IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
+use super::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, Undecided};
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ pub struct StoreKeys {
     pub max_age: Option<Span>,
     pub bwlimit: Option<Rate>,
     pub io_class: Option<IoClass>,
+    pub disk: Option<Disk>,
     pub read_from: Option<ReadFrom>,
 }
 
@@ -48,7 +49,7 @@ pub struct File {
     pub stores: BTreeMap<PathBuf, StoreKeys>,
 }
 
-const STORE_KEYS: [&str; 13] = [
+const STORE_KEYS: [&str; 14] = [
     "from",
     "undecided",
     "read-timeout",
@@ -61,6 +62,7 @@ const STORE_KEYS: [&str; 13] = [
     "max-age",
     "bwlimit",
     "io-class",
+    "disk",
     "read-from",
 ];
 const TOP_KEYS: [&str; 12] = [
@@ -174,6 +176,7 @@ impl StoreKeys {
             "budget" => self.budget = Some(parsed(value)?),
             "bwlimit" => self.bwlimit = Some(parsed(value)?),
             "io-class" => self.io_class = Some(parsed(value)?),
+            "disk" => self.disk = Some(parsed(value)?),
             "read-from" => self.read_from = Some(parsed(value)?),
             "max-age" => self.max_age = Some(parsed(value)?),
             _ => return Ok(false),

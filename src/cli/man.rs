@@ -77,6 +77,14 @@ const GENTLE: Section = (
          night ends; it rises again when they are done. Where the kernel counts nothing for a store (network file systems, \
          FUSE), it does not back off, and -v says so.",
         "audit and repair have --io-class normal by default: somebody waits for them.",
+        "--disk says how the disks are read. By default that is measured, with a few reads here and there: what a disk calls \
+         itself is often wrong. Flash has several readers, in the order of the mailboxes. A disk whose reads take longer than \
+         3 ms has an arm to move, or is ill: it has one reader, and messages are read in the order in which they lie on it, \
+         over 65,536 messages at a time across mailboxes and accounts. On ext4 and XFS, as root, what lies next to each other \
+         is read from the block device in one go; what such a read does not show to be whole is read again as a file before \
+         anything is said of it. Elsewhere files are read one after the other in that order, or in the order of their inodes \
+         where the file system does not tell where they lie. -v says what was measured and how fast it went. A disk that \
+         fails to read has one reader from then on, unless --disk flash was given.",
         "--read-from disk, which verify has by default, reads messages past the cache (O_DIRECT): a cache that still holds the \
          good bytes hides what the disk has become, and the mail of a whole store would drive out what the server works \
          with. Where a file system does not read past the cache, the run says for how many messages the medium was not \

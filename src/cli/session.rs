@@ -3,7 +3,7 @@
 use super::args::{Cli, Command, Exit, USAGE};
 use super::config::{Settings, StoreSettings};
 use super::screen::{self, Screen};
-use super::values::{Id, IoClass, Owner, ReadFrom, Spec, StoreArg, Undecided};
+use super::values::{Disk, Id, IoClass, Owner, ReadFrom, Spec, StoreArg, Undecided};
 use crate::catalog::{self, Catalog};
 use crate::engine::account::EngineError;
 use crate::engine::job::{Mode, Options};
@@ -77,6 +77,11 @@ impl Session {
             without_openat2: false,
             bwlimit: store.bwlimit,
             io_class: wire::IoClass::Normal,
+            disk: match store.disk {
+                Disk::Auto => wire::Disk::Auto,
+                Disk::Flash => wire::Disk::Flash,
+                Disk::Spindle => wire::Disk::Spindle,
+            },
             attachments: store.attachments.clone(),
             zone: 0,
         }

@@ -35,6 +35,8 @@ pub enum BadValue {
     Rate(String),
     #[error("'{0}' is none of normal, idle")]
     IoClass(String),
+    #[error("'{0}' is none of auto, flash, spindle")]
+    Disk(String),
     #[error("'{0}' is neither disk nor cache")]
     ReadFrom(String),
     #[error("'{0}' is no number, nor 'off'")]
@@ -166,6 +168,31 @@ impl FromStr for IoClass {
             "normal" => Ok(IoClass::Normal),
             "idle" => Ok(IoClass::Idle),
             _ => Err(BadValue::IoClass(text.to_owned())),
+        }
+    }
+}
+
+/// What the store's disk is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Disk {
+    /// Measured: by how long reads take here and there
+    #[default]
+    Auto,
+    /// Several readers, in the order of the mailboxes
+    Flash,
+    /// One reader, in the order in which messages lie on the disk
+    Spindle,
+}
+
+impl FromStr for Disk {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Disk, BadValue> {
+        match text {
+            "auto" => Ok(Disk::Auto),
+            "flash" => Ok(Disk::Flash),
+            "spindle" => Ok(Disk::Spindle),
+            _ => Err(BadValue::Disk(text.to_owned())),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::mbox::Numbers;
 use super::mdbox;
 use crate::catalog::{CatalogError, DirTimes, MailboxRow, MessageRow, Which};
 use crate::model::form::Form;
-use crate::model::wire::{Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
+use crate::model::wire::{Effort, Entry, EntryKind, FoundMailbox, Place, ReadItem, ReadMode, Reading};
 use crate::model::{Format, Key, RelPath, Stamp, Stat};
 pub use crate::store::is_message;
 use crate::store::maildir::companion;
@@ -257,21 +257,39 @@ pub fn item(job: &Job<'_>, mailbox: &Mailbox, entry: &Entry) -> Option<ReadItem>
         crlf_claim,
         envelope: row.is_none(),
         medium: job.options.medium,
+        effort: effort(job, mailbox, row),
         groups: job.options.mode == Mode::Verify && row.is_none_or(|row| row.digest.is_none()),
         deep: job.options.deep,
     })
 }
 
-/// Hears what reading each message came to, and where it stands.
-pub type EachMessage<'e> = dyn FnMut(&mut Job<'_>, At, ReadItem, Reading) + 'e;
+/// What a digest proves, a copy may prove as well, and then nothing is read again; of anything else each byte may count.
+fn effort(job: &Job<'_>, mailbox: &Mailbox, row: Option<&MessageRow>) -> Effort {
+    match row.is_some_and(|row| row.digest.is_some()) {
+        _ if mailbox.format.is_packed() => Effort::Pages,
+        true => Effort::Swift,
+        false if job.options.medium => Effort::Closely(Vec::new()),
+        false => Effort::Pages,
+    }
+}
 
-/// Reads all selected messages, as far as a budget reaches. `each` gets one answer for each; what is left for a later
-/// night is returned.
-pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>) -> Vec<At> {
+/// Which of several accounts that are read together a message belongs to, and where it stands there.
+pub type Among = (usize, At);
+
+/// Hears what reading each message came to, and where it stands.
+pub type EachMessage<'e> = dyn FnMut(&mut Job<'_>, Among, ReadItem, Reading) + 'e;
+
+/// Reads all selected messages of some accounts, as far as a budget reaches. `each` gets one answer for each; what is left
+/// for a later night is returned, for each account.
+pub fn read(job: &mut Job<'_>, accounts: &[&[Mailbox]], each: &mut EachMessage<'_>) -> Vec<Vec<At>> {
     let mut night = job.night.take();
-    let mut put_off: Vec<At> = Vec::new();
-    let mut work: Vec<(At, Due, ReadItem)> = Vec::new();
-    for (m, mailbox) in mailboxes.iter().enumerate() {
+    let mut put_off: Vec<Vec<At>> = accounts.iter().map(|_| Vec::new()).collect();
+    let mut work: Vec<(Among, Due, ReadItem)> = Vec::new();
+    for (account, m, mailbox) in accounts
+        .iter()
+        .enumerate()
+        .flat_map(|(a, mailboxes)| mailboxes.iter().enumerate().map(move |(m, mailbox)| (a, m, mailbox)))
+    {
         let mut entries: Vec<_> = mailbox.messages().collect();
         // Inode order is close to physical order, and what a spinning disk likes.
         entries.sort_by_key(|(_, e)| e.ino);
@@ -281,21 +299,22 @@ pub fn read(job: &mut Job<'_>, mailboxes: &[Mailbox], each: &mut EachMessage<'_>
             }
             let at = At { mailbox: m, entry };
             match night.as_mut().map_or(Due::Always, |night| night.due(mailbox, entry)) {
-                Due::Later => put_off.push(at),
-                due => work.extend(item(job, mailbox, e).map(|item| (at, due, item))),
+                Due::Later => put_off[account].push(at),
+                due => work.extend(item(job, mailbox, e).map(|item| ((account, at), due, item))),
             }
         }
     }
-    let by_path: HashMap<RelPath, At> = work.iter().map(|(at, _, item)| (item.path.clone(), *at)).collect();
+    let work = job.store_lane().arrange(work, &|(_, _, item)| item);
+    let by_path: HashMap<RelPath, Among> = work.iter().map(|(at, _, item)| (item.path.clone(), *at)).collect();
     let late = |due| due == Due::Tonight && night.as_ref().is_some_and(Night::over);
-    let mut items = work.into_iter().filter_map(|(at, due, item)| {
+    let mut items = work.into_iter().filter_map(|((account, at), due, item)| {
         if late(due) {
-            put_off.push(at);
+            put_off[account].push(at);
             return None;
         }
         Some(item)
     });
-    job.read_store(&mut items, &mut |job, item, result| {
+    job.read_arranged(&mut items, &mut |job, item, result| {
         if let Some(&at) = by_path.get(&item.path) {
             each(job, at, item, result);
         }

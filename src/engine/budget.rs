@@ -76,6 +76,11 @@ impl Night {
         }
     }
 
+    /// Whether it has to end at some time.
+    pub fn is_timed(&self) -> bool {
+        self.deadline.is_some()
+    }
+
     /// Whether its time is over.
     pub fn over(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)

@@ -13,7 +13,7 @@ use crate::model::event::{ActionSummary, Finding, Subject};
 use crate::model::form::Form;
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::plan::{Action, Details, Fingerprint, Location, Step};
-use crate::model::wire::{EntryKind, Place, ReadItem, ReadMode};
+use crate::model::wire::{Effort, EntryKind, Place, ReadItem, ReadMode};
 use crate::model::{Assurance, Attrs, Digest, Format, Missing, RelPath, Verdict};
 use crate::plan::Undecided;
 use crate::plan::attrs::{Owner, Witnesses, settle};
@@ -421,6 +421,7 @@ fn item(root: u32, path: RelPath) -> ReadItem {
         crlf_claim: None,
         envelope: false,
         medium: false,
+        effort: Effort::Pages,
         groups: false,
         deep: false,
     }

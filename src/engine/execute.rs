@@ -15,7 +15,7 @@ use crate::model::form::Form;
 use crate::model::journal::Outcome;
 use crate::model::plan::{Action, Fingerprint, Graft, Location, Slice, Step};
 use crate::model::tally::Tally;
-use crate::model::wire::{ReadItem, ReadMode};
+use crate::model::wire::{Effort, ReadItem, ReadMode};
 use crate::model::{Digest, Format, RelPath};
 use crate::plan::guards;
 use crate::store::mbox::from_line::LINE_MAX as FIRST_LINE;
@@ -190,6 +190,7 @@ impl LaneProver {
             crlf_claim: None,
             envelope: false,
             medium: true,
+            effort: Effort::Pages,
             groups: false,
             deep: false,
         };

@@ -11,7 +11,7 @@ use super::sdbox;
 use crate::model::Key;
 use crate::model::form::Form;
 use crate::model::message::CopyFacts;
-use crate::model::wire::{Entry, Place, ReadItem, ReadMode, Reading, Trouble};
+use crate::model::wire::{Effort, Entry, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, Format, RelPath, Stamp};
 use crate::plan::Identity;
 use crate::store::dovecot::Guid;
@@ -437,6 +437,7 @@ pub fn read(
             crlf_claim,
             envelope: true,
             medium: false,
+            effort: Effort::Pages,
             groups: false,
             deep: true,
         });

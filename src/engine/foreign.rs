@@ -6,7 +6,7 @@ use super::find::Found;
 use super::harm::Harm;
 use super::job::Job;
 use crate::model::form::{Ends, Form};
-use crate::model::wire::{Entry, ReadItem, ReadMode};
+use crate::model::wire::{Effort, Entry, ReadItem, ReadMode};
 use crate::model::{Digest, Format, RelPath};
 use crate::plan::Identity;
 use crate::store;
@@ -123,6 +123,7 @@ fn item(root: u32, path: RelPath, format: Format) -> ReadItem {
         crlf_claim: None,
         envelope: true,
         medium: false,
+        effort: Effort::Pages,
         groups: false,
         deep: false,
     }

@@ -2,7 +2,6 @@
 
 use super::absent::Shape;
 use super::account::{Account, EngineError, Mailbox};
-use super::deep;
 use super::find::{self, Found, Sources};
 use super::folders::{self, Folders};
 use super::harm::{self, Harm, Haul};
@@ -12,6 +11,7 @@ use super::rebuild::{Ward, rebuild};
 use super::sdbox;
 use super::splice::{self, Spliced};
 use super::strays;
+use super::{closer, deep};
 use super::{frames, mbox};
 use crate::model::event::{ActionSummary, Finding};
 use crate::model::form::Form;
@@ -254,32 +254,7 @@ fn treat(
     held: &BTreeMap<usize, String>,
     patient: &mut Patient,
 ) -> Result<(), EngineError> {
-    let mut refused = String::new();
-    let mut treatment = None;
-    if curable(&patient.harm) {
-        treatment = home_again(job, mailboxes, haul, &patient.harm);
-        if treatment.is_none() {
-            match choose(patient) {
-                Choice::Take { index, assurance, why } => {
-                    // A message that is thought missing, but whose content stands under a new name, was moved.
-                    let content = patient.candidates[index].facts.digest;
-                    if let (Verdict::Missing(_), Some(&(m, _))) =
-                        (patient.harm.verdict, content.and_then(|d| haul.fresh.get(&d)))
-                    {
-                        patient.harm.verdict = Verdict::Missing(Missing::Moved);
-                        haul.no_longer_missed(patient.harm.mailbox, &patient.harm.key);
-                        patient.harm.reason = format!("now in {}", mailboxes[m].name);
-                    } else {
-                        treatment = Some(restore(job, account, mailboxes, patient, index, assurance, why)?);
-                    }
-                }
-                Choice::Refuse { why } => match together(job, mailboxes, patient, why)? {
-                    Ok(whole) => treatment = Some(whole),
-                    Err(why) => refused = why,
-                },
-            }
-        }
-    }
+    let Some((treatment, refused)) = treatment(job, account, mailboxes, haul, patient)? else { return Ok(()) };
     let mut finding = harm::finding(job, &account.name, mailboxes, &patient.harm);
     let held_back =
         patient.harm.verdict == Verdict::Missing(Missing::Undecided) && job.options.undecided == Undecided::Report;
@@ -344,6 +319,53 @@ fn treat(
         }
     }
     Ok(())
+}
+
+/// What is to be done about one patient, and else why nothing is; `None` where nothing has to be, after all.
+fn treatment(
+    job: &mut Job<'_>,
+    account: &Account,
+    mailboxes: &[Mailbox],
+    haul: &mut Haul,
+    patient: &mut Patient,
+) -> Result<Option<(Option<Treatment>, String)>, EngineError> {
+    let mut refused = String::new();
+    let mut treatment = None;
+    if curable(&patient.harm) {
+        treatment = home_again(job, mailboxes, haul, &patient.harm);
+        if treatment.is_none() {
+            let mut choice = choose(patient);
+            if matches!(choice, Choice::Refuse { .. }) && closer::look(job, mailboxes, patient)? {
+                if patient.harm.verdict.is_intact() {
+                    // It came at another try.
+                    haul.changes[patient.harm.mailbox].remove(&patient.harm.key);
+                    job.tally.count(patient.harm.verdict);
+                    return Ok(None);
+                }
+                choice = choose(patient);
+            }
+            match choice {
+                Choice::Take { index, assurance, why } => {
+                    // A message that is thought missing, but whose content stands under a new name, was moved.
+                    let content = patient.candidates[index].facts.digest;
+                    if let (Verdict::Missing(_), Some(&(m, _))) =
+                        (patient.harm.verdict, content.and_then(|d| haul.fresh.get(&d)))
+                    {
+                        patient.harm.verdict = Verdict::Missing(Missing::Moved);
+                        haul.no_longer_missed(patient.harm.mailbox, &patient.harm.key);
+                        patient.harm.reason = format!("now in {}", mailboxes[m].name);
+                    } else {
+                        treatment = Some(restore(job, account, mailboxes, patient, index, assurance, why)?);
+                    }
+                }
+                Choice::Refuse { why } => match together(job, mailboxes, patient, why)? {
+                    Ok(whole) => treatment = Some(whole),
+                    Err(why) => refused = why,
+                },
+            }
+        }
+    }
+    Ok(Some((treatment, refused)))
 }
 
 /// What several damaged copies come to; else why nothing is done.

@@ -2,7 +2,7 @@
 
 use super::account::EngineError;
 use super::budget::{self, Night};
-use super::lane::Lane;
+use super::lane::{EachReading, Lane};
 use super::lanes::Lanes;
 use super::mbox::Numbers;
 use super::planfile::PlanWriter;
@@ -120,6 +120,7 @@ pub struct Job<'a> {
     /// Messages listed so far, for progress.
     pub known_messages: u64,
     pub read_messages: u64,
+    pub read_bytes: u64,
     /// Messages that the cache may have answered for although the medium was asked.
     pub cached: u64,
     /// Read errors of the store's own device.
@@ -160,15 +161,34 @@ impl Job<'_> {
         self.read_lane(self.store.lane, items, each);
     }
 
-    /// Reads files through one lane. The lane is taken out of the set meanwhile, so that `each` may use the
-    /// job, except for its lanes.
+    /// Reads files through one lane.
     pub fn read_lane(&mut self, lane: usize, items: &mut dyn Iterator<Item = ReadItem>, each: &mut EachRead<'_>) {
+        self.read_by(Lane::read_all, lane, items, each);
+    }
+
+    /// Reads files of the store that its lane arranged.
+    pub fn read_arranged(&mut self, items: &mut dyn Iterator<Item = ReadItem>, each: &mut EachRead<'_>) {
+        self.read_by(Lane::read_arranged, self.store.lane, items, each);
+    }
+
+    /// The lane is taken out of the set meanwhile, so that `each` may use the job, except for its lanes.
+    fn read_by(
+        &mut self,
+        read: fn(&mut Lane, &mut dyn Iterator<Item = ReadItem>, &mut EachReading<'_>, &dyn Fn() -> bool),
+        lane: usize,
+        items: &mut dyn Iterator<Item = ReadItem>,
+        each: &mut EachRead<'_>,
+    ) {
         let stop = self.stop;
         let mut taken = self.lanes.lanes.swap_remove(lane);
-        taken.read_all(items, &mut |item, result| each(self, item, result), stop);
+        read(&mut taken, items, &mut |item, result| each(self, item, result), stop);
+        let news = std::mem::take(&mut taken.order.news);
         self.lanes.lanes.push(taken);
         let last = self.lanes.lanes.len() - 1;
         self.lanes.lanes.swap(lane, last);
+        for (told, text) in news {
+            self.observer.event(if told { Event::Note { text } } else { Event::Detail { text } });
+        }
     }
 
     /// The generation that the store is held against.
@@ -185,7 +205,7 @@ impl Job<'_> {
     }
 
     pub fn progress(&mut self, phase: Phase) {
-        let (done, total, bytes) = (self.read_messages, self.known_messages, self.tally.bytes);
+        let (done, total, bytes) = (self.read_messages, self.known_messages, self.read_bytes);
         self.observer.event(Event::Progress { phase, done, total, bytes });
     }
 

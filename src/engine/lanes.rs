@@ -1,10 +1,13 @@
 //! One lane per physical device, over all folders of a run.
 //!
-//! Which device a folder lies on is read from the mount table: the folder itself is not touched.
+//! Which device a folder lies on is read from the mount table and /sys, through partitions, volumes, arrays and loop
+//! devices: the folder itself is not touched.
 
 use super::lane::{Lane, LaneError, Settings};
 use crate::model::wire::{RootInfo, RootSpec, Trouble};
-use crate::sys::mounts::{self, Mounts};
+use crate::sys::disks;
+use crate::sys::mounts::Mounts;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -42,7 +45,7 @@ impl Lanes {
     /// When no lane can be started at all.
     pub fn start(paths: &[(PathBuf, bool)], settings: &Settings) -> Result<Lanes, LaneError> {
         let table = Mounts::read().ok();
-        let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+        let mut groups: Vec<(BTreeSet<String>, Vec<usize>)> = Vec::new();
         for (number, (path, _)) in paths.iter().enumerate() {
             let device = device(table.as_ref(), path);
             match groups.iter_mut().find(|(known, _)| *known == device) {
@@ -87,6 +90,11 @@ impl Lanes {
         Duration::from_millis(self.lanes.iter().map(|l| l.paused_ms).sum())
     }
 
+    /// What lanes did in the order of their disks.
+    pub fn swept(&self) -> Vec<String> {
+        self.lanes.iter().filter_map(|lane| lane.order.summary()).collect()
+    }
+
     /// What of the wishes for a gentle pace cannot be had, each once.
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.lanes.iter().flat_map(|lane| lane.notes.clone()).collect();
@@ -101,9 +109,8 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn device(table: Option<&Mounts>, path: &Path) -> String {
-    match table.and_then(|t| t.of(&absolute(path))) {
-        Some(mount) => mounts::device_name(mount.dev),
-        None => String::new(),
-    }
+/// What people would take out of the machine.
+fn device(table: Option<&Mounts>, path: &Path) -> BTreeSet<String> {
+    let mount = |table: &Mounts| table.of(&absolute(path)).map(|m| disks::bottom(Path::new(disks::SYS), table, m));
+    table.and_then(mount).unwrap_or_default()
 }

@@ -15,8 +15,7 @@ use super::job::{Job, Mode};
 use super::lane::ahead::Ticket;
 use super::lane::{Listing, Sealed};
 use super::mending::Menders;
-use super::record;
-use crate::catalog::{DirTimes, Folder, MailboxRow, MailboxUpdate, State};
+use crate::catalog::{DirTimes, Folder, MailboxId, MailboxRow, State};
 use crate::model::wire::{EntryKind, FoundMailbox, Place};
 use crate::model::{Digest, Format, RelPath};
 use crate::plan::budget::Ration;
@@ -25,6 +24,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// Mailboxes that the lane may be asked for ahead.
 const MAILBOXES_AHEAD: usize = 32;
+/// Mailboxes that one transaction records: each costs a page of the log or two.
+const RECORDED_AT_ONCE: usize = 1024;
 /// Accounts that are thought of ahead.
 const ACCOUNTS_AHEAD: usize = 64;
 
@@ -93,9 +94,9 @@ pub fn account(
     if job.stopped() {
         return Ok(Some(false));
     }
-    let updates: Vec<MailboxUpdate> = mailboxes.iter().map(|mailbox| update(account, mailbox)).collect();
-    if let (Some(catalog), Some(store)) = (&mut job.catalog, job.store.id) {
-        catalog.record_unchanged(store, &updates)?;
+    ahead.unchanged.extend(mailboxes.iter().filter_map(|mailbox| mailbox.row.as_ref()).map(|row| row.id));
+    if ahead.unchanged.len() >= RECORDED_AT_ONCE {
+        ahead.record(job)?;
     }
     Ok(Some(true))
 }
@@ -118,6 +119,8 @@ pub struct Ahead {
     next: usize,
     /// What those before it will have left of the budget. Only foreseen: the decision is made in turn.
     ration: Option<Ration>,
+    /// Mailboxes that are as they were, which is not on record yet.
+    unchanged: Vec<MailboxId>,
 }
 
 impl Ahead {
@@ -148,6 +151,15 @@ impl Ahead {
             let ticket = job.store_lane().recheck(root, &mailboxes)?;
             self.asked.push_back(Asked { account: account.dir.clone(), messages, known, ticket });
         }
+        Ok(())
+    }
+
+    /// Records what is as it was: to be called once more at the end.
+    pub fn record(&mut self, job: &mut Job<'_>) -> Result<(), EngineError> {
+        if let Some(catalog) = &mut job.catalog {
+            catalog.record_unchanged(&self.unchanged, job.started)?;
+        }
+        self.unchanged.clear();
         Ok(())
     }
 
@@ -233,10 +245,4 @@ fn again(job: &Job<'_>, account: &Account, row: MailboxRow, listing: Listing) ->
 fn same_folder(mailbox: &Mailbox, times: DirTimes) -> bool {
     let now = mailbox.folder.as_ref().map(|s| Folder { uid: s.uid, gid: s.gid, mode: s.mode & 0o7777 });
     now.is_some() && now == mailbox.row.as_ref().and_then(|row| row.folder) && mailbox.dir_times() == Some(times)
-}
-
-/// What the catalog learns: that the mailbox was listed. One without messages has nothing that is older than this night.
-fn update(account: &Account, mailbox: &Mailbox) -> MailboxUpdate {
-    let empty = mailbox.row.as_ref().is_some_and(|row| row.messages == 0);
-    MailboxUpdate { verified: empty.then_some(mailbox.listed), ..record::listed(account, mailbox) }
 }

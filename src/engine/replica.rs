@@ -10,7 +10,7 @@ use crate::model::event::Phase;
 use crate::model::evidence::{Check, Evidence, Fault, FaultKind};
 use crate::model::form::Form;
 use crate::model::message::CopyFacts;
-use crate::model::wire::{Entry, EntryKind, Place, ReadItem, ReadMode, Reading, Trouble};
+use crate::model::wire::{Effort, Entry, EntryKind, Place, ReadItem, ReadMode, Reading, Trouble};
 use crate::model::{Digest, Format, Key, RelPath, Span, Stamp};
 use crate::plan::against::is_harmed;
 use crate::store::maildir::{self, companion, name};
@@ -194,6 +194,7 @@ pub fn item(root: u32, path: &RelPath, deep: bool) -> ReadItem {
         crlf_claim: claims.crlf,
         envelope: true,
         medium: false,
+        effort: Effort::Pages,
         groups: false,
         deep,
     }

@@ -1,21 +1,19 @@
 //! One run: sets up lanes and sources, goes through the accounts of each store, ends with the counts.
 
-use super::account::{self, Account, EngineError, Mailbox};
-use super::find::Sources;
+use super::account::{Account, EngineError};
 use super::folders::Folders;
-use super::harm::Haul;
 use super::job::{Desk, Job, Mode, Options, StoreRef, state_error};
 use super::lane::{LaneError, Settings};
 use super::lanes::{Lanes, Place, absolute};
 use super::mbox::Homes;
 use super::planfile::PlanWriter;
-use super::{absent, against, budget, companions, deep, execute, heal, quiet, record, risk, scan, unfinished};
+use super::{budget, execute, group, record, risk, scan, unfinished};
 use crate::catalog::{Catalog, RunId, StoreId};
 use crate::model::event::{Event, Finding, Observer, Phase};
 use crate::model::plan::{Header, PlanSource, SCHEMA};
 use crate::model::tally::Tally;
 use crate::model::wire::{FoundMailbox, Trouble};
-use crate::model::{Format, RelPath, Stamp, path};
+use crate::model::{RelPath, Stamp, path};
 use crate::plan::{guards, rate};
 use crate::source::layout::{Apart, Layout};
 use crate::source::time::{self, Origin};
@@ -124,6 +122,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
         findings: Vec::new(),
         known_messages: 0,
         read_messages: 0,
+        read_bytes: 0,
         cached: 0,
         store_errors: 0,
         resumed: owed.unwrap_or_default(),
@@ -154,7 +153,7 @@ pub fn scan_store(mut call: Invocation<'_>) -> Result<Scanned, EngineError> {
     record::forget(&mut job);
     if let (Some(catalog), Some(run)) = (&mut job.catalog, job.run_id) {
         let exit = job.tally.exit();
-        let ended = catalog.end_run(run, &job.tally, exit, clock::now()).and_then(|()| catalog.sync());
+        let ended = catalog.end_run(run, &job.tally, exit, clock::now());
         if let Err(error) = ended {
             job.own_error("record the end of the run", &error.to_string());
         }
@@ -183,6 +182,9 @@ fn about_lanes(job: &mut Job<'_>) {
         ));
     }
     job.tally.paused_ms = u64::try_from(job.lanes.paused().as_millis()).unwrap_or(u64::MAX);
+    for text in job.lanes.swept() {
+        job.observer.event(Event::Detail { text });
+    }
     let paused = job.lanes.paused().as_secs_f64();
     if paused > 0.0 {
         let text = format!("readers paused for {paused:.2} s while others used the disks (--io-class)");
@@ -472,10 +474,14 @@ fn varying(spec: &Spec, own: &Path, fixed: usize) -> Option<String> {
 /// Goes through all accounts that the store, the catalog or the sources know, and tells which it `reached`.
 fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) -> Result<(), EngineError> {
     job.progress(Phase::Discover);
-    job.night = budget::plan(job)?;
-    let mut accounts: BTreeMap<RelPath, Vec<FoundMailbox>> = BTreeMap::new();
     let root = job.store.root;
-    let found = job.store_lane().discover(root, &RelPath::root())?;
+    let walk = job.store_lane().ask_discover(root, &RelPath::root())?;
+    job.night = budget::plan(job)?;
+    if job.night.as_ref().is_some_and(budget::Night::is_timed) {
+        job.store_lane().order.hurry();
+    }
+    let mut accounts: BTreeMap<RelPath, Vec<FoundMailbox>> = BTreeMap::new();
+    let found = job.store_lane().discovered(walk, root, &RelPath::root());
     for trouble in &found.troubles {
         job.not_checked(trouble);
     }
@@ -518,14 +524,8 @@ fn accounts(job: &mut Job<'_>, elsewhere: bool, reached: &mut HashSet<RelPath>) 
     let named = |(dir, mailboxes)| (Account { name: maildir::account_name(&dir, &job.store.path), dir }, mailboxes);
     let mut all: Vec<(Account, Vec<FoundMailbox>)> = budget::in_order(job, accounts).into_iter().map(named).collect();
     all.retain(|(account, _)| job.options.select.account_at(&account.name, &account.dir));
-    let mut ahead = quiet::Ahead::default();
-    for (at, (account, mailboxes)) in all.iter().enumerate() {
-        if job.stopped() {
-            return Ok(());
-        }
-        reached.insert(account.dir.clone());
-        ahead.ask(job, &all, at)?;
-        one_account(job, account, mailboxes, &mut ahead, &mut folders)?;
+    if !group::all(job, &all, &mut folders, reached)? {
+        return Ok(());
     }
     risk::tell(job);
     if empty {
@@ -580,108 +580,5 @@ fn from_sources(
             }
         }
     }
-    Ok(())
-}
-
-/// Reads an account and plans its repair; false where the user stopped it.
-fn examine(
-    job: &mut Job<'_>,
-    account: &Account,
-    mailboxes: &mut Vec<Mailbox>,
-    haul: &mut Haul,
-    folders: &mut Folders,
-) -> Result<bool, EngineError> {
-    scan::scan(job, mailboxes, haul)?;
-    if job.stopped() {
-        return Ok(false);
-    }
-    // Other formats have no such lists.
-    if mailboxes.iter().any(|m| m.format == Format::Maildir && m.messages().next().is_some()) {
-        let listed = job.store.desk.is_some() || mailboxes.iter().any(Mailbox::has_witness);
-        job.risk.listed += u64::from(listed);
-        job.risk.unlisted += u64::from(!listed);
-    }
-    let mut sources = Sources::new(job, account, mailboxes, haul);
-    let shape = absent::absent(job, account, mailboxes, &mut sources, haul)?;
-    deep::deep(job, mailboxes, &mut sources, haul)?;
-    against::against(job, account, mailboxes, &mut sources, haul)?;
-    let returning = heal::returning(job, account, mailboxes, haul, &shape);
-    heal::heal(job, account, mailboxes, &mut sources, haul, folders)?;
-    if job.stopped() {
-        return Ok(false);
-    }
-    if job.against().is_some() {
-        // Of folders and files of the server, a verify knows what is on record, and nothing else.
-        let replica = std::mem::take(&mut job.generations);
-        let done = beside(job, account, mailboxes, &mut sources, haul, folders, (&shape, &returning));
-        job.generations = replica;
-        return done;
-    }
-    beside(job, account, mailboxes, &mut sources, haul, folders, (&shape, &returning))
-}
-/// Plans for what stands beside the messages: folders and files of the server.
-fn beside(
-    job: &mut Job<'_>,
-    account: &Account,
-    mailboxes: &[Mailbox],
-    sources: &mut Sources,
-    haul: &Haul,
-    folders: &mut Folders,
-    (shape, returning): (&absent::Shape, &[RelPath]),
-) -> Result<bool, EngineError> {
-    heal::empty_folders(job, account, mailboxes, shape, folders)?;
-    let around = companions::Around { returning, blank: shape.blank, harmed: haul.harmed, menders: &haul.menders };
-    companions::companions(job, account, mailboxes, sources, folders, &around)?;
-    companions::stale_tmp(job, account, mailboxes);
-    Ok(!job.stopped())
-}
-
-/// Looks at every message of an account, plans its repair, records it; false where the user stopped it.
-fn long_way(
-    job: &mut Job<'_>,
-    account: &Account,
-    found: &[FoundMailbox],
-    folders: &mut Folders,
-) -> Result<bool, EngineError> {
-    let seen = job.catalog.as_ref().and_then(|catalog| catalog.changes_by_others().ok());
-    let mut mailboxes = account::open(job, account, found)?;
-    let mut haul = Haul::default();
-    let done = examine(job, account, &mut mailboxes, &mut haul, folders);
-    // Whatever kept it from its end: what was found is told. What was not read must not look like a whole account.
-    heal::unplanned(job, account, &mailboxes, &mut haul);
-    if done? {
-        record::record(job, account, &mailboxes, &mut haul, seen)?;
-        return Ok(true);
-    }
-    Ok(false)
-}
-
-/// One account, from its folders to its records.
-fn one_account(
-    job: &mut Job<'_>,
-    account: &Account,
-    found: &[FoundMailbox],
-    ahead: &mut quiet::Ahead,
-    folders: &mut Folders,
-) -> Result<(), EngineError> {
-    let before = job.tally.clone();
-    job.unread.clear();
-    job.numbers.clear();
-    let done = match quiet::account(job, account, ahead, folders)? {
-        Some(done) => done,
-        None => long_way(job, account, found, folders)?,
-    };
-    if !done {
-        return Ok(());
-    }
-    job.flush_findings();
-    job.tally.accounts += 1;
-    let mut own = job.tally.since(&before);
-    if own.harmed() > 0 || own.not_checked > 0 {
-        job.tally.accounts_affected += 1;
-        own.accounts_affected = 1;
-    }
-    job.observer.event(Event::Account { account: account.name.clone(), tally: Box::new(own) });
-    job.progress(Phase::Verify);
     Ok(())
 }

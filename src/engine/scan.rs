@@ -1,7 +1,8 @@
-//! Reads one account and judges what it read.
+//! Reads accounts and judges what it read.
 
 use super::account::{self, At, EngineError, Mailbox};
 use super::budget;
+use super::group::{Unit, counted};
 use super::harm::{self, Harm, Haul, Stray};
 use super::job::{Job, Mode};
 use super::{mbox, record, renumbered};
@@ -20,27 +21,40 @@ const GROUPS_HELD: usize = 1 << 14;
 /// Errors of opening or reading that mean: the medium does not give the file.
 pub const MEDIUM_ERRORS: [i32; 5] = [5, 61, 74, 110, 117];
 
-/// Reads all messages of the account's mailboxes.
-pub fn scan(job: &mut Job<'_>, mailboxes: &mut [Mailbox], haul: &mut Haul) -> Result<(), EngineError> {
-    haul.changes = mailboxes.iter().map(|_| Default::default()).collect();
-    for mailbox in mailboxes.iter().filter(|m| m.selected) {
-        job.tally.mailboxes += u64::from(mailbox.folder.is_some());
-        job.known_messages += mailbox.messages().count() as u64;
-        listing_troubles(job, mailbox);
+/// Reads all messages of the accounts' mailboxes.
+pub fn scan(job: &mut Job<'_>, units: &mut [Unit]) -> Result<(), EngineError> {
+    for unit in units.iter_mut() {
+        unit.haul.changes = unit.mailboxes.iter().map(|_| Default::default()).collect();
+        for mailbox in unit.mailboxes.iter().filter(|m| m.selected) {
+            counted(job, &mut unit.tally, |job| {
+                job.tally.mailboxes += u64::from(mailbox.folder.is_some());
+                listing_troubles(job, mailbox);
+            });
+        }
     }
-    let put_off = account::read(job, mailboxes, &mut |job, at, item, result| {
+    let (mut books, mut accounts) = (Vec::new(), Vec::new());
+    for Unit { mailboxes, haul, tally, .. } in units.iter_mut() {
+        books.push((haul, tally));
+        accounts.push(&mailboxes[..]);
+    }
+    let put_off = account::read(job, &accounts, &mut |job, (unit, at), item, result| {
+        let (haul, tally) = &mut books[unit];
         job.read_messages += 1;
         if job.read_messages.is_multiple_of(256) {
             job.progress(Phase::Verify);
         }
-        judge(job, mailboxes, at, item.size_claim.is_some(), result, haul);
+        counted(job, tally, |job| judge(job, accounts[unit], at, item.size_claim.is_some(), result, haul));
     });
     if job.stopped() {
         return Ok(());
     }
-    budget::put_off(job, mailboxes, put_off, haul);
-    again(job, mailboxes, haul)?;
-    haul.harmed = haul.harms.iter().any(|h| super::job::is_harm(h.verdict));
+    for (Unit { mailboxes, haul, tally, .. }, put_off) in units.iter_mut().zip(put_off) {
+        counted(job, tally, |job| {
+            budget::put_off(job, mailboxes, put_off, haul);
+            again(job, mailboxes, haul)
+        })?;
+        haul.harmed = haul.harms.iter().any(|h| super::job::is_harm(h.verdict));
+    }
     Ok(())
 }
 
@@ -151,13 +165,7 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
     if replaces_doubt {
         verdict = Verdict::Suspect;
     }
-    if facts.evidence.get(Check::Read) == crate::model::Outcome::Fail && facts.stat.ino != 0 {
-        job.tally.read_errors += 1;
-        job.store_errors += 1;
-    }
-    job.tally.messages += 1;
-    job.tally.bytes += facts.stat.size;
-    job.cached += u64::from(facts.cached);
+    count(job, &facts);
     if row.is_none() && mailbox.store().is_odd(&entry.name) {
         let recorded = !name::is_orphan(&entry.name) && verdict.is_intact();
         if recorded {
@@ -224,6 +232,18 @@ fn judge(job: &mut Job<'_>, mailboxes: &[Mailbox], at: At, sized: bool, result: 
             haul.harms.push(harm);
         }
     }
+}
+
+/// Counts what was read.
+fn count(job: &mut Job<'_>, facts: &CopyFacts) {
+    if facts.evidence.get(Check::Read) == crate::model::Outcome::Fail && facts.stat.ino != 0 {
+        job.tally.read_errors += 1;
+        job.store_errors += 1;
+    }
+    job.tally.messages += 1;
+    job.tally.bytes += facts.stat.size;
+    job.read_bytes += facts.stat.size;
+    job.cached += u64::from(facts.cached);
 }
 
 /// Hands on what a reading came to, without what the catalog is to keep of its parts.

@@ -47,6 +47,13 @@ pub const FRAME_MAX: usize = 32 << 20;
 pub const READ_BATCH: usize = 64;
 /// The same of a lane that reads at a limited pace.
 pub const PACED_BATCH: usize = 4;
+/// The same of a lane that reads in the order in which messages lie on the disk.
+pub const SWEEP_BATCH: usize = 512;
+/// Bytes that such a lane reads ahead of judging them.
+pub const SWEEP_BYTES: usize = 8 << 20;
+/// Messages that are put in order together, and those of a lane that has not been measured, or has little time.
+pub const SWEEP_WINDOW: usize = 64 << 10;
+pub const MEASURE_WINDOW: usize = 2048;
 /// Read requests that a lane holds at a time.
 pub const READS_IN_FLIGHT: usize = 4;
 /// Directory entries in one answer of a lane.
@@ -84,6 +91,7 @@ const _: () = assert!(DECODED_MAX <= MESSAGE_MAX && COMPANION_MAX <= MESSAGE_MAX
 const _: () = assert!(LINE_MAX <= FRAME_MAX && LIST_MAX * 3 + (1 << 20) < LINE_MAX as u64);
 const _: () = assert!((WINDOW as u64).is_multiple_of(COMPARE_BLOCK));
 const _: () = assert!((BLOCKS_MAX + CUTS_MAX) * 17 < FRAME_MAX && PATHS_BATCH * DEPTH_MAX * 2 * 256 < FRAME_MAX);
+const _: () = assert!(SWEEP_BYTES as u64 >= WHOLE_MESSAGE && MEASURE_WINDOW <= SWEEP_WINDOW);
 const _: () = assert!(READ_BATCH * super::groups::GROUPS_MAX as usize * 33 < FRAME_MAX / 2);
 const _: () = assert!(HEADER_MAX <= WINDOW && BODY_HASHES_MAX <= SIGNATURES_MAX);
 const _: () = assert!(CUTS_MAX >= 4 * FAULTS_KEPT);

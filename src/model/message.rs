@@ -146,6 +146,8 @@ pub struct CopyFacts {
     pub groups: Vec<Value>,
     /// The medium was asked for and the cache may have answered.
     pub cached: bool,
+    /// What it lacks was read sector by sector past the cache: there is no less that could be missing.
+    pub closely: bool,
 }
 
 impl CopyFacts {

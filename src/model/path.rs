@@ -53,10 +53,7 @@ impl RelPath {
 
     /// This path and one more component.
     pub fn join(&self, name: &[u8]) -> Result<RelPath, BadPath> {
-        check_component(name)?;
-        if name.contains(&b'/') {
-            return Err(BadPath::Component);
-        }
+        check_name(name)?;
         let mut bytes = self.0.clone();
         if !bytes.is_empty() {
             bytes.push(b'/');
@@ -120,6 +117,12 @@ impl RelPath {
             Some(_) => None,
         }
     }
+}
+
+/// Whether `name` is one component of a path.
+pub fn check_name(name: &[u8]) -> Result<(), BadPath> {
+    check_component(name)?;
+    if name.contains(&b'/') { Err(BadPath::Component) } else { Ok(()) }
 }
 
 fn check_component(component: &[u8]) -> Result<(), BadPath> {

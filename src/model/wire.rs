@@ -37,10 +37,24 @@ pub struct Hello {
     /// Bytes a second that all readers together may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    /// Read what lies next to each other from the block device itself, where that may be done.
+    pub blocks: bool,
     /// The folder in which a server keeps attachments apart from their messages.
     pub attachments: Option<Vec<u8>>,
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     pub zone: i64,
+}
+
+/// What a disk is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Disk {
+    /// As measured.
+    #[default]
+    Auto,
+    /// Many readers at a time, in the order in which mailboxes are listed.
+    Flash,
+    /// One reader, in the order in which messages lie on it.
+    Spindle,
 }
 
 /// How much a lane wants the disks.
@@ -174,11 +188,32 @@ pub struct ReadItem {
     pub envelope: bool,
     /// Read from the medium, past the page cache, where the file system allows it.
     pub medium: bool,
+    pub effort: Effort,
     /// Also tell the chaining values of its groups, if it is stored as it is and read whole.
     pub groups: bool,
     /// Whatever is checked is also judged by its signatures. Else only what the other checks doubt is, and no digest
     /// decides.
     pub deep: bool,
+}
+
+/// How a place that the medium does not give at once is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Effort {
+    /// Again, page by page.
+    #[default]
+    Pages,
+    /// Not again for now: a copy elsewhere may do.
+    Swift,
+    /// Again, sector by sector past the cache; these places at once so, for they are known not to be given.
+    Closely(Vec<Span>),
+}
+
+/// Where a file lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Spot {
+    /// Byte of the device at which it begins; `None` where the file system does not tell.
+    pub at: Option<u64>,
+    pub ino: u64,
 }
 
 /// A part of a file, as far as the medium gave it.
@@ -220,7 +255,13 @@ pub enum Request {
         items: Vec<ReadItem>,
         /// Bytes that the parent has written until now, for whoever watches the disks.
         written: u64,
+        /// One after the other, as they stand there.
+        in_order: bool,
     },
+    /// Where do these files lie? Answered by `Located`.
+    Locate { id: u64, files: Vec<(u32, RelPath)> },
+    /// How long does a read at the beginning of each of these take? Answered by `Probed`.
+    Probe { id: u64, files: Vec<(u32, RelPath)>, medium: bool },
     /// What do the server's own files of the mailbox `dir` say of these messages?
     Witness { id: u64, root: u32, dir: RelPath, names: Vec<Question> },
     /// Which files of the mailbox `dir` does the server know by another name than their own?
@@ -291,11 +332,23 @@ pub enum Answer {
         id: u64,
         stat: Result<Stated, Trouble>,
     },
-    /// One item of a `Read`.
+    /// Items of a `Read`.
     Copies {
         copies: Vec<(u64, Reading)>,
+        /// All of its items are answered.
+        last: bool,
         /// How long all readers together have paused until now, because others needed the disks.
         paused_ms: u64,
+    },
+    /// Of each file, in the order of the question; where one could not be looked at, nothing.
+    Located {
+        id: u64,
+        spots: Vec<Spot>,
+    },
+    /// Microseconds, of those that could be read.
+    Probed {
+        id: u64,
+        took: Vec<u64>,
     },
     Witness {
         id: u64,
@@ -443,7 +496,7 @@ mod tests {
         let envelopes = [None, Some(Envelope::default()), Some(Envelope { date: Some(1), ..Envelope::default() })];
         for envelope in envelopes {
             let facts = CopyFacts { evidence: evidence.clone(), envelope, ..CopyFacts::default() };
-            let sent = Answer::Copies { copies: vec![(7, Ok(facts))], paused_ms: 5 };
+            let sent = Answer::Copies { copies: vec![(7, Ok(facts))], last: true, paused_ms: 5 };
             let wire = postcard::to_allocvec(&sent).unwrap();
             assert_eq!(postcard::from_bytes::<Answer>(&wire).unwrap(), sent);
         }

@@ -15,8 +15,8 @@ use std::os::unix::fs::FileExt;
 
 /// Smallest range that is given up at once. Through the page cache a bad sector costs its whole page. Bytes.
 const PAGE: usize = 4096;
-/// Failed reads of one file before its rest is given up unread: each may cost the disk 30 seconds.
-const FAILURES_MAX: u32 = 64;
+/// Bytes of one file that are lost before its rest is given up unread: each failed read may cost the disk 30 seconds.
+const LOST_MAX: u64 = 64 * PAGE as u64;
 /// Shorter gaps of a file are read like its other bytes. Bytes.
 const GAP_MIN: u64 = 64 << 10;
 /// What lies behind so many gaps is read.
@@ -26,11 +26,25 @@ const GAPS_MAX: usize = 16 << 10;
 pub trait Medium {
     /// As `pread`: 0 is the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Where the unit ends that is lost at once with this place; `None` where a window that failed is not read again.
+    fn unit_end(&self, offset: u64) -> Option<u64> {
+        Some((offset / PAGE as u64 + 1) * PAGE as u64)
+    }
 }
 
 impl Medium for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, buffer, offset)
+    }
+}
+
+impl Medium for &[u8] {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let got = rest.len().min(buffer.len());
+        buffer[..got].copy_from_slice(&rest[..got]);
+        Ok(got)
     }
 }
 
@@ -40,6 +54,10 @@ pub struct Behind<'a>(pub &'a dyn Medium, pub u64);
 impl Medium for Behind<'_> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(buffer, self.1 + offset)
+    }
+
+    fn unit_end(&self, offset: u64) -> Option<u64> {
+        self.0.unit_end(self.1 + offset).map(|end| end - self.1)
     }
 }
 
@@ -78,7 +96,8 @@ pub struct Done {
     pub holes: u64,
 }
 
-/// Reads `size` bytes in windows of `buffer`'s length and hands them on. Holes end at page bounds.
+/// Reads `size` bytes in windows of `buffer`'s length and hands them on. Holes end at bounds of the medium's unit, and are as
+/// long as a window where it has none.
 /// A file that ends before `size` ends the reading. `tick` is called before each read.
 pub fn stream(
     medium: &dyn Medium,
@@ -88,7 +107,7 @@ pub fn stream(
     each: &mut dyn FnMut(Piece<'_>),
 ) -> Done {
     let mut done = Done::default();
-    let mut failures = 0;
+    let mut lost = 0;
     while done.length < size {
         let want = whole_pages(size - done.length).min(buffer.len());
         tick();
@@ -99,37 +118,43 @@ pub fn stream(
                 each(Piece::Bytes(&buffer[..got]));
                 done.length += got as u64;
             }
-            Err(_) if failures < FAILURES_MAX => {
-                let window = Span::new(done.length, cut(want, size - done.length) as u64);
-                if !by_page(medium, window, buffer, &mut failures, &mut done, tick, each) {
-                    return done;
-                }
-            }
             Err(error) => {
-                each(Piece::Hole(Span::new(done.length, size - done.length), error.raw_os_error()));
-                done.holes += size - done.length;
-                done.length = size;
+                let window = Span::new(done.length, cut(want, size - done.length) as u64);
+                let rest = Span::new(done.length, size - done.length);
+                let given_up = match medium.unit_end(done.length) {
+                    Some(_) if lost < LOST_MAX => {
+                        if !by_unit(medium, window, buffer, &mut lost, &mut done, tick, each) {
+                            return done;
+                        }
+                        continue;
+                    }
+                    Some(_) => rest,
+                    None => window,
+                };
+                each(Piece::Hole(given_up, error.raw_os_error()));
+                done.holes += given_up.length;
+                done.length = given_up.end();
             }
         }
     }
     done
 }
 
-/// Reads a window that failed as a whole page by page. False where the file ended inside it.
-fn by_page(
+/// Reads a window that failed as a whole unit by unit. False where the file ended inside it.
+fn by_unit(
     medium: &dyn Medium,
     window: Span,
     buffer: &mut [u8],
-    failures: &mut u32,
+    lost: &mut u64,
     done: &mut Done,
     tick: &mut dyn FnMut(),
     each: &mut dyn FnMut(Piece<'_>),
 ) -> bool {
     let mut hole: Option<(Span, Option<i32>)> = None;
-    while done.length < window.end() && *failures < FAILURES_MAX {
-        let page_end = (done.length / PAGE as u64 + 1) * PAGE as u64;
-        let want = (page_end.min(window.end()) - done.length) as usize;
-        let asked = ((page_end - done.length) as usize).min(buffer.len());
+    while done.length < window.end() && *lost < LOST_MAX {
+        let Some(unit_end) = medium.unit_end(done.length) else { break };
+        let want = (unit_end.min(window.end()) - done.length) as usize;
+        let asked = ((unit_end - done.length) as usize).min(buffer.len());
         tick();
         match fill(medium, &mut buffer[..asked], done.length).map(|got| got.min(want)) {
             Ok(got) => {
@@ -143,7 +168,7 @@ fn by_page(
                 done.length += got as u64;
             }
             Err(error) => {
-                *failures += 1;
+                *lost += want as u64;
                 let start = hole.map_or(done.length, |(span, _)| span.offset);
                 done.length += want as u64;
                 done.holes += want as u64;
@@ -168,7 +193,7 @@ fn cut(got: usize, left: u64) -> usize {
 }
 
 /// Fills `buffer` as far as the file goes.
-fn fill(medium: &dyn Medium, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub fn fill(medium: &dyn Medium, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {
         match medium.read_at(&mut buffer[got..], offset + got as u64) {

@@ -100,12 +100,11 @@ impl Losses {
         let all: Vec<&Line> = self.accounts.values().flatten().collect();
         let _ =
             writeln!(text, "\n{}", counted(&all).unwrap_or_else(|| "Nothing was found damaged or missing.".to_owned()));
-        if tally.not_checked > 0 || tally.interrupted {
-            let unseen = words::count(tally.not_checked, "item");
-            let _ = writeln!(
-                text,
-                "NOT COMPLETE: {unseen} could not be checked; messages may be hit that are not listed here."
-            );
+        if let Some(why) = incomplete(tally) {
+            let _ = writeln!(text, "NOT COMPLETE: {why}; messages may be hit that are not listed here.");
+        }
+        if let Some(what) = unlisted(tally) {
+            let _ = writeln!(text, "Not listed: {what}.");
         }
         for ((store, account), lines) in &mut self.accounts {
             lines.sort();
@@ -122,6 +121,32 @@ impl Losses {
         }
         text
     }
+}
+
+/// Why there may be more than was found: whatever makes the run's exit status say so.
+fn incomplete(tally: &Tally) -> Option<String> {
+    let items = |n: u64, noun: &str, what: &str| (n > 0).then(|| format!("{} {what}", words::count(n, noun)));
+    let why = [
+        items(tally.not_checked, "item", "could not be checked"),
+        items(tally.own_errors, "error", "of mailmend's own"),
+        items(tally.failed, "repair", "failed"),
+        tally.interrupted.then(|| "the run was interrupted".to_owned()),
+    ];
+    let why: Vec<String> = why.into_iter().flatten().collect();
+    (!why.is_empty()).then(|| why.join(", "))
+}
+
+/// What was looked at, or left out on purpose, and is no loss that anything proves.
+fn unlisted(tally: &Tally) -> Option<String> {
+    let messages = |n: u64, what: &str| (n > 0).then(|| format!("{} {what}", words::count(n, "message")));
+    let what = [
+        messages(tally.suspect, "that look odd and may be whole"),
+        messages(tally.undetermined, "that nothing proves whole or damaged"),
+        messages(tally.deferred, "left for a later night"),
+        tally.partial.then(|| "whatever was not selected".to_owned()),
+    ];
+    let what: Vec<String> = what.into_iter().flatten().collect();
+    (!what.is_empty()).then(|| what.join(", "))
 }
 
 fn counted(lines: &[&Line]) -> Option<String> {
@@ -208,5 +233,23 @@ mod tests {
              \x20 lost or deleted 2023-11-14 22:13  INBOX: five\n                   from bob@example.org; accepted earlier\n"
         );
         assert!(Losses::default().text("R2", &Tally::default()).contains("Nothing was found"));
+    }
+
+    #[test]
+    fn what_is_not_in_the_list_is_told() {
+        let told = |tally: Tally| Losses::default().text("R3", &tally);
+        let incomplete = [
+            Tally { not_checked: 1, ..Tally::default() },
+            Tally { own_errors: 1, ..Tally::default() },
+            Tally { failed: 1, ..Tally::default() },
+            Tally { interrupted: true, ..Tally::default() },
+        ];
+        for tally in incomplete {
+            assert!(tally.exit() & (8 | 32) != 0 && told(tally.clone()).contains("\nNOT COMPLETE: "), "{tally:?}");
+        }
+        let text = told(Tally { suspect: 2, undetermined: 1, partial: true, ..Tally::default() });
+        let line = "\nNot listed: 2 messages that look odd and may be whole, 1 message that nothing proves whole or \
+                    damaged, whatever was not selected.\n";
+        assert!(text.contains(line) && !text.contains("NOT COMPLETE"), "{text}");
     }
 }

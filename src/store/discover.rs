@@ -627,7 +627,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path();
         let mail = "From: a@example.org\nDate: x\n\nhello\n";
-        for path in ["ann/inbox/1", "ann/inbox/22", "ann/work/7", "bob/1", "saved/INBOX/a.eml", "saved/Sent/b.EML"] {
+        for path in ["ann/club/7", "ann/inbox/1", "ann/inbox/22", "bob/1", "saved/INBOX/a.eml", "saved/Sent/b.EML"] {
             file(base, path, mail);
         }
         file(base, "ann/zeroed/3", "\0\0\0\0");
@@ -638,8 +638,8 @@ mod tests {
         let seen = kinds(base);
         let seen: Vec<_> = seen.iter().map(|(account, dir, format)| (&account[..], &dir[..], *format)).collect();
         let expected = [
+            ("ann", "ann/club", Format::Mh),
             ("ann", "ann/inbox", Format::Mh),
-            ("ann", "ann/work", Format::Mh),
             ("ann", "ann/zeroed", Format::Mh),
             ("bob", "bob", Format::Mh),
             ("emptied", "emptied", Format::Mh),

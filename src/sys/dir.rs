@@ -8,7 +8,7 @@
 use super::attr::{convert, fstat, irregular, kind_of};
 use super::fs::Kind;
 use crate::model::message::Xattr;
-use crate::model::{RelPath, Stat};
+use crate::model::{RelPath, Stat, path};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -268,8 +268,8 @@ pub fn nothing_there(error: &io::Error) -> bool {
 
 /// A name that is one component, or an error.
 pub(super) fn one_name(name: &[u8]) -> io::Result<&[u8]> {
-    match RelPath::root().join(name) {
-        Ok(_) => Ok(name),
+    match path::check_name(name) {
+        Ok(()) => Ok(name),
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
     }
 }

@@ -3,7 +3,7 @@
 //! Reads /sys only (given as an argument, so that tests bring their own); never opens a device, and never touches
 //! the file system that is asked about: it may hang. What cannot be read there is unknown, not an error.
 
-use super::mounts::Mount;
+use super::mounts::{Mount, Mounts, device_name, mount_of};
 use crate::model::triage::{Activity, Array, Disk, Kind};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -50,6 +50,34 @@ pub fn below(sys: &Path, mount: &Mount) -> Below {
         None => Kind::Unknown,
     };
     below
+}
+
+/// What a file system lies on in the end: names of disks, under loop devices those of the files behind them; where there
+/// are none, the file system's own number.
+pub fn bottom(sys: &Path, table: &Mounts, mount: &Mount) -> BTreeSet<String> {
+    let (mut names, mut todo, mut left) = (BTreeSet::new(), vec![mount.clone()], LEVELS);
+    while let Some(mount) = todo.pop() {
+        let disks = below(sys, &mount).disks;
+        if disks.is_empty() {
+            names.insert(device_name(mount.dev));
+        }
+        for name in disks {
+            let backing = disk(sys, &name).backing.filter(|_| left > 0);
+            match backing.and_then(|file| table.of(Path::new(&file)).cloned()) {
+                Some(under) => {
+                    left -= 1;
+                    todo.push(under);
+                }
+                None => drop(names.insert(name)),
+            }
+        }
+    }
+    names
+}
+
+/// Whether a path lies on disks of this machine, as far as is known.
+pub fn is_local(path: &Path) -> bool {
+    mount_of(path).is_ok_and(|mount| without_disks(&mount.fs_type).is_none())
 }
 
 /// The kind of a file system that is on no disk of this machine's.
@@ -200,7 +228,6 @@ fn number(file: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::mounts::Mounts;
     use proptest::prelude::*;
     use std::os::unix::fs::symlink;
 
@@ -254,6 +281,18 @@ mod tests {
     fn mount(device: &str, fs_type: &str, source: &str) -> Mount {
         let line = format!("29 27 {device} / /m rw - {fs_type} {source} rw");
         Mounts::parse(line.as_bytes()).iter().next().unwrap().clone()
+    }
+
+    #[test]
+    fn what_lies_on_one_disk_in_the_end_is_known_as_such() {
+        let sys = machine();
+        let table =
+            b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 7:0 / /m rw - ext4 /dev/loop0 rw\n3 1 0:40 / /n rw - nfs x:/ rw";
+        let table = Mounts::parse(table);
+        let of = |path: &str| bottom(sys.path(), &table, table.of(Path::new(path)).unwrap());
+        assert_eq!(of("/m"), of("/"), "the image of the loop device lies on /");
+        assert_eq!(of("/"), BTreeSet::from(["sda".to_owned()]));
+        assert_eq!(of("/n"), BTreeSet::from(["0:40".to_owned()]));
     }
 
     #[test]

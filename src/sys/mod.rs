@@ -3,10 +3,12 @@
 //! Knows no mail: may import only `model`.
 
 pub mod attr;
+pub mod blocks;
 pub mod clock;
 pub mod dir;
 pub mod direct;
 pub mod disks;
+pub mod extents;
 pub mod fs;
 pub mod health;
 pub mod holder;

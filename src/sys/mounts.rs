@@ -20,6 +20,8 @@ pub struct Mount {
     pub read_only: bool,
     /// The mount's own options, comma-separated (`rw,nosuid,relatime`).
     pub options: String,
+    /// The file system's own options (`rw,data=ordered`).
+    pub super_options: String,
 }
 
 /// The table of mounts at one time.
@@ -89,8 +91,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut rest = fields.skip_while(|&field| field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(&unescape(rest.next()?)).into_owned();
     let source = OsString::from_vec(unescape(rest.next().unwrap_or_default()));
-    let super_options = rest.next().unwrap_or_default();
-    let read_only = options.split(',').any(|o| o == "ro") || super_options.split(|&b| b == b',').any(|o| o == b"ro");
+    let super_options = String::from_utf8_lossy(rest.next().unwrap_or_default()).into_owned();
+    let read_only = [&options, &super_options].iter().any(|options| options.split(',').any(|o| o == "ro"));
     Some(Mount {
         mount_point: PathBuf::from(OsString::from_vec(mount_point)),
         fs_type,
@@ -98,6 +100,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         dev: (major.parse().ok()?, minor.parse().ok()?),
         read_only,
         options,
+        super_options,
     })
 }
 

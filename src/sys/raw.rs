@@ -1,17 +1,25 @@
-//! The only file with unsafe code: six system calls that no dependency offers safely.
+//! The only file with unsafe code: seven system calls that no dependency offers safely.
 //!
 //! `mount_setattr` (every mount read-only in one step, without walking into any of them), `unshare` (safe
 //! unless descriptors are unshared, which is not offered here), the installation of a system-call filter, and
-//! `close_range` (only ever to mark descriptors, which closes none), `fcntl` for a lease, and `ioprio_set` for the calling
-//! thread alone.
+//! `close_range` (only ever to mark descriptors, which closes none), `fcntl` for a lease, `ioprio_set` for the calling
+//! thread alone, and the `ioctl` that asks where a file lies on its device.
 //! Audited: each call passes only integers and pointers to values that outlive the call, of the sizes that
-//! the kernel is told; none hands memory to the kernel for longer. May hold no logic and no policy.
+//! the kernel is told; none hands memory to the kernel for longer. Beside them a mapping of shared memory that cannot shrink,
+//! reached by atomic operations only. May hold no logic and no policy.
 #![allow(unsafe_code)]
 
+use rustix::fs::SealFlags;
+use rustix::ioctl::{Updater, ioctl};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::UnshareFlags;
+use std::ffi::c_void;
 use std::ffi::{c_int, c_long, c_ulong};
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
@@ -183,6 +191,87 @@ pub fn inherit_nothing() -> io::Result<()> {
     // SAFETY: three integers; with this flag no descriptor is closed, so that none can be reused under its owner.
     let result = unsafe { syscall(CLOSE_RANGE, 3 as c_int, c_int::MAX, CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Memory that several processes share: numbers, each read and written as a whole.
+#[derive(Debug)]
+pub struct Shared {
+    start: NonNull<AtomicU64>,
+    numbers: usize,
+}
+
+// SAFETY: the mapping belongs to the value alone, lives until it is dropped, and is reached by atomic operations only.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+/// Maps so many numbers from the start of a memory file. One that could become shorter is refused: a look at what it no
+/// longer has would end the process.
+pub fn share(file: BorrowedFd<'_>, numbers: usize) -> io::Result<Shared> {
+    let length = numbers * size_of::<AtomicU64>();
+    let there = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    let sealed = rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK);
+    if numbers == 0 || !sealed || there < length as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not the shared memory that was expected"));
+    }
+    // SAFETY: a new mapping, placed by the kernel, of bytes that the file has and, being sealed, keeps.
+    let start =
+        unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0) }?;
+    let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Shared { start, numbers })
+}
+
+impl Deref for Shared {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: mapped with this length for as long as the value lives, at the start of a page; any bits are a number.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.numbers) }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: unmaps what was mapped with this length; every reference into it has ended.
+        let _gone = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.numbers * size_of::<AtomicU64>()) };
+    }
+}
+
+/// Extents that one question about a file is answered with.
+pub const EXTENTS: usize = 32;
+
+/// `struct fiemap_extent` of linux/fiemap.h.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FiemapExtent {
+    pub logical: u64,
+    pub physical: u64,
+    pub length: u64,
+    reserved64: [u64; 2],
+    pub flags: u32,
+    reserved: [u32; 3],
+}
+
+/// `struct fiemap` of linux/fiemap.h, with room for its extents.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fiemap {
+    pub start: u64,
+    pub length: u64,
+    flags: u32,
+    pub mapped: u32,
+    count: u32,
+    reserved: u32,
+    pub extents: [FiemapExtent; EXTENTS],
+}
+
+/// The first extents of a file. Nothing is written back for it.
+pub fn fiemap(file: BorrowedFd<'_>) -> io::Result<Fiemap> {
+    let mut map = Fiemap { length: u64::MAX, count: EXTENTS as u32, ..Fiemap::default() };
+    // SAFETY: FS_IOC_FIEMAP reads and writes the header and at most `count` extents behind it, for which `map` has room; it
+    // lives through the call, and any bit pattern is a value of it.
+    unsafe { ioctl(file, Updater::<0xC020_660B, Fiemap>::new(&mut map)) }?;
+    Ok(map)
 }
 
 /// Puts this thread into the idle I/O class.

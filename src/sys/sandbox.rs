@@ -2,8 +2,8 @@
 //!
 //! A lane calls [`enter`] before its first thread, and opens its roots **after** it: a directory that was
 //! opened before refers to the old, writable mounts and would carry the right to write along. What stays usable
-//! are descriptors that are no way to the file system: the lane's socket, its shared memory, standard error, and
-//! the kernel's counters of its disks.
+//! are descriptors that are no way to the file system: the lane's socket, its shared memory, standard error, the
+//! kernel's counters of its disks, and (only of a disk with an arm) the block device, opened for reading.
 //!
 //! Four layers, each without need of the others, and each that cannot be had is named:
 //! read-only mounts in a mount namespace of its own (needs privilege) · Landlock (reading below the given

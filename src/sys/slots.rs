@@ -1,17 +1,18 @@
 //! What each worker of a lane has in hand, where the parent can see it when the lane hangs in the kernel.
 //!
-//! A few bytes of shared memory behind a descriptor: a worker writes by one system call, wakes nobody and
+//! A few bytes of shared memory behind a descriptor: a worker writes without a system call, wakes nobody and
 //! cannot block. May not be used for anything that must be consistent: a reader may meet a record half new.
 
+use super::raw::{self, Shared};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
 
-/// Bytes of one worker's record: two little-endian u64.
-const RECORD: usize = 16;
+/// Numbers of one worker's record.
+const RECORD: usize = 2;
 /// More workers than any device is given.
 const WORKERS_MAX: usize = 4096;
 
@@ -19,7 +20,7 @@ const WORKERS_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Slots {
     file: File,
-    workers: usize,
+    numbers: Shared,
 }
 
 impl Slots {
@@ -34,45 +35,45 @@ impl Slots {
             Err(Errno::INVAL) => rustix::fs::memfd_create("mailmend-slots", flags)?,
             result => result?,
         };
-        rustix::fs::ftruncate(&fd, (workers * RECORD) as u64)?;
+        rustix::fs::ftruncate(&fd, (workers * RECORD * size_of::<u64>()) as u64)?;
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)?;
-        Ok(Slots { file: File::from(fd), workers })
+        let numbers = raw::share(fd.as_fd(), workers * RECORD)?;
+        Ok(Slots { file: File::from(fd), numbers })
     }
 
     /// The same records, from an inherited descriptor.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Slots> {
         let file = File::from(fd);
         let metadata = file.metadata()?;
-        let workers = usize::try_from(metadata.len()).unwrap_or(usize::MAX) / RECORD;
+        let workers = usize::try_from(metadata.len()).unwrap_or(usize::MAX) / (RECORD * size_of::<u64>());
         if !metadata.is_file() || workers == 0 || workers > WORKERS_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not the shared memory that was expected"));
         }
-        Ok(Slots { file, workers })
+        let numbers = raw::share(file.as_fd(), workers * RECORD)?;
+        Ok(Slots { file, numbers })
     }
 
     pub fn workers(&self) -> usize {
-        self.workers
+        self.numbers.len() / RECORD
     }
 
     /// Records that `worker` has `item` in hand and came as far as `progress`.
     pub fn set(&self, worker: usize, item: u64, progress: u64) -> io::Result<()> {
-        let record: Vec<u8> = [item.to_le_bytes(), progress.to_le_bytes()].concat();
-        self.file.write_all_at(&record, self.offset(worker)?)
+        let at = self.place(worker)?;
+        self.numbers[at].store(item, Relaxed);
+        self.numbers[at + 1].store(progress, Relaxed);
+        Ok(())
     }
 
     /// What `worker` recorded last.
     pub fn get(&self, worker: usize) -> io::Result<(u64, u64)> {
-        let (mut item, mut progress) = ([0; 8], [0; 8]);
-        let mut record = [0; RECORD];
-        self.file.read_exact_at(&mut record, self.offset(worker)?)?;
-        item.copy_from_slice(&record[..8]);
-        progress.copy_from_slice(&record[8..]);
-        Ok((u64::from_le_bytes(item), u64::from_le_bytes(progress)))
+        let at = self.place(worker)?;
+        Ok((self.numbers[at].load(Relaxed), self.numbers[at + 1].load(Relaxed)))
     }
 
-    fn offset(&self, worker: usize) -> io::Result<u64> {
-        match worker < self.workers {
-            true => Ok((worker * RECORD) as u64),
+    fn place(&self, worker: usize) -> io::Result<usize> {
+        match worker < self.workers() {
+            true => Ok(worker * RECORD),
             false => Err(io::Error::new(io::ErrorKind::InvalidInput, "no such worker")),
         }
     }
@@ -105,5 +106,9 @@ mod tests {
     fn a_foreign_descriptor_is_refused() {
         let file = tempfile::tempfile().unwrap();
         assert!(Slots::from_fd(file.into()).is_err());
+        // One that may be cut under our hands.
+        let unsealed = rustix::fs::memfd_create("of-the-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&unsealed, 64).unwrap();
+        assert!(Slots::from_fd(unsealed).is_err());
     }
 }

@@ -104,6 +104,10 @@ impl HangingDisk {
         must("kill", &["-STOP", &self.server.to_string()]);
     }
 
+    pub fn device(&self) -> &str {
+        self.loop_device.as_deref().expect("a loop device")
+    }
+
     /// The process that answers for the disk.
     pub fn server(&self) -> u32 {
         self.server

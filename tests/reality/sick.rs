@@ -70,14 +70,21 @@ fn a_disk_that_hangs_in_the_middle_costs_only_what_it_did_not_give() {
     if !possible("a disk that hangs in the middle") {
         return;
     }
+    // Slow enough that there is a middle, whoever reads.
+    hangs_in_the_middle("flash", &["--filter=delay", "rdelay=3ms"]);
+    hangs_in_the_middle("spindle", &["--filter=delay", "rdelay=40ms"]);
+}
+
+fn hangs_in_the_middle(kind: &str, slowly: &[&str]) {
     let bench = bench();
     let image = device::image(&bench.store, bench.dir.path(), |_| ());
     record(&bench, &image);
-    // Slow enough that there is a middle.
-    let disk = HangingDisk::serving(bench.dir.path(), &["--filter=delay", &spec(&image), "rdelay=3ms"]);
+    let image = spec(&image);
+    let arguments: Vec<&str> = slowly.iter().copied().chain([&image[..]]).collect();
+    let disk = HangingDisk::serving(bench.dir.path(), &arguments);
     drop_caches();
     let (start, store, before) = (Instant::now(), disk.store(), served(&disk));
-    let run = bench.tool.start(words(&["verify", "--read-timeout", "2"]).chain([store.into()]));
+    let run = bench.tool.start(words(&["verify", "--read-timeout", "2", "--disk", kind]).chain([store.into()]));
     // Once a good part has come from the disk.
     kit::wait_for("reading", Duration::from_secs(60), || {
         (served(&disk) > before + 20_000 * MESSAGES * 6 / 10).then_some(())
@@ -306,4 +313,78 @@ fn killed_readers_are_replaced_and_nothing_goes_uncounted() {
         // Where the last reader lived the rest was done.
         tool.verify(&bench.store).expect(0);
     }
+}
+
+/// How often each of these places was asked for, by nbdkit's log.
+fn asked(log: &Path, places: &[u64]) -> Vec<usize> {
+    let text = fs::read_to_string(log).expect("a log");
+    let number = |word: &str| u64::from_str_radix(word.split_once("=0x")?.1, 16).ok();
+    let reads: Vec<(u64, u64)> = text
+        .lines()
+        .filter_map(|line| {
+            let rest = line.split_once(" Read ")?.1;
+            let mut words = rest.split_whitespace().filter(|word| !word.starts_with("id="));
+            Some((number(words.next()?)?, number(words.next()?)?))
+        })
+        .collect();
+    let count = |at: &u64| reads.iter().filter(|(offset, length)| (*offset..offset + length).contains(at)).count();
+    places.iter().map(count).collect()
+}
+
+/// Without a copy exactly the bad sectors are missing, and neither then nor with a copy is one of them asked for more often than
+/// ddrescue asks for it.
+#[test]
+fn a_bad_sector_costs_itself_and_few_reads() {
+    if !possible("bad sectors one by one") || !kit::can("bad sectors one by one", true, &["ddrescue"]) {
+        return;
+    }
+    let bench = bench();
+    kit::dbox(&bench.store.join("cid/sdbox"), "INBOX", 500, 10, 20_000);
+    bench.replicate();
+    let mut victims = [3, 90, 120]
+        .map(|number| Path::new("ann/Maildir/cur").join(kit::name(number, kit::letter(number, 20_000).len())))
+        .to_vec();
+    victims.push(PathBuf::from("cid/sdbox/mailboxes/INBOX/dbox-Mails/u.4"));
+    let mut bad = Vec::new();
+    let image = device::image(&bench.store, bench.dir.path(), |store| {
+        bad = victims.iter().map(|victim| block(&store.join(victim), 8192) * 4096 + 1024).collect();
+    });
+    record(&bench, &image);
+    let [map, log] = ["bad.map", "log"].map(|name| bench.dir.path().join(name));
+    fs::write(&map, sector_map(bad.clone(), 256 << 20)).expect("a map");
+    let settings = [format!("ddrescue-mapfile={}", spec(&map)), format!("logfile={}", spec(&log))];
+    let arguments = ["--filter=log", "--filter=ddrescue", &spec(&image), &settings[0], &settings[1]];
+    let disk = HangingDisk::serving(bench.dir.path(), &arguments);
+    let store = spec(&disk.store());
+    let forget = || {
+        drop_caches();
+        fs::write(&log, "").expect("an empty log");
+    };
+    forget();
+    let alone = bench.tool.run(["audit", &store, "--disk", "flash", "--read-from", "disk"]).expect_bits(4);
+    let reads = asked(&log, &bad);
+    assert_eq!((alone.count("unreadable"), alone.count("not_checked")), (4, 0), "{alone}");
+    for finding in alone.findings() {
+        let before = if finding["account"] == "cid" { 46 } else { 0 };
+        let holes: Vec<(u64, u64)> = finding["faults"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|fault| fault["check"] == "read")
+            .map(|fault| (fault["offset"].as_u64().unwrap_or(0), fault["length"].as_u64().unwrap_or(0)))
+            .collect();
+        assert_eq!(holes, [(8192 + 1024 - before, 512)], "{finding}");
+    }
+    forget();
+    let source = spec(&bench.replica);
+    let healed =
+        bench.tool.run(["audit", &store, "--disk", "flash", "--read-from", "disk", "--from", &source]).expect_bits(4);
+    assert_eq!(healed.count("repairable"), 4, "{healed}");
+    let with_copy = asked(&log, &bad);
+    forget();
+    let [out, its_map] = ["out", "out.map"].map(|name| spec(&bench.dir.path().join(name)));
+    must("ddrescue", &["-q", "-d", disk.device(), &out, &its_map]);
+    let theirs = asked(&log, &bad);
+    assert!(reads[..3].iter().zip(&theirs).all(|(ours, theirs)| ours <= theirs), "{reads:?} against {theirs:?}");
+    assert!(with_copy.iter().all(|&ours| ours == 1), "what a copy proves is not read again: {with_copy:?}");
 }

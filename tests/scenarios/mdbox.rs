@@ -181,34 +181,51 @@ fn a_whole_storage_is_whole_and_a_second_night_knows_it() {
     assert_eq!(answer.count("messages"), 17, "{answer}");
 }
 
+/// What is done to one storage file.
+type Change = fn(&mut Vec<u8>);
+
+/// Harm to one message.
+const HARMS: [(&str, Change); 8] = [
+    ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
+    ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
+    ("a bit in the frame's header", |bytes| {
+        let at = second(bytes);
+        bytes[at] ^= 1;
+    }),
+    ("a digit of the size", |bytes| {
+        let at = second(bytes) + 28;
+        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+    }),
+    ("the magic of the trailer", |bytes| {
+        let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
+        bytes[at + 1] ^= 4;
+    }),
+    ("a digit of the GUID", |bytes| *byte(bytes, b"G0808", 3) = b'9'),
+    ("a letter of the trailer", |bytes| *byte(bytes, b"G0808", 0) = b'\x07'),
+    ("zeros in the body", |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 512].fill(0);
+    }),
+];
+
+/// To none.
+const LINE: (&str, Change) = ("the line of the file alone", |bytes| bytes[0] ^= 1);
+
+/// To several.
+const WIDER: [(&str, Change); 5] = [
+    ("zeros over two messages", |bytes| {
+        let at = second(bytes) + 600;
+        bytes[at..at + 2512].fill(0);
+    }),
+    ("cut to half", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("cut within what comes first", |bytes| bytes.truncate(100)),
+    ("emptied", Vec::clear),
+    ("zeroed", |bytes| bytes.fill(0)),
+];
+
 #[test]
 fn each_harm_is_found_where_it_is_and_nowhere_else() {
-    type Change = fn(&mut Vec<u8>);
-
-    let harms: [(&str, Change); 9] = [
-        ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
-        ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
-        ("a bit in the frame's header", |bytes| {
-            let at = second(bytes);
-            bytes[at] ^= 1;
-        }),
-        ("a digit of the size", |bytes| {
-            let at = second(bytes) + 28;
-            bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
-        }),
-        ("the magic of the trailer", |bytes| {
-            let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
-            bytes[at + 1] ^= 4;
-        }),
-        ("a digit of the GUID", |bytes| *byte(bytes, b"G0808", 3) = b'9'),
-        ("a letter of the trailer", |bytes| *byte(bytes, b"G0808", 0) = b'\x07'),
-        ("zeros in the body", |bytes| {
-            let at = second(bytes) + 600;
-            bytes[at..at + 512].fill(0);
-        }),
-        ("the line of the file alone", |bytes| bytes[0] ^= 1),
-    ];
-    for (what, change) in harms {
+    for (what, change) in HARMS.into_iter().chain([LINE]) {
         for known in [false, true] {
             let house = House::build();
             if known {
@@ -378,37 +395,9 @@ pub fn files(house: &House) -> Vec<Vec<u8>> {
     (1..=FILES).map(|file| fs::read(house.storage(&format!("m.{file}"))).unwrap_or_default()).collect()
 }
 
-/// What is done to one storage file.
-type Change = fn(&mut Vec<u8>);
-
-const HARMS: [(&str, Change); 10] = [
-    ("a bit in the body", |bytes| *byte(bytes, b"line 8\n", 200) ^= 0x80),
-    ("a bit in the message's header", |bytes| *byte(bytes, b"Subject: 8", 0) ^= 0x80),
-    ("a bit in the frame's header", |bytes| {
-        let at = second(bytes);
-        bytes[at] ^= 1;
-    }),
-    ("a digit of the size", |bytes| {
-        let at = second(bytes) + 28;
-        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
-    }),
-    ("the magic of the trailer", |bytes| {
-        let at = memchr::memmem::find_iter(&*bytes, b"\n\x01\x03\n").nth(1).expect("a trailer");
-        bytes[at + 1] ^= 4;
-    }),
-    ("zeros over two messages", |bytes| {
-        let at = second(bytes) + 600;
-        bytes[at..at + 2512].fill(0);
-    }),
-    ("cut to half", |bytes| bytes.truncate(bytes.len() / 2)),
-    ("cut within what comes first", |bytes| bytes.truncate(100)),
-    ("emptied", Vec::clear),
-    ("zeroed", |bytes| bytes.fill(0)),
-];
-
 #[test]
 fn a_storage_file_is_healed_to_the_byte_and_given_back_by_undo() {
-    for (what, change) in HARMS {
+    for (what, change) in HARMS.into_iter().chain(WIDER) {
         let house = House::build();
         let (backup, whole) = (backup(&house), files(&house));
         house.run("verify").expect(0);

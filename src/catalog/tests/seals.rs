@@ -19,7 +19,7 @@ fn with_seal() -> (Home, Catalog, StoreId, MailboxId) {
 #[test]
 fn a_look_that_changes_nothing_keeps_it() {
     let (_home, mut catalog, store, mailbox) = with_seal();
-    catalog.record_unchanged(store, &[MailboxUpdate { verified: None, ..update(at(200)) }]).unwrap();
+    catalog.record_unchanged(&[mailbox], at(200)).unwrap();
     assert!(sealed(&catalog, store, mailbox));
     assert_eq!(catalog.one(mailbox, "a").last_seen, at(200));
     assert_eq!(catalog.one(mailbox, "a").verified, Some(at(100)), "nothing was proven");

@@ -3,7 +3,7 @@
 //! Only describes. May not read files or decide defaults that depend on the machine: that is `config`.
 
 use super::records::Backups;
-use crate::cli::values::{IoClass, Owner, Rate, ReadFrom, Span, Spec, StoreArg, Undecided};
+use crate::cli::values::{Disk, IoClass, Owner, Rate, ReadFrom, Span, Spec, StoreArg, Undecided};
 use crate::model::Stamp;
 use crate::plan::budget::Budget;
 use crate::source::layout::Layout;
@@ -44,6 +44,9 @@ pub struct Reading {
     /// Take the disks as anybody does, or when nobody else needs them (default: idle for verify, else normal)
     #[arg(long, value_enum, value_name = "CLASS", env = "MAILMEND_IO_CLASS", hide_env_values = true)]
     pub io_class: Option<IoClass>,
+    /// Read as suits the disk: flash has several readers, a spindle one that follows the order on it (default: auto, measured)
+    #[arg(long, value_enum, value_name = "KIND", env = "MAILMEND_DISK", hide_env_values = true)]
+    pub disk: Option<Disk>,
     /// Read messages from the disk past the cache, or through the cache (default: disk for verify, else cache)
     #[arg(long, value_enum, value_name = "WHERE", env = "MAILMEND_READ_FROM", hide_env_values = true)]
     pub read_from: Option<ReadFrom>,

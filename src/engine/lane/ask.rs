@@ -19,8 +19,19 @@ const SERVERS_FILES: &str = "read the server's files";
 impl Lane {
     /// Walks `dir` for mailboxes. A walk that did not finish has a trouble.
     pub fn discover(&mut self, root: u32, dir: &RelPath) -> Result<Found, LaneError> {
+        let walk = self.ask_discover(root, dir)?;
+        Ok(self.discovered(walk, root, dir))
+    }
+
+    /// Has `dir` walked, and does not wait. Nothing else may be asked before [`Lane::discovered`] is.
+    pub fn ask_discover(&mut self, root: u32, dir: &RelPath) -> Result<u64, LaneError> {
         let id = self.id();
         self.send(&Request::Discover { id, root, dir: dir.clone() })?;
+        Ok(id)
+    }
+
+    /// What the walk found that was asked for.
+    pub fn discovered(&mut self, id: u64, root: u32, dir: &RelPath) -> Found {
         let mut found = Found::default();
         loop {
             match self.answer() {
@@ -31,13 +42,13 @@ impl Lane {
                 }
                 Ok(Answer::FoundEnd { id: got }) if got == id => {
                     found.set_aside();
-                    return Ok(found);
+                    return found;
                 }
                 Ok(_) => {}
                 Err(fall) => {
                     let trouble = self.fallen(fall, root, dir, "look for mailboxes");
                     found.troubles.push(trouble);
-                    return Ok(found);
+                    return found;
                 }
             }
         }

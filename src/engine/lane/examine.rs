@@ -14,7 +14,7 @@ use crate::model::groups::{GROUP, Value};
 use crate::model::limits::{COMPANION_MAX, MESSAGE_MAX, WHOLE_MESSAGE, WINDOW};
 use crate::model::message::{CopyFacts, Encoding};
 use crate::model::pieces::{Cuts, Pieces};
-use crate::model::wire::{Fetched, ReadItem, ReadMode, Trouble};
+use crate::model::wire::{Effort, Fetched, ReadItem, ReadMode, Trouble};
 use crate::model::{Digest, Format, RelPath, Span, Stat};
 use crate::read::{self, Medium, Piece, Sequential};
 use crate::store;
@@ -64,6 +64,8 @@ pub(super) struct Subject<'a> {
     pub past: Option<Window>,
     /// Where it begins, among others in its file.
     pub begins: Option<u64>,
+    /// All of its bytes, where the device itself gave them.
+    pub loaded: Option<&'a [u8]>,
 }
 
 /// Reads one file and says what it is worth.
@@ -74,7 +76,11 @@ pub(super) struct Subject<'a> {
 pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts, Trouble> {
     let fail = |operation: &str, error: io::Error| trouble(item.root, item.path.as_bytes(), operation, &error);
     let name = item.path.name();
-    let direct = if item.medium { dir.open_direct(name).map_err(|e| fail("open", e))? } else { None };
+    let direct = if item.medium || matches!(item.effort, Effort::Closely(_)) {
+        dir.open_direct(name).map_err(|e| fail("open", e))?
+    } else {
+        None
+    };
     let (file, past) = match direct {
         Some(file) => (file, Some(Window::default())),
         None => (dir.open_file(name).map_err(|e| fail("open", e))?, None),
@@ -82,14 +88,18 @@ pub fn copy(dir: &Dir, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFacts
     let stat = attr::fstat(&file).map_err(|e| fail("stat", e))?.1;
     let most = if item.mode == ReadMode::Companion { COMPANION_MAX } else { MESSAGE_MAX };
     modest(&stat, most).map_err(|e| fail("read", e))?;
-    let subject = Subject { item, file, stat, reader, past, begins: None };
-    let facts =
-        BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut())).map_err(|e| fail("open", e))?;
+    let subject = Subject { item, file, stat, reader, past, begins: None, loaded: None };
+    let facts = examined(dir, &subject).map_err(|e| fail("open", e))?;
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
     if (after.size, after.mtime) != (stat.size, stat.mtime) {
         return Err(fail("read", io::Error::new(io::ErrorKind::ResourceBusy, "changed while it was read")));
     }
     Ok(facts)
+}
+
+/// What a file in this folder is worth.
+pub(super) fn examined(dir: &Dir, subject: &Subject<'_>) -> io::Result<CopyFacts> {
+    BUFFER.with_borrow_mut(|buffer| subject.examine(dir, buffer.bytes_mut()))
 }
 
 /// What lies among others in a file, as if it were a file.
@@ -104,6 +114,19 @@ impl Medium for Among<'_> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let most = buffer.len().min(left);
         self.medium.read_at(&mut buffer[..most], self.begins + offset)
+    }
+}
+
+/// A file of which no place is read twice.
+struct Once<'a>(Paced<'a>);
+
+impl Medium for Once<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn unit_end(&self, _: u64) -> Option<u64> {
+        None
     }
 }
 
@@ -131,7 +154,8 @@ impl Subject<'_> {
                 _ => self.compressed(encoding, buffer),
             }
         };
-        facts.cached = self.item.medium && self.past.is_none();
+        facts.closely = self.past.is_some() && matches!(self.item.effort, Effort::Closely(_));
+        facts.cached = self.item.medium && self.past.is_none() && self.loaded.is_none();
         Ok(facts)
     }
 
@@ -146,12 +170,16 @@ impl Subject<'_> {
     }
 
     pub(super) fn medium(&self) -> Box<dyn Medium + '_> {
+        if let Some(bytes) = self.loaded {
+            return Box::new(bytes);
+        }
         let medium = self.reader.medium(&self.file);
         if let Some(begins) = self.begins {
             return Box::new(Among { medium, begins, size: self.stat.size });
         }
         match &self.past {
-            Some(window) => Box::new(Past { medium, size: self.stat.size, window }),
+            Some(window) => Box::new(Past { medium, size: self.stat.size, window, effort: &self.item.effort }),
+            None if self.item.effort == Effort::Swift => Box::new(Once(medium)),
             None => Box::new(medium),
         }
     }

@@ -3,7 +3,7 @@
 //! Knows no processes and waits for nothing.
 
 use super::{EachReading, LaneError};
-use crate::model::limits::{PACED_BATCH, READ_BATCH};
+use crate::model::limits::{PACED_BATCH, READ_BATCH, SWEEP_BATCH};
 use crate::model::wire::{ReadItem, Trouble};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +20,8 @@ pub(super) struct Flight {
     pub batches: usize,
     /// A lane fell. A batch is answered as a whole, so from now on no file waits for one that hangs.
     pub wary: bool,
+    /// The lane reads in the order of the disk: only what a fallen one left is asked for one by one.
+    pub in_order: bool,
     /// The lane reads at a limited pace: a stop is not to wait until it has read much more.
     pub paced: bool,
 }
@@ -36,8 +38,10 @@ impl Flight {
         let suspect = self.suspects.pop_front();
         self.alone = suspect.is_some();
         let most = match self.paced {
-            _ if self.alone || self.wary => 1,
+            _ if self.alone => 1,
+            _ if self.wary && !(self.in_order && self.again.is_empty()) => 1,
             true => PACED_BATCH,
+            false if self.in_order => SWEEP_BATCH,
             false => READ_BATCH,
         };
         let mut next = suspect;

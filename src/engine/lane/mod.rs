@@ -14,6 +14,8 @@ pub mod frame;
 mod framed;
 mod gentle;
 mod ledger;
+mod listing;
+mod order;
 mod packed;
 mod past;
 mod process;
@@ -24,6 +26,7 @@ mod sealing;
 pub mod serve;
 mod shared;
 mod storage;
+mod sweep;
 mod witness;
 
 pub use process::lane_main;
@@ -31,6 +34,7 @@ pub use witness::NOT_A_FILE;
 
 use ahead::Ahead;
 use flight::{Flight, gone};
+use order::Order;
 use process::Running;
 
 #[cfg(test)]
@@ -38,10 +42,10 @@ mod tests;
 
 use crate::model::limits::{LANE_RESTARTS, READS_IN_FLIGHT};
 use crate::model::wire::{
-    Answer, Entry, FoundMailbox, Hello, IoClass, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
+    Answer, Disk, Entry, FoundMailbox, Hello, IoClass, Place, ReadItem, Reading, Request, RootInfo, RootSpec, Sandbox,
     Trouble,
 };
-use crate::model::{Digest, Format, RelPath, Stamp, Stat};
+use crate::model::{Check, Digest, Format, Outcome, RelPath, Stamp, Stat};
 use crate::store::discover;
 use crate::sys::meter;
 use crossbeam_channel::RecvTimeoutError;
@@ -61,6 +65,7 @@ pub struct Settings {
     /// Bytes a second that each lane may read of files.
     pub bwlimit: Option<u64>,
     pub io_class: IoClass,
+    pub disk: Disk,
     /// Where the server keeps attachments apart from their messages.
     pub attachments: Option<std::path::PathBuf>,
     /// `--mbox-timezone`: seconds east of UTC of the clock that wrote dates without a zone.
@@ -102,6 +107,7 @@ pub struct Lane {
     /// How long its readers together paused because others needed the disks.
     pub paused_ms: u64,
     ahead: Ahead,
+    pub order: Order,
 }
 
 /// What a complete or partial listing of one mailbox gave.
@@ -186,6 +192,7 @@ impl Lane {
     /// When no process can be started, or it does not answer in time.
     pub fn start(specs: Vec<RootSpec>, settings: Settings) -> Result<Lane, LaneError> {
         let mut lane = Lane {
+            order: Order::new(settings.disk),
             settings,
             specs,
             roots: Vec::new(),
@@ -215,6 +222,7 @@ impl Lane {
             without_openat2: self.settings.without_openat2,
             bwlimit: self.settings.bwlimit,
             io_class: self.settings.io_class,
+            blocks: self.order.sweeps(),
             attachments: self.settings.attachments.as_ref().map(|path| path.as_os_str().as_encoded_bytes().to_vec()),
             zone: self.settings.zone,
         };
@@ -346,17 +354,29 @@ impl Lane {
         })
     }
 
-    /// Reads every item, several batches in flight. `each` gets exactly one answer for each item that was
-    /// taken from `items`; a file on which the lane hangs or dies is answered with a trouble and the rest
-    /// goes on in a new lane. Stops taking items once `stop` says so.
+    /// Reads every item, several batches in flight. `each` gets exactly one answer for each item, in any order; a file on
+    /// which the lane hangs or dies is answered with a trouble and the rest goes on in a new lane. Once `stop` says so,
+    /// nothing that was not begun is read.
     pub fn read_all(
         &mut self,
         items: &mut dyn Iterator<Item = ReadItem>,
         each: &mut EachReading<'_>,
         stop: &dyn Fn() -> bool,
     ) {
+        self.read_windows(items, each, stop);
+    }
+
+    /// The same in the order given, or close to it.
+    fn read_as_given(
+        &mut self,
+        items: &mut dyn Iterator<Item = ReadItem>,
+        each: &mut EachReading<'_>,
+        stop: &dyn Fn() -> bool,
+    ) {
         let watched = self.settings.io_class == IoClass::Idle;
-        let mut flight = Flight { paced: self.settings.bwlimit.is_some(), ..Flight::default() };
+        let in_order = self.order.sweeps();
+        let mut flight = Flight { paced: self.settings.bwlimit.is_some(), in_order, ..Flight::default() };
+        let path = self.path_text();
         loop {
             while flight.batches < READS_IN_FLIGHT && !stop() {
                 let batch = flight.next_batch(items, &mut || self.id());
@@ -364,7 +384,7 @@ impl Lane {
                     break;
                 }
                 let written = if watched { meter::written().unwrap_or(0) } else { 0 };
-                match self.send_once(&Request::Read { items: batch, written }) {
+                match self.send_once(&Request::Read { items: batch, written, in_order }) {
                     Ok(true) => flight.batches += 1,
                     // What the dead process had was lost with it: all of it is asked for again.
                     Ok(false) => self.recover(Fall::Died, &mut flight, each),
@@ -382,11 +402,14 @@ impl Lane {
                 return;
             }
             match self.answer() {
-                Ok(Answer::Copies { copies, paused_ms }) => {
+                Ok(Answer::Copies { copies, last, paused_ms }) => {
                     self.paused_ms = self.paused_ms.max(paused_ms);
-                    flight.batches = flight.batches.saturating_sub(1);
+                    flight.batches = flight.batches.saturating_sub(usize::from(last));
                     for (id, result) in copies {
                         if let Some(item) = flight.outstanding.remove(&id) {
+                            if is_ill(&result) {
+                                self.order.fell_ill(&path);
+                            }
                             each(item, result);
                         }
                     }
@@ -418,6 +441,14 @@ impl Lane {
         flight.alone = false;
         flight.wary |= fall == Fall::Hung;
         flight.again.extend(std::mem::take(&mut flight.outstanding).into_values());
+    }
+}
+
+/// Whether the medium did not give all of a file.
+fn is_ill(reading: &Reading) -> bool {
+    match reading {
+        Ok(facts) => facts.evidence.get(Check::Read) == Outcome::Fail,
+        Err(trouble) => trouble.errno == Some(rustix::io::Errno::IO.raw_os_error()),
     }
 }
 

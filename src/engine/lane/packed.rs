@@ -157,7 +157,7 @@ pub fn copy(root: &Root, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFac
     if item.file.is_some_and(|listed| !listed.same_file(&stat)) {
         return Err(fail("read", changed()));
     }
-    let subject = Subject { item, file, stat: stat_of(&stat, &named), reader, past: None, begins: None };
+    let subject = Subject { item, file, stat: stat_of(&stat, &named), reader, past: None, begins: None, loaded: None };
     let facts = CopyFacts { cached: item.medium, ..examine(&subject, &named) };
     let after = attr::fstat(&subject.file).map_err(|e| fail("stat", e))?.1;
     if !after.same_file(&stat) {

@@ -4,9 +4,12 @@
 //! Runs in the lane only. May not decide what a failed read means: where the medium fails, so does the read.
 
 use super::gentle::Paced;
+use crate::model::Span;
 use crate::model::limits::WINDOW;
-use crate::read::Medium;
+use crate::model::wire::Effort;
+use crate::read::{Medium, SECTOR};
 use crate::sys::direct::{ALIGN, AlignedBuf};
+use rustix::io::Errno;
 use std::cell::{Cell, RefCell};
 use std::io;
 
@@ -20,8 +23,12 @@ thread_local! {
 pub struct Window {
     start: Cell<u64>,
     length: Cell<usize>,
-    /// Reading the file at once failed with this: nothing larger than a page is tried again.
-    failed: Cell<Option<i32>>,
+    /// Reading this as a whole failed last: nothing larger than a unit of it is tried again.
+    failed: Cell<Option<(Span, i32)>>,
+    /// So did this unit: it is not tried again at all.
+    lost: Cell<Option<(u64, i32)>>,
+    /// The medium's sectors are pages.
+    coarse: Cell<bool>,
 }
 
 /// A file of `size` bytes that was opened past the cache, by the reader whose `window` this is.
@@ -29,6 +36,7 @@ pub struct Past<'a> {
     pub medium: Paced<'a>,
     pub size: u64,
     pub window: &'a Window,
+    pub effort: &'a Effort,
 }
 
 impl Medium for Past<'_> {
@@ -40,22 +48,32 @@ impl Medium for Past<'_> {
             return Ok(got);
         }
         let small = self.size <= WINDOW as u64;
-        if small && self.window.failed.get().is_none() && self.load(0, WINDOW).is_ok() {
-            return Ok(self.held(buffer, offset).unwrap_or(0));
+        if let Some(errno) = self.is_lacking(offset) {
+            // A page of what failed is asked for as such.
+            let whole = small || is_aligned(buffer, offset);
+            if *self.effort == Effort::Swift || *self.effort == Effort::Pages && buffer.len() > ALIGN && whole {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            return self.units(buffer, offset);
         }
-        if let Some(errno) = self.window.failed.get()
-            && buffer.len() > ALIGN
-        {
-            return Err(io::Error::from_raw_os_error(errno));
+        if buffer.len() >= WINDOW && !small && is_aligned(buffer, offset) {
+            let got = self.medium.read_at(buffer, offset);
+            if let Err(error) = &got {
+                self.failed(Span::new(offset, buffer.len() as u64), error);
+            }
+            return got;
         }
-        if is_aligned(buffer, offset) {
-            return self.medium.read_at(buffer, offset);
-        }
-        let start = offset - offset % ALIGN as u64;
-        if small || self.load(start, WINDOW).is_err() {
-            self.load(start, ALIGN)?;
+        let start = if small { 0 } else { offset - offset % ALIGN as u64 };
+        if let Err(error) = self.load(start, WINDOW) {
+            self.failed(Span::new(start, WINDOW as u64), &error);
+            return self.read_at(buffer, offset);
         }
         Ok(self.held(buffer, offset).unwrap_or(0))
+    }
+
+    fn unit_end(&self, offset: u64) -> Option<u64> {
+        let unit = self.unit();
+        (*self.effort != Effort::Swift).then_some((offset / unit + 1) * unit)
     }
 }
 
@@ -69,17 +87,66 @@ impl Past<'_> {
         Some(got)
     }
 
+    /// The least that is read of what was not given as a whole. Bytes.
+    fn unit(&self) -> u64 {
+        match self.effort {
+            Effort::Closely(_) if !self.window.coarse.get() => SECTOR as u64,
+            _ => ALIGN as u64,
+        }
+    }
+
+    /// The error with which this place was not given before.
+    fn is_lacking(&self, offset: u64) -> Option<i32> {
+        let failed = self.window.failed.get().filter(|(span, _)| span.overlaps(Span::new(offset, 1)));
+        let known = match self.effort {
+            Effort::Closely(known) => known.iter().any(|span| span.overlaps(Span::new(offset, 1))),
+            _ => false,
+        };
+        failed.map(|(_, errno)| errno).or(known.then_some(Errno::IO.raw_os_error()))
+    }
+
+    fn failed(&self, span: Span, error: &io::Error) {
+        self.window.failed.set(Some((span, error.raw_os_error().unwrap_or_default())));
+    }
+
+    /// Reads what was not given as a whole unit by unit, up to the first that is not given: whoever wants a few bytes gets
+    /// them all, wherever units end.
+    fn units(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut got = 0;
+        while got < buffer.len() && offset + (got as u64) < self.size {
+            match self.one_unit(&mut buffer[got..], offset + got as u64) {
+                Ok(0) => break,
+                Ok(more) => got += more,
+                Err(error) if got == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(got)
+    }
+
+    /// Reads no more than one unit of what was not given as a whole.
+    fn one_unit(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let unit = self.unit();
+        let start = offset - offset % unit;
+        if let Some((_, errno)) = self.window.lost.get().filter(|&(at, _)| at == start) {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        if let Err(error) = self.load(start, unit as usize) {
+            if Errno::from_io_error(&error) == Some(Errno::INVAL) && unit < ALIGN as u64 {
+                self.window.coarse.set(true);
+                return self.one_unit(buffer, offset);
+            }
+            self.window.lost.set(Some((start, error.raw_os_error().unwrap_or_default())));
+            return Err(error);
+        }
+        Ok(self.held(buffer, offset).unwrap_or(0))
+    }
+
     fn load(&self, start: u64, most: usize) -> io::Result<()> {
         self.window.length.set(0);
-        let got = PAGES.with_borrow_mut(|pages| self.medium.read_at(&mut pages.bytes_mut()[..most], start));
-        if let Err(error) = &got
-            && self.size <= WINDOW as u64
-            && most > ALIGN
-        {
-            self.window.failed.set(Some(error.raw_os_error().unwrap_or_default()));
-        }
+        let got = PAGES.with_borrow_mut(|pages| self.medium.read_at(&mut pages.bytes_mut()[..most], start))?;
         self.window.start.set(start);
-        self.window.length.set(got?);
+        self.window.length.set(got);
         Ok(())
     }
 }
@@ -109,7 +176,9 @@ mod tests {
             };
             let window = Window::default();
             let medium = Paced { file: &file, pace: &pace, tick: &|_| () };
-            let past = Past { medium, size: size as u64, window: &window };
+            let effort = [Effort::Pages, Effort::Swift, Effort::Closely(vec![Span::new(5000, 3000)])];
+            let effort = &effort[size % 3];
+            let past = Past { medium, size: size as u64, window: &window, effort };
             let mut rng = fastrand::Rng::with_seed(size as u64);
             for _ in 0..200 {
                 let offset = rng.usize(..size + 10);

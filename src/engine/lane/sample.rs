@@ -12,7 +12,7 @@ use crate::model::form::Form;
 use crate::model::limits::{COMPANION_MAX, DEPTH_MAX, WINDOW};
 use crate::model::message::Encoding;
 use crate::model::triage::{Doing, SampleOrder, SampleRoot, Sampled, Seen, Walk};
-use crate::model::wire::{Answer, Place, ReadItem, ReadMode, Trouble};
+use crate::model::wire::{Answer, Effort, Place, ReadItem, ReadMode, Trouble};
 use crate::model::{Format, RelPath, Verdict};
 use crate::store;
 use crate::store::codec;
@@ -461,6 +461,7 @@ fn decoded(
         crlf_claim: claims.crlf,
         envelope: false,
         medium: false,
+        effort: Effort::Pages,
         groups: false,
         deep: false,
     };

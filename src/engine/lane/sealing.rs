@@ -4,8 +4,8 @@
 //! message place, name, type, size, time, owner and mode; of what else stands in the mailbox's folder the name. What
 //! lies in `tmp` is always sent itself.
 
-use crate::model::wire::{Entry, EntryKind, Place};
-use crate::model::{Digest, RelPath, Stamp};
+use crate::model::wire::{EntryKind, Place};
+use crate::model::{Digest, RelPath, Stamp, Stat};
 use crate::sys::dir::Root;
 
 /// Bytes that are hashed at once: one entry would be too little for it to be fast.
@@ -19,23 +19,23 @@ pub struct Sealing {
 
 impl Sealing {
     /// Entries come in the order of the listing: another order is another listing.
-    pub fn add(&mut self, entry: &Entry) {
-        let place: u8 = match entry.place {
+    pub fn add(&mut self, place: Place, kind: EntryKind, name: &[u8], stat: Option<&Stat>) {
+        let stat = stat.filter(|_| place != Place::Top);
+        let place: u8 = match place {
             Place::Top => 0,
             Place::New => 1,
             Place::Cur => 2,
             Place::Tmp => return,
         };
-        let kind: u8 = match entry.kind {
+        let kind: u8 = match kind {
             EntryKind::File => 0,
             EntryKind::Directory => 1,
             EntryKind::Symlink => 2,
             EntryKind::Other => 3,
         };
-        let stat = entry.stat.filter(|_| entry.place != Place::Top);
         self.stage.extend([place, kind, u8::from(stat.is_some())]);
-        self.stage.extend((entry.name.len() as u64).to_le_bytes());
-        self.stage.extend_from_slice(&entry.name);
+        self.stage.extend((name.len() as u64).to_le_bytes());
+        self.stage.extend_from_slice(name);
         if let Some(stat) = stat {
             self.stage.extend(stat.size.to_le_bytes());
             self.stage.extend(stat.mtime.sec.to_le_bytes());

@@ -5,16 +5,15 @@
 
 use super::examine::Reader;
 use super::gentle::Gentle;
-use super::sealing::{Sealing, moved};
+use super::listing::{self, Manner};
 use super::storage::Maps;
+use super::sweep::Arm;
 use super::{closely, examine, frame, ledger, packed, roots, sample, shared, storage, witness};
 use crate::model::limits::{LIST_BATCH, NAMED_MAX, PATHS_BATCH};
 use crate::model::path::escape;
-use crate::model::wire::{
-    Answer, Entry, EntryKind, Fetched, Hello, Place, ReadItem, Request, RootSpec, Sandbox, Stated, Trouble,
-};
-use crate::model::{Format, RelPath, Stamp, Stat, container};
-use crate::store::{self, discover, maildir::companion, sdbox};
+use crate::model::wire::{Answer, EntryKind, Hello, ReadItem, Reading, Request, RootSpec, Sandbox, Stated, Trouble};
+use crate::model::{Format, RelPath, Stat, container};
+use crate::store::{discover, maildir::companion, sdbox};
 use crate::sys::dir::{Dir, Root};
 use crate::sys::fs::Kind;
 use crate::sys::sandbox;
@@ -27,11 +26,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Entries after which a listing says that it moves on: the slowest disk looks at so many within a time-out.
-const NAMED_EACH: u64 = 16;
-
 /// What every reader of the lane shares.
-struct Shop {
+pub struct Shop {
     roots: Vec<Root>,
     attachments: Option<Root>,
     slots: Slots,
@@ -39,6 +35,8 @@ struct Shop {
     /// Seconds east of UTC of the clock that wrote dates without a zone.
     zone: i64,
     maps: Maps,
+    /// Moved by one reader at a time, where messages are read in the order in which they lie.
+    pub(super) arm: Arm,
     out: Mutex<UnixStream>,
     todo: Mutex<Todo>,
 }
@@ -68,6 +66,8 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
     let seen: Vec<PathBuf> = [roots::only_paths(&paths), roots::only_paths(&apart)].concat();
     let mounts = crate::sys::mounts::Mounts::read().ok();
     let (pace, mut notes) = Gentle::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
+    // A device lies outside of what a sandbox lets be opened, and is no way to a writable mount.
+    let arm = Arm::of(&hello, &roots::only_paths(&paths), mounts.as_ref());
     let sandbox =
         if hello.sandbox { crate::sys::sandbox::enter(&seen, sandbox::Options::default()) } else { unconfined() };
     let (open, infos) = roots::open(&paths, mounts.as_ref(), hello.without_openat2, &mut troubles);
@@ -90,6 +90,7 @@ pub fn serve(mut stream: UnixStream, slots: Slots) -> io::Result<()> {
         pace,
         zone,
         maps: Maps::default(),
+        arm,
         out,
         todo: Mutex::default(),
     });
@@ -143,104 +144,94 @@ impl Shop {
         todo.urgent.pop_front().or_else(|| todo.later.pop_front())
     }
 
-    fn send(&self, answer: &Answer) -> io::Result<()> {
+    pub fn send(&self, answer: &Answer) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&mut *out, answer)
     }
 
     /// Names what this reader is about to touch, so that a hang or a crash can be put down to it.
-    fn name(&self, id: u64, progress: u64) {
+    pub fn name(&self, id: u64, progress: u64) {
         // Without slots a hang costs one more time-out, nothing else.
         self.slots.set(rayon::current_thread_index().unwrap_or(0), id, progress).ok();
     }
 
-    fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
+    pub fn reader<'a>(&'a self, tick: &'a dyn Fn(u64)) -> Reader<'a> {
         Reader { tick, pace: &self.pace, attachments: self.attachments.as_ref(), zone: self.zone, maps: &self.maps }
     }
 
-    fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
+    pub fn root(&self, number: u32, path: &[u8]) -> Result<&Root, Trouble> {
         self.roots.get(number as usize).ok_or_else(|| trouble(number, path, "open", &rustix::io::Errno::BADF.into()))
     }
 
     fn handle(&self, request: &Request) -> io::Result<()> {
         let done = match request {
             Request::Discover { id, root, dir } => self.discover(*id, *root, dir),
-            Request::List { id, root, dir, format, stat } => self.list(*id, *root, dir, (*format, *stat, None)),
+            Request::List { id, root, dir, format, stat } => {
+                let manner = Manner { format: *format, stat: *stat, again: None };
+                listing::list(self, *id, *root, dir, manner)
+            }
             Request::Recheck { id, root, dir, format, times } => {
-                self.list(*id, *root, dir, (*format, true, Some(*times)))
+                let manner = Manner { format: *format, stat: true, again: Some(*times) };
+                listing::list(self, *id, *root, dir, manner)
             }
             Request::ListHome { id, root, dir } => self.list_home(*id, *root, dir),
             Request::StatPath { id, root, path } => {
-                self.name(*id, 0);
-                let stat = self.root(*root, path.as_bytes()).and_then(|r| stat_path(r, *root, path));
+                let stat = self.look(*id, (*root, path), |r, _| stat_path(r, *root, path));
                 self.send(&Answer::Stated { id: *id, stat })
             }
-            Request::Read { items, written } => {
+            Request::Read { items, written, in_order } => {
                 self.pace.parent_wrote(*written);
-                self.read(items)
+                if *in_order { self.sweep(items) } else { self.read(items) }
+            }
+            Request::Locate { id, files } => self.send(&Answer::Located { id: *id, spots: self.locate(*id, files) }),
+            Request::Probe { id, files, medium } => {
+                self.send(&Answer::Probed { id: *id, took: self.probe(*id, files, *medium) })
             }
             Request::Witness { id, root, dir, names } => {
-                self.name(*id, 0);
-                let witness = self.root(*root, dir.as_bytes()).and_then(|r| witness::witness(r, *root, dir, names));
+                let witness = self.look(*id, (*root, dir), |r, _| witness::witness(r, *root, dir, names));
                 self.send(&Answer::Witness { id: *id, witness })
             }
             Request::Guids { id, root, dir } => {
-                self.name(*id, 0);
-                let guids = self.root(*root, dir.as_bytes()).map(|r| witness::guids(r, dir)).unwrap_or_default();
-                let sent = guids
-                    .chunks(LIST_BATCH)
-                    .try_for_each(|part| self.send(&Answer::Guids { id: *id, guids: part.to_vec() }));
-                sent.and_then(|()| self.send(&Answer::GuidsEnd { id: *id }))
+                let guids = self.look(*id, (*root, dir), |r, _| Ok(witness::guids(r, dir))).unwrap_or_default();
+                self.in_parts(&guids, |guids| Answer::Guids { id: *id, guids })?;
+                self.send(&Answer::GuidsEnd { id: *id })
             }
             Request::Ledger { id, root, dir } => {
-                self.name(*id, 0);
-                let mut ledger = self.root(*root, dir.as_bytes()).and_then(|r| ledger::ledger(r, *root, dir));
+                let mut ledger = self.look(*id, (*root, dir), |r, _| ledger::ledger(r, *root, dir));
                 let lines = ledger.as_mut().map(|ledger| std::mem::take(&mut ledger.lines)).unwrap_or_default();
-                let sent = lines
-                    .chunks(LIST_BATCH)
-                    .try_for_each(|part| self.send(&Answer::Lines { id: *id, lines: part.to_vec() }));
-                sent.and_then(|()| self.send(&Answer::Ledger { id: *id, ledger }))
+                self.in_parts(&lines, |lines| Answer::Lines { id: *id, lines })?;
+                self.send(&Answer::Ledger { id: *id, ledger })
             }
             Request::Pieces { id, root, path, form, cuts } => {
-                self.name(*id, 0);
-                let pieces = self
-                    .root(*root, path.as_bytes())
-                    .and_then(|r| examine::pieces(r, *root, path, (form, cuts), &self.reader(&|n| self.name(*id, n))));
+                let pieces = self.look(*id, (*root, path), |r, by| examine::pieces(r, *root, path, (form, cuts), by));
                 self.send(&Answer::Pieces { id: *id, pieces })
             }
             Request::Fetch { id, root, path, form, encode } => {
-                self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
-                let result: Result<Fetched, Trouble> = self.root(*root, path.as_bytes()).and_then(|r| {
-                    examine::fetch(r, *root, path, (form, *encode), sink, &self.reader(&|n| self.name(*id, n)))
-                });
+                let how = (form, *encode);
+                let result = self.look(*id, (*root, path), |r, by| examine::fetch(r, *root, path, how, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
-            Request::Own { id, root, path } => self.own(*id, *root, path),
-            Request::Storage { id, root, path } => self.storage(*id, *root, path),
+            Request::Own { id, root, path } => {
+                let own = self.look(*id, (*root, path), |r, by| shared::own_any(r, *root, path, by));
+                self.send(&Answer::Own { id: *id, own })
+            }
+            Request::Storage { id, root, path } => {
+                let storage = self.look(*id, (*root, path), |r, by| storage::storage(r, *root, path, by));
+                self.send(&Answer::Storage { id: *id, storage })
+            }
             Request::Range { id, root, path, span, file } => {
-                self.name(*id, 0);
                 let sink = &mut |bytes: &[u8]| self.send(&Answer::Data { id: *id, bytes: bytes.to_vec() });
                 let at = packed::At { number: *root, path, span: *span, file: *file };
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let result = self.root(*root, path.as_bytes()).and_then(|r| packed::range(r, &at, sink, by));
+                let result = self.look(*id, (*root, path), |r, by| packed::range(r, &at, sink, by));
                 self.send(&Answer::DataEnd { id: *id, result })
             }
             Request::Groups { id, root, path, length } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let groups =
-                    self.root(*root, path.as_bytes()).and_then(|r| closely::groups(r, *root, path, *length, by));
+                let groups = self.look(*id, (*root, path), |r, by| closely::groups(r, *root, path, *length, by));
                 self.send(&Answer::Groups { id: *id, groups })
             }
             Request::Fragment { id, root, path, span } => {
-                self.name(*id, 0);
-                let tick = |n| self.name(*id, n);
-                let by = &self.reader(&tick);
-                let given =
-                    self.root(*root, path.as_bytes()).and_then(|r| closely::fragment(r, *root, path, *span, by));
+                let given = self.look(*id, (*root, path), |r, by| closely::fragment(r, *root, path, *span, by));
                 self.send(&Answer::Fragment { id: *id, given })
             }
             Request::Sample { id, order } => sample::sample(
@@ -257,44 +248,55 @@ impl Shop {
         done
     }
 
-    fn own(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
+    /// Does what one question about one path wants, under its number.
+    fn look<T>(
+        &self,
+        id: u64,
+        (root, path): (u32, &RelPath),
+        ask: impl FnOnce(&Root, &Reader<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         self.name(id, 0);
         let tick = |progress| self.name(id, progress);
-        let root = self.root(number, path.as_bytes());
-        let own = root.and_then(|root| shared::own_any(root, number, path, &self.reader(&tick)));
-        self.send(&Answer::Own { id, own })
+        ask(self.root(root, path.as_bytes())?, &self.reader(&tick))
     }
 
-    fn storage(&self, id: u64, number: u32, path: &RelPath) -> io::Result<()> {
-        self.name(id, 0);
-        let tick = |progress| self.name(id, progress);
-        let root = self.root(number, path.as_bytes());
-        let storage = root.and_then(|root| storage::storage(root, number, path, &self.reader(&tick)));
-        self.send(&Answer::Storage { id, storage })
+    /// Sends a long answer in frames of bounded size.
+    fn in_parts<T: Clone>(&self, all: &[T], answer: impl Fn(Vec<T>) -> Answer) -> io::Result<()> {
+        all.chunks(LIST_BATCH).try_for_each(|part| self.send(&answer(part.to_vec())))
     }
 
     fn read(&self, items: &[ReadItem]) -> io::Result<()> {
         let folders = Folders::default();
-        let copies = items
-            .par_iter()
-            .map(|item| {
-                self.name(item.id, 0);
-                let guarded = catch_unwind(AssertUnwindSafe(|| {
-                    let root = self.root(item.root, item.path.as_bytes())?;
-                    let tick = |progress| self.name(item.id, progress);
-                    if container::split(&item.path).is_some() {
-                        return packed::copy(root, item, &self.reader(&tick));
-                    }
-                    if item.format == Format::Mdbox {
-                        return shared::copy(root, item, &self.reader(&tick));
-                    }
-                    examine::copy(&*folders.of(root, item)?, item, &self.reader(&tick))
-                }));
-                self.name(0, 0);
-                (item.id, guarded.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic)))))
-            })
-            .collect();
-        self.send(&Answer::Copies { copies, paused_ms: self.pace.paused_ms() })
+        let copies = items.par_iter().map(|item| (item.id, self.one(item, &folders))).collect();
+        self.copies(copies, true)
+    }
+
+    /// Hands on what reading some items came to.
+    pub(super) fn copies(&self, copies: Vec<(u64, Reading)>, last: bool) -> io::Result<()> {
+        self.send(&Answer::Copies { copies, last, paused_ms: self.pace.paused_ms() })
+    }
+
+    /// Reads one item, whatever it is.
+    pub(super) fn one(&self, item: &ReadItem, folders: &Folders) -> Reading {
+        self.guarded(item, &|reader| {
+            let root = self.root(item.root, item.path.as_bytes())?;
+            if container::split(&item.path).is_some() {
+                return packed::copy(root, item, reader);
+            }
+            if item.format == Format::Mdbox {
+                return shared::copy(root, item, reader);
+            }
+            examine::copy(&*folders.of(root, item.root, &item.path)?, item, reader)
+        })
+    }
+
+    /// Has one item in hand meanwhile. A panic is told as one.
+    pub(super) fn guarded(&self, item: &ReadItem, read: &dyn Fn(&Reader<'_>) -> Reading) -> Reading {
+        self.name(item.id, 0);
+        let tick = |progress| self.name(item.id, progress);
+        let reading = catch_unwind(AssertUnwindSafe(|| read(&self.reader(&tick))));
+        self.name(0, 0);
+        reading.unwrap_or_else(|panic| Err(internal(item, &panic_text(&panic))))
     }
 
     fn discover(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -330,7 +332,7 @@ impl Shop {
     }
 
     /// Tells what a walk or a listing met besides what it looked for, in frames of bounded size.
-    fn aside(&self, id: u64, troubles: Vec<Trouble>, symlinks: Vec<RelPath>) -> io::Result<()> {
+    pub fn aside(&self, id: u64, troubles: Vec<Trouble>, symlinks: Vec<RelPath>) -> io::Result<()> {
         for part in troubles.chunks(PATHS_BATCH) {
             self.send(&Answer::Aside { id, troubles: part.to_vec(), symlinks: Vec::new() })?;
         }
@@ -338,59 +340,6 @@ impl Shop {
             self.send(&Answer::Aside { id, troubles: Vec::new(), symlinks: part.to_vec() })?;
         }
         Ok(())
-    }
-
-    fn list(
-        &self,
-        id: u64,
-        number: u32,
-        dir: &RelPath,
-        (format, stat, again): (Format, bool, Option<[Stamp; 4]>),
-    ) -> io::Result<()> {
-        let mut listing = Listing {
-            shop: self,
-            id,
-            number,
-            format,
-            batch: Vec::new(),
-            troubles: Vec::new(),
-            dirs: Vec::new(),
-            steps: 0,
-            seal: stat.then(Sealing::default),
-            again: again.is_some(),
-        };
-        self.name(id, 0);
-        match self.root(number, dir.as_bytes()) {
-            Ok(root) if again.is_some_and(|times| moved(root, dir, times)) => listing.seal = None,
-            Ok(root) if format.is_packed() => {
-                let contents = shared::list_any(root, number, dir, &self.reader(&|progress| self.name(id, progress)));
-                // The folder of mdbox has times of its own, which tell nothing of the messages.
-                let places: &[Place] = match format {
-                    Format::Mdbox => &[Place::Top, Place::Cur],
-                    _ => &[Place::Top, Place::New, Place::Cur],
-                };
-                let dirs = contents.stat.into_iter().flat_map(|stat| places.iter().map(move |&place| (place, stat)));
-                listing.dirs.extend(dirs);
-                listing.troubles = contents.troubles;
-                for part in contents.entries.chunks(LIST_BATCH) {
-                    self.send(&Answer::Entries { id, entries: part.to_vec() })?;
-                }
-            }
-            Ok(root) => {
-                listing.place(root, dir, Place::Top, stat)?;
-                // `new` before `cur`: what a program moves on meanwhile is seen at least once.
-                let subfolders = store::of(format).subfolders();
-                let places = [Place::New, Place::Cur, Place::Tmp].into_iter();
-                for place in places.filter(|place| subfolders.contains(&place.dir())) {
-                    listing.place(root, dir, place, stat)?;
-                }
-            }
-            Err(trouble) => listing.troubles.push(trouble),
-        }
-        listing.flush()?;
-        self.aside(id, listing.troubles, Vec::new())?;
-        let seal = listing.seal.map(Sealing::finish);
-        self.send(&Answer::EntriesEnd { id, dirs: listing.dirs, seal })
     }
 
     fn list_home(&self, id: u64, number: u32, dir: &RelPath) -> io::Result<()> {
@@ -415,129 +364,24 @@ impl Shop {
 
 /// The folders of one batch, each opened once: messages are opened relative to them.
 #[derive(Default)]
-struct Folders(Mutex<HashMap<(u32, RelPath), Arc<Dir>>>);
+pub(super) struct Folders(Mutex<HashMap<(u32, RelPath), Arc<Dir>>>);
 
 impl Folders {
-    fn of(&self, root: &Root, item: &ReadItem) -> Result<Arc<Dir>, Trouble> {
-        let at = (item.root, item.path.parent().unwrap_or_default());
+    /// The folder of a file.
+    pub fn of(&self, root: &Root, number: u32, path: &RelPath) -> Result<Arc<Dir>, Trouble> {
+        let at = (number, path.parent().unwrap_or_default());
         let known = |map: &HashMap<_, Arc<Dir>>| map.get(&at).cloned();
         if let Some(dir) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(dir);
         }
-        let open = root.open_dir(&at.1).map_err(|e| trouble(item.root, item.path.as_bytes(), "open folder", &e))?;
+        let open = root.open_dir(&at.1).map_err(|e| trouble(number, path.as_bytes(), "open folder", &e))?;
         let open = Arc::new(open);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(at, Arc::clone(&open));
         Ok(open)
     }
 }
 
-/// One mailbox's listing on its way to the parent.
-struct Listing<'a> {
-    shop: &'a Shop,
-    id: u64,
-    number: u32,
-    format: Format,
-    batch: Vec<Entry>,
-    troubles: Vec<Trouble>,
-    dirs: Vec<(Place, Stat)>,
-    steps: u64,
-    seal: Option<Sealing>,
-    /// Messages go into the seal and nowhere else.
-    again: bool,
-}
-
-impl Listing<'_> {
-    fn place(&mut self, root: &Root, mailbox: &RelPath, place: Place, stat: bool) -> io::Result<()> {
-        let path = if place == Place::Top { mailbox.clone() } else { mailbox.join(place.dir()).unwrap_or_default() };
-        self.steps += 1;
-        self.shop.name(self.id, self.steps);
-        let dir = match root.open_dir(&path) {
-            Ok(dir) => dir,
-            // A mailbox may lack `new` or `tmp`; that it lacks itself is for the parent to know.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && place != Place::Top => return Ok(()),
-            Err(error) => {
-                self.troubles.push(trouble(self.number, path.as_bytes(), "open folder", &error));
-                return Ok(());
-            }
-        };
-        match dir.stat_self() {
-            // Where messages lie in the mailbox's own folder, its times are those of their places too.
-            Ok(stat) => match store::of(self.format).subfolders() {
-                [] => self.dirs.extend([Place::Top, Place::New, Place::Cur].map(|place| (place, stat))),
-                _ => self.dirs.push((place, stat)),
-            },
-            Err(error) => self.troubles.push(trouble(self.number, path.as_bytes(), "stat folder", &error)),
-        }
-        let mut names = Vec::new();
-        let store = store::of(self.format);
-        let (shop, id, steps) = (self.shop, self.id, self.steps);
-        let ended = dir.entries(&mut |name, kind, ino| {
-            // A folder of half a million names takes its time on a slow disk, and is no hang.
-            if names.len() % 1024 == 1023 {
-                shop.name(id, steps + names.len() as u64);
-            }
-            // What is no file, but has the name of a message, is told; folders are mailboxes of their own.
-            let posed = kind != Kind::Directory && store.place(name) == Some(Place::Cur);
-            let wanted = place != Place::Top || kind == Kind::File || posed;
-            if wanted && !(place != Place::Top && name.starts_with(b".")) {
-                let place = store.place(name).unwrap_or(place);
-                names.push(Entry { place, name: name.to_vec(), ino, kind: entry_kind(kind), stat: None });
-            }
-            Ok(())
-        });
-        if let Err(error) = ended {
-            self.troubles.push(trouble(self.number, path.as_bytes(), "list folder", &error));
-        }
-        for mut entry in names {
-            if stat || place == Place::Tmp {
-                self.steps += 1;
-                // Naming each would cost as much as the stat: that the listing moves is all that has to be seen.
-                if self.steps.is_multiple_of(NAMED_EACH) {
-                    self.shop.name(self.id, self.steps);
-                }
-                match self.stat_entry(&dir, &path, &mut entry) {
-                    true => {}
-                    false => continue,
-                }
-            }
-            self.seal.iter_mut().for_each(|seal| seal.add(&entry));
-            if self.again && matches!(entry.place, Place::New | Place::Cur) {
-                continue;
-            }
-            self.batch.push(entry);
-            if self.batch.len() >= LIST_BATCH {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// False where the entry vanished since it was listed.
-    fn stat_entry(&mut self, dir: &Dir, path: &RelPath, entry: &mut Entry) -> bool {
-        match dir.stat(&entry.name) {
-            Ok(Some((kind, stat))) => {
-                entry.kind = entry_kind(kind);
-                entry.stat = Some(stat);
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                let path = [path.as_bytes(), b"/", &entry.name].concat();
-                self.troubles.push(trouble(self.number, &path, "stat", &error));
-                true
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        self.shop.send(&Answer::Entries { id: self.id, entries: std::mem::take(&mut self.batch) })
-    }
-}
-
-fn entry_kind(kind: Kind) -> EntryKind {
+pub fn entry_kind(kind: Kind) -> EntryKind {
     match kind {
         Kind::File => EntryKind::File,
         Kind::Directory => EntryKind::Directory,

@@ -340,12 +340,12 @@ pub fn copy(root: &Root, item: &ReadItem, reader: &Reader<'_>) -> Result<CopyFac
     if !item.form.keeps_content() {
         let (Opened { file, stat, .. }, place) = message(root, item.root, &item.path, reader)?;
         let stat = Stat { size: place.length, ..stat };
-        let subject = Subject { item, file, stat, reader, past: None, begins: Some(place.offset) };
+        let subject = Subject { item, file, stat, reader, past: None, begins: Some(place.offset), loaded: None };
         let facts = BUFFER.with_borrow_mut(|buffer| converted::copy(&subject, Encoding::Plain, buffer.bytes_mut()));
         return facts.map_err(|error| trouble(item.root, item.path.as_bytes(), "convert", &error));
     }
     let Opened { file, stat, named, offset } = open(root, item.root, &item.path)?;
-    let subject = Subject { item, file, stat, reader, past: None, begins: Some(offset) };
+    let subject = Subject { item, file, stat, reader, past: None, begins: Some(offset), loaded: None };
     let facts = BUFFER.with_borrow_mut(|buffer| framed::copy(&subject, named.guid, buffer.bytes_mut()));
     Ok(CopyFacts { cached: item.medium, ..facts })
 }

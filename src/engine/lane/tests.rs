@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::Format;
 use crate::model::form::Form;
-use crate::model::wire::ReadMode;
+use crate::model::wire::{Effort, ReadMode};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -20,6 +20,7 @@ fn lane_with(root: &Path, bwlimit: Option<u64>, seconds: u64) -> Lane {
         without_openat2: false,
         bwlimit,
         io_class: IoClass::Normal,
+        disk: Disk::Auto,
         attachments: None,
         zone: 0,
     };
@@ -44,6 +45,7 @@ fn items(root: &Path, count: usize) -> Vec<ReadItem> {
             crlf_claim: None,
             envelope: false,
             medium: false,
+            effort: Effort::Pages,
             groups: false,
             deep: false,
         }
