@@ -68,9 +68,8 @@ pub fn parts(
     Ok(whole(&storage, standing.map_or(0, |stat| stat.size), healed, made.unwrap_or(0)))
 }
 
-const NO_MAP: &str = "the map of the storage is gone or garbled, which alone says where each message has to be: bring \
-                      dovecot.map.index* back from a copy of the same time, or run doveadm force-resync first, which may \
-                      give messages new UIDs and bring back what users deleted";
+const NO_MAP: &str = "the map of the storage is gone or garbled, which alone says where each message has to be: repair again \
+                      once it is made anew; where that cannot be, bring dovecot.map.index* back from a copy of the same time";
 
 /// Puts messages, what stays and what fills between them into their places.
 fn whole(

@@ -29,7 +29,7 @@ pub fn deleted(
             by_file.entry(place.file).or_default().push((nth, named, place));
         }
     }
-    let root = job.store.root;
+    let (root, mut looks) = (job.store.root, LOOKS);
     for (file, asked) in by_file {
         let Ok(path) = shared.storage.join(format!("m.{file}").as_bytes()) else { continue };
         let Ok(storage) = job.store_lane().storage(root, &path)? else { continue };
@@ -39,7 +39,8 @@ pub fn deleted(
             // Where the server mended the file, all that follows has moved a little.
             let mut like: Vec<&&Framed> = left.iter().filter(|frame| frame.size == u64::from(place.size)).collect();
             like.sort_by_key(|frame| frame.offset.abs_diff(u64::from(place.offset)));
-            for frame in like.into_iter().take(LOOKS) {
+            for frame in like.into_iter().take(looks) {
+                looks -= 1;
                 let Ok(offset) = u32::try_from(frame.offset) else { continue };
                 let there = Named { place: Some(map::Place { offset, ..place }), ..named };
                 let Ok(path) = mailbox.dir.join(&there.name()) else { continue };
@@ -64,8 +65,8 @@ pub fn resized(mailboxes: &[Mailbox], wards: &[Ward]) -> BTreeSet<usize> {
     wards.iter().filter(other).map(|ward| ward.harm.mailbox).collect()
 }
 
-/// Messages that are looked at for one that was deleted.
-const LOOKS: usize = 64;
+/// Messages that are looked at for all that may have been deleted.
+const LOOKS: usize = 1 << 14;
 
 /// What a message says behind itself.
 fn guid_of(own: &Own) -> Option<Guid> {

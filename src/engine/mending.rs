@@ -87,10 +87,7 @@ impl Menders {
             let shared = mailbox.format == Format::Mdbox;
             // What comes back to an mdbox is numbered once the map is made.
             let (now, expunged) = if shared { (&[][..], false) } else { (&returning[..], expunged) };
-            let wanted = !shared || !returning.is_empty() || !job.generations.is_empty();
-            let Some(told) = dbox_index::told(job, sources, mailbox, now, expunged)?.filter(|_| wanted) else {
-                return Ok(());
-            };
+            let Some(told) = dbox_index::told(job, sources, mailbox, now, expunged)? else { return Ok(()) };
             self.known.extend(told.made(job, mailbox, &[]).map(|known| (m, known)));
             self.told.extend(shared.then_some((m, told)));
             return Ok(());

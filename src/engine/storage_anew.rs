@@ -89,16 +89,19 @@ pub fn bring_back(
         Ok(back) => back,
         Err(why) => return Ok(Err(why)),
     };
-    let Some(map) = map_step(job, scene, storage, (&there.map, last), &back)? else {
+    let Some(mut map) = map_step(job, scene, storage, (&there.map, last), &back)? else {
         return Ok(Err(NO_MAP.to_owned()));
     };
-    // All indexes are known before anything is planned.
+    // All is known before anything is planned: an index must show nothing that does not come back.
     for (&m, shown) in &back.shown {
         if !menders.show(job, &scene.mailboxes[m], m, shown, &[]) {
             return Ok(Err(NO_INDEX.to_owned()));
         }
     }
-    let mut map = map;
+    let files = match made(job, scene, storage, back.files, &empty) {
+        Ok(files) => files,
+        Err(why) => return Ok(Err(why)),
+    };
     job.push_step(&mut map)?;
     let mut needs = vec![map.number];
     for (&m, shown) in &back.shown {
@@ -107,24 +110,31 @@ pub fn bring_back(
     }
     needs.sort_unstable();
     needs.dedup();
-    for file in back.files {
-        let Some(first) = file.wards.first() else { continue };
-        let mailbox = &scene.mailboxes[first.harm.mailbox];
-        let (Ok(target), Some(attrs)) =
-            (storage.join(format!("m.{}", file.number).as_bytes()), rebuild::attrs(job, mailbox, None, &file.wards))
-        else {
-            continue;
-        };
-        let measured = match rebuild::measure(job, &file.parts.0, &target) {
-            Ok(measured) => measured,
-            Err(why) => return Ok(Err(why)),
-        };
-        let before = empty.get(&file.number).map_or(Fingerprint::Nothing, |stat| Fingerprint::Inode(*stat));
-        let made = rebuild::Made { target, before, parts: file.parts.0, attrs, measured };
-        let mut step = made.step(scene.account, scene.mailboxes, &file.wards, needs.clone());
+    for (file, wards) in files {
+        let mut step = file.step(scene.account, scene.mailboxes, &wards, needs.clone());
         job.push_step(&mut step)?;
     }
     Ok(Ok(()))
+}
+
+/// The files as they will be, with the messages in each.
+fn made<'w>(
+    job: &mut Job<'_>,
+    scene: &Scene<'_>,
+    storage: &RelPath,
+    files: Vec<New<'w>>,
+    empty: &BTreeMap<u32, Stat>,
+) -> Result<Vec<(rebuild::Made, Vec<&'w Ward>)>, String> {
+    let mut all = Vec::new();
+    for New { number, parts, wards, .. } in files {
+        let mailbox = wards.first().map(|ward| &scene.mailboxes[ward.harm.mailbox]).ok_or(NO_MAP)?;
+        let target = storage.join(format!("m.{number}").as_bytes()).map_err(|_| NO_MAP)?;
+        let attrs = rebuild::attrs(job, mailbox, None, &wards).ok_or("nothing tells whose file it was: use --owner")?;
+        let measured = rebuild::measure(job, &parts.0, &target)?;
+        let before = empty.get(&number).map_or(Fingerprint::Nothing, |stat| Fingerprint::Inode(*stat));
+        all.push((rebuild::Made { target, before, parts: parts.0, attrs, measured }, wards));
+    }
+    Ok(all)
 }
 
 /// Files without a byte in them, of which the map tells nothing: the server complains of each whenever it looks at all.
