@@ -302,11 +302,12 @@ impl Known {
         };
         let copied = with_guid(theirs).filter(|lines| self.agrees(lines));
         let plain = copied.iter().cloned();
+        // What is made names a mailbox in any case: a rebuild by the server would know none.
         let renamed =
-            copied.iter().chain(&made).flat_map(|lines| self.mailboxes.iter().map(|name| delivered(lines, name)));
+            || copied.iter().chain(&made).flat_map(|lines| self.mailboxes.iter().map(|name| delivered(lines, name)));
         let own = self.agrees(own).then(|| own.to_vec());
-        let spread = own.iter().chain(&copied).chain(&made).find_map(|lines| padded(lines, room));
-        plain.chain(renamed).find(fits).or(spread)
+        let mut spread = own.into_iter().chain(copied.clone()).chain(renamed());
+        plain.chain(renamed()).find(fits).or_else(|| spread.find_map(|lines| padded(&lines, room)))
     }
 
     /// The lines behind a message that may take as much room as it needs.

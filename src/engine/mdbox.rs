@@ -55,14 +55,14 @@ pub fn deleted(
     Ok(())
 }
 
-/// Mailboxes in which a message gets another length in its place: the server knows the old one, and would break off a client
-/// that asks for that message before it finds out.
+/// Mailboxes in which a message gets shorter in its place: only a server that mended its frame made it longer than it was. It
+/// knows that length, and would break off a client that asks for the message before it finds out.
 pub fn resized(mailboxes: &[Mailbox], wards: &[Ward]) -> BTreeSet<usize> {
-    let other = |ward: &&Ward| {
+    let shorter = |ward: &&Ward| {
         let facts = ward.harm.facts.as_ref().filter(|_| mailboxes[ward.harm.mailbox].format == Format::Mdbox);
-        facts.is_some_and(|facts| facts.length != ward.length)
+        facts.is_some_and(|facts| facts.length > ward.length)
     };
-    wards.iter().filter(other).map(|ward| ward.harm.mailbox).collect()
+    wards.iter().filter(shorter).map(|ward| ward.harm.mailbox).collect()
 }
 
 /// Messages that are looked at for all that may have been deleted.

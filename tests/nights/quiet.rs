@@ -70,7 +70,9 @@ fn change(rng: &mut Rng, store: &Path, number: usize) -> String {
 /// What a night said, without what is another every time.
 fn night(store: &Path, state: &Path) -> (Option<i32>, Vec<serde_json::Value>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailmend"));
-    command.env_clear().args(["verify", "--json", "--backups", "0", "--budget", "1B", "--state"]).arg(state).arg(store);
+    // What a disk turns out to be like is another each time.
+    command.env_clear().args(["verify", "--json", "--disk", "flash", "--backups", "0", "--budget", "1B", "--state"]);
+    command.arg(state).arg(store);
     let answer = command.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let mut lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
